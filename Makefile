@@ -1,0 +1,58 @@
+# Every target makes the virtual environment it needs. Only Python 3.11 or later, git and make are expected of the machine.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := graphc $(wildcard backends/graphc_*) $(wildcard frontends/graphc_*)
+
+# The first of these that is new enough; name another with `make PYTHON=...`.
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && { command -v "$$p"; break; }; done)
+
+.PHONY: train test test-all check format bless wheel-test venv clean
+
+train: $(VENV)/.examples ## train a network on handwritten digits
+	$(BIN)/python examples/digits_mlp.py
+
+test: $(VENV)/.dev ## the tests that take seconds
+	$(BIN)/python -m pytest -n 2 --durations=10 -m "not slow"
+
+test-all: $(VENV)/.dev ## all tests
+	$(BIN)/python -m pytest -n 2 --durations=20
+
+check: $(VENV)/.dev ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bless: $(VENV)/.dev ## accept what the compiler prints now as the golden text
+	$(BIN)/python -m pytest -q --bless tests
+
+wheel-test: $(VENV)/.dev ## build the wheel, install it elsewhere, import all of it, train
+	$(BIN)/python tools/wheel_test.py
+
+venv: ## make the development environment again, which a new entry point needs
+	rm -f $(VENV)/.dev
+	$(MAKE) $(VENV)/.dev
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.examples: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[examples]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,examples]'
+	touch $@ $(VENV)/.examples
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "graphc needs Python 3.11 or later; none of: $(CANDIDATES). Name one with make PYTHON=..."; exit 1; }
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' || { echo "graphc needs Python 3.11 or later; $(PYTHON) is older"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment (on Debian and Ubuntu: install python3-venv)"; exit 1; }

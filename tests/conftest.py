@@ -1,0 +1,55 @@
+"""Fixtures every test may use: golden texts and the `--bless` flag that rewrites them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bless", action="store_true", help="write the golden files from what the compiler prints now")
+
+
+def without_machine_paths(text: str) -> str:
+    """The text with the folders of this machine replaced by names, so that it is the same everywhere."""
+    for folder, name in (
+        (str(ROOT), "<repo>"),
+        (sysconfig.get_path("purelib"), "<site>"),
+        (sysconfig.get_path("stdlib"), "<python>"),
+        (sys.prefix, "<python>"),
+    ):
+        text = text.replace(folder, name)
+    text = re.sub(r"/\S*/pytest-\d+/(?:popen-\w+/)?[\w.-]+", "<tmp>", text)
+    return "\n".join(line.rstrip() for line in text.splitlines()).rstrip("\n") + "\n"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)` compares text with `tests/golden/<name>.txt`; with `--bless` it writes that file instead."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / f"{name}.txt"
+        text = without_machine_paths(text)
+        if request.config.getoption("--bless"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        if not path.exists():
+            pytest.fail(f"{path.relative_to(ROOT)} is missing; look at the text, then run `make bless`:\n{text}")
+        expected = path.read_text(encoding="utf-8")
+        if text != expected:
+            diff = "\n".join(
+                difflib.unified_diff(expected.splitlines(), text.splitlines(), "golden", "now", lineterm="")
+            )
+            pytest.fail(f"{path.relative_to(ROOT)} differs; if the change is meant, run `make bless`:\n{diff}")
+
+    return compare

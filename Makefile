@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := graphc $(wildcard backends/graphc_*) $(wildcard frontends/graphc_*)
+SOURCES := graphc tools $(wildcard backends/graphc_*) $(wildcard frontends/graphc_*)
 
 # The first of these that is new enough; name another with `make PYTHON=...`.
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 MACHINE_PATH = re.compile(r"(?<![\w.>)/-])/(?:home|Users|root|work|mnt|scratch)/\w|\b[A-Z]:\\Users\b")
-REGISTRY_HOST = re.compile(r"pypi\.org|pythonhosted\.org|anaconda\.org|index-url|jfrog\.io|file:/{2}/", re.IGNORECASE)
+REGISTRY_HOST = re.compile(r"pypi\.org|pythonhosted\.org|anaconda\.org|index[-]url|jfrog\.io|file:/{2}/", re.IGNORECASE)
 
 
 def run_python(*args: str) -> subprocess.CompletedProcess[str]:

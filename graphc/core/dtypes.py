@@ -1,0 +1,123 @@
+"""Element types of tensors: name, NumPy type, short text form, and array-API promotion.
+
+A `DType` is a singleton; compare with `is` or `==`. The table below is the whole set.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from graphc.core.errors import DTypeError
+
+Kind = Literal["bool", "int", "uint", "float"]
+
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """One element type: NumPy name (`float32`), short text form (`f32`), kind and width in bits."""
+
+    name: str
+    short: str
+    kind: Kind
+    bits: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return max(self.bits // 8, 1)
+
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        """The NumPy dtype with the same elements."""
+        return np.dtype(self.name)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "float"
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind in ("int", "uint")
+
+    @property
+    def is_bool(self) -> bool:
+        return self.kind == "bool"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+bool_ = DType("bool", "bool", "bool", 8)
+int8 = DType("int8", "i8", "int", 8)
+int16 = DType("int16", "i16", "int", 16)
+int32 = DType("int32", "i32", "int", 32)
+int64 = DType("int64", "i64", "int", 64)
+uint8 = DType("uint8", "u8", "uint", 8)
+uint16 = DType("uint16", "u16", "uint", 16)
+uint32 = DType("uint32", "u32", "uint", 32)
+uint64 = DType("uint64", "u64", "uint", 64)
+float32 = DType("float32", "f32", "float", 32)
+float64 = DType("float64", "f64", "float", 64)
+
+ALL: tuple[DType, ...] = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
+FLOATS: tuple[DType, ...] = (float32, float64)
+INTEGERS: tuple[DType, ...] = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
+NUMERIC: tuple[DType, ...] = INTEGERS + FLOATS
+
+_BY_NAME: dict[str, DType] = {d.name: d for d in ALL}
+_BY_SHORT: dict[str, DType] = {d.short: d for d in ALL}
+
+
+def dtype(of: "DType | str | type | npt.DTypeLike") -> DType:
+    """The `DType` for a name, short name, Python type or NumPy dtype.
+
+    Raises `DTypeError` for anything graphc has no element type for.
+    """
+    if isinstance(of, DType):
+        return of
+    if isinstance(of, str) and of in _BY_SHORT:
+        return _BY_SHORT[of]
+    try:
+        name = np.dtype(of).name
+    except TypeError as error:
+        raise DTypeError(f"not a dtype: {of!r}; known: {', '.join(_BY_NAME)}") from error
+    if name not in _BY_NAME:
+        raise DTypeError(f"dtype {name} is not supported; known: {', '.join(_BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def promote(a: DType, b: DType) -> DType:
+    """The common dtype of two arrays by the array API standard's promotion table.
+
+    Raises `DTypeError` where the standard leaves the result undefined (bool with number, integer with
+    float, uint64 with a signed integer): graphc asks for an explicit cast instead of guessing.
+    """
+    if a == b:
+        return a
+    if a.is_float and b.is_float:
+        return a if a.bits >= b.bits else b
+    if a.is_integer and b.is_integer:
+        if a.kind == b.kind:
+            return a if a.bits >= b.bits else b
+        signed, unsigned = (a, b) if a.kind == "int" else (b, a)
+        if unsigned.bits < signed.bits:
+            return signed
+        wider = unsigned.bits * 2
+        if wider <= 64:
+            return _BY_NAME[f"int{wider}"]
+    raise DTypeError(f"no promotion of {a} with {b}; cast one of them with .astype(...)")
+
+
+def of_python_scalar(value: bool | int | float, other: DType) -> DType:
+    """The dtype a Python scalar takes beside an array of dtype `other` (array API: the array's, if the kind fits)."""
+    if isinstance(value, bool):
+        if other.is_bool:
+            return other
+    elif isinstance(value, int):
+        if not other.is_bool:
+            return other
+    elif other.is_float:
+        return other
+    raise DTypeError(f"no promotion of the Python {type(value).__name__} {value!r} with {other}; cast with .astype(...)")

@@ -1,0 +1,291 @@
+"""The loop IR. Everything a kernel can say fits this file.
+
+A `Kernel` is a list of *phases* over named, statically shaped, row-major buffers. Each top-level statement is a phase:
+all of it is finished before the next begins. A phase that is a `For(kind="parallel")` may run its iterations on
+any thread in any order; every other phase runs on one thread.
+
+Order is meaning: a kernel computes what its statements say in the order they say it, so float results do not
+depend on threads or vector width. A backend may only do what keeps every bit.
+
+Expressions are pure. Integer arithmetic wraps. `div` and `rem` truncate towards zero, and give 0 for a zero divisor.
+`min` and `max` propagate NaN and order -0 below +0. `shr` is arithmetic on signed and logical on unsigned integers;
+shift counts are below the width. `Cast` from float to integer truncates, saturates, and turns NaN into 0.
+`Fma` rounds once; no other expression may be contracted.
+
+A `For(kind="vector")` runs its iterations in lockstep, one lane each (SPMD): a statement takes effect in all lanes
+before the next one starts, `If` inside it masks lanes, an `Alloc` inside it is private to each lane.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from graphc.core.dtypes import DType, bool_, int64
+
+Space = Literal["param", "register", "worker", "arena"]
+# param: given by the plan; register: small, private, meant to live in registers; worker: scratch private to the
+# iteration of the parallel loop that allocates it; arena: scratch shared by all phases of a kernel, allocated at the top level.
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named block of `shape` elements, row-major, 64-byte aligned at its start unless the plan says otherwise."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    space: Space = "param"
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        count = 1
+        for extent in self.shape:
+            count *= extent
+        return count
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
+# ---------------------------------------------------------------------------------------------------- expressions
+
+UnaryOp = Literal["neg", "abs", "sqrt", "floor", "ceil", "trunc", "rint", "not"]  # rint: ties to even; not: bitwise
+BinaryOp = Literal["add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr"]
+CompareOp = Literal["eq", "ne", "lt", "le", "gt", "ge"]  # ordered, except ne: NaN != NaN is true
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    value: bool | int | float
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A loop counter (int64) or a `Let` name. Names are unique in a kernel."""
+
+    name: str
+    dtype: DType = int64
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    buffer: Buffer
+    index: tuple["Expr", ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    op: UnaryOp
+    x: "Expr"
+
+    @property
+    def dtype(self) -> DType:
+        return self.x.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    op: BinaryOp
+    lhs: "Expr"
+    rhs: "Expr"
+
+    @property
+    def dtype(self) -> DType:
+        return self.lhs.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    op: CompareOp
+    lhs: "Expr"
+    rhs: "Expr"
+
+    @property
+    def dtype(self) -> DType:
+        return bool_
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """`on_true if cond else on_false`; both sides are evaluated (loads in them must be in bounds)."""
+
+    cond: "Expr"
+    on_true: "Expr"
+    on_false: "Expr"
+
+    @property
+    def dtype(self) -> DType:
+        return self.on_true.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Value-preserving conversion as far as the target can hold it (see the module's rules)."""
+
+    x: "Expr"
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Bitcast:
+    """The same bits read as another dtype of the same width."""
+
+    x: "Expr"
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Fma:
+    """`a * b + c` rounded once."""
+
+    a: "Expr"
+    b: "Expr"
+    c: "Expr"
+
+    @property
+    def dtype(self) -> DType:
+        return self.c.dtype
+
+
+Expr = Const | Var | Load | Unary | Binary | Compare | Select | Cast | Bitcast | Fma
+
+# ----------------------------------------------------------------------------------------------------- statements
+
+LoopKind = Literal["serial", "parallel", "vector", "unroll"]
+Combine = Literal["add", "mul", "min", "max", "and", "or", "argmax", "argmin"]
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """`for var in range(extent)`. `extent` is a constant except in serial loops, where it may depend on outer counters."""
+
+    var: Var
+    extent: Expr
+    kind: LoopKind
+    body: tuple["Stmt", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """Name a value for the rest of the block."""
+
+    var: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    buffer: Buffer
+    index: tuple[Expr, ...]
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """`targets = combine(targets, values)`, an associative combine over a tuple.
+
+    add, mul, min, max, and, or take one target. argmax and argmin take (value, index): the other pair replaces the
+    target when its value is larger (smaller), or equal with a smaller index; the first NaN wins over everything.
+    """
+
+    targets: tuple[tuple[Buffer, tuple[Expr, ...]], ...]
+    values: tuple[Expr, ...]
+    combine: Combine
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    cond: Expr
+    then: tuple["Stmt", ...]
+    orelse: tuple["Stmt", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """Run `body` while `cond` holds, at most `bound` times."""
+
+    cond: Expr
+    bound: int
+    body: tuple["Stmt", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alloc:
+    """Scratch for the rest of the block; its contents are undefined until stored."""
+
+    buffer: Buffer
+
+
+Stmt = For | Let | Store | Accumulate | If | While | Alloc
+
+# --------------------------------------------------------------------------------------------------------- kernel
+
+Mode = Literal["in", "out", "inout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A buffer the plan passes in. `source` names the tensor value and user line it carries, for people.
+
+    An "out" parameter may lie at the address of an "in" parameter of the same size when `aliases_ok` names that
+    parameter: the kernel reads each element of it before (or in the same iteration, ahead of) writing that element.
+    """
+
+    buffer: Buffer
+    mode: Mode
+    source: str = ""
+    aliases_ok: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A named function over buffers. `flops` counts float operations for reports; `sources` are the user lines inside."""
+
+    name: str
+    params: tuple[Param, ...]
+    body: tuple[Stmt, ...]
+    flops: int = 0
+    sources: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------------------------------------------- small helpers
+
+
+def index(value: int) -> Const:
+    """An int64 constant."""
+    return Const(value, int64)
+
+
+def operands(expr: Expr) -> tuple[Expr, ...]:
+    """Direct sub-expressions."""
+    match expr:
+        case Const() | Var():
+            return ()
+        case Load(_, idx):
+            return idx
+        case Unary(_, x) | Cast(x, _) | Bitcast(x, _):
+            return (x,)
+        case Binary(_, lhs, rhs) | Compare(_, lhs, rhs):
+            return (lhs, rhs)
+        case Select(a, b, c) | Fma(a, b, c):
+            return (a, b, c)
+
+
+def walk(statements: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Every statement, outer before inner, in program order."""
+    stack: list[Stmt] = list(reversed(statements))
+    while stack:
+        statement = stack.pop()
+        yield statement
+        if isinstance(statement, For | While):
+            stack += reversed(statement.body)
+        elif isinstance(statement, If):
+            stack += reversed(statement.orelse)
+            stack += reversed(statement.then)

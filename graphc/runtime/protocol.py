@@ -1,0 +1,103 @@
+"""The two protocols a backend implements. The core names no backend; they are found by entry point.
+
+A backend package exposes `backend`, an object with the members of `Backend`. A backend that executes graphs directly (the reference
+oracle) sets `consumes = "graph"` and is described by `graphc.graph.program.GraphBackend` instead.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from graphc.kernel.ir import Kernel
+from graphc.plan.ir import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What schedules need to know about the machine."""
+
+    name: str
+    vector_bits: int
+    cores: int
+    cache_bytes: tuple[int, ...]  # per level, innermost first
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelText:
+    """Text of one kernel at one stage; `lines` maps 1-based line numbers to the value or source line they carry."""
+
+    kernel: str
+    text: str
+    lines: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot of a native run that is under way."""
+
+    first: int
+    done: int  # steps finished since `first`
+
+
+@runtime_checkable
+class Executable(Protocol):
+    """A loaded program. Arrays are C-contiguous NumPy arrays of exactly the slot's shape and dtype."""
+
+    def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
+        """Run one entry once; state entries advance the state. Returns fresh output arrays."""
+        ...
+
+    def run(
+        self,
+        entry: str,
+        inputs: Sequence[np.ndarray],
+        first: int,
+        n: int,
+        poll: Callable[[Progress, Sequence[np.ndarray]], bool] | None = None,
+    ) -> tuple[int, list[np.ndarray]]:
+        """Run steps first .. first+n-1 without entering Python.
+
+        Returns the number of steps done and the outputs stacked along a new leading axis of length n. `poll` is called from the calling
+        thread about ten times a second with the progress and the output arrays so far; returning True asks the run to stop after the
+        current step. KeyboardInterrupt stops it likewise and is re-raised once the step is finished, with the state whole.
+        """
+        ...
+
+    def state(self) -> list[np.ndarray]:
+        """Zero-copy views of the state slots, in order."""
+        ...
+
+    def texts(self) -> Mapping[str, Sequence[KernelText]]:
+        """Stages this backend adds (for example "llvm", "asm")."""
+        ...
+
+    def time(self, kernel: str, repeats: int) -> float:
+        """Median seconds of one launch of the kernel on its own buffers."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A place where plans run."""
+
+    name: str
+    consumes: Literal["plan"]
+
+    def target(self, device: int | None = None) -> Target:
+        """The machine found at run time."""
+        ...
+
+    def schedule(self, kernel: Kernel) -> Kernel:
+        """The same meaning, arranged for the target: tiled, vectorised, made parallel."""
+        ...
+
+    def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
+        """Generate code and allocate memory. Raises `BackendError` when this machine cannot run it."""
+        ...
+
+    def doctor(self) -> list[tuple[str, bool, str]]:
+        """Checks for `graphc doctor`: (what, ok, detail)."""
+        ...

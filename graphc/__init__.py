@@ -1,0 +1,1 @@
+"""graphc: a graph-based autodiff compiler for training."""

@@ -120,4 +120,6 @@ def of_python_scalar(value: bool | int | float, other: DType) -> DType:
             return other
     elif other.is_float:
         return other
-    raise DTypeError(f"no promotion of the Python {type(value).__name__} {value!r} with {other}; cast with .astype(...)")
+    raise DTypeError(
+        f"no promotion of the Python {type(value).__name__} {value!r} with {other}; cast with .astype(...)"
+    )

@@ -24,7 +24,8 @@ from graphc.core.dtypes import DType, bool_, int64
 
 Space = Literal["param", "register", "worker", "arena"]
 # param: given by the plan; register: small, private, meant to live in registers; worker: scratch private to the
-# iteration of the parallel loop that allocates it; arena: scratch shared by all phases of a kernel, allocated at the top level.
+# iteration of the parallel loop that allocates it; arena: scratch shared by all phases of a kernel, allocated at the
+# top level.
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,9 @@ Combine = Literal["add", "mul", "min", "max", "and", "or", "argmax", "argmin"]
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """`for var in range(extent)`. `extent` is a constant except in serial loops, where it may depend on outer counters."""
+    """`for var in range(extent)`. `extent` is a constant except in serial loops, where it may depend on outer
+    counters.
+    """
 
     var: Var
     extent: Expr
@@ -246,7 +249,9 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A named function over buffers. `flops` counts float operations for reports; `sources` are the user lines inside."""
+    """A named function over buffers. `flops` counts float operations for reports; `sources` are the user lines
+    inside.
+    """
 
     name: str
     params: tuple[Param, ...]

@@ -1,10 +1,13 @@
 """The Plan: what a backend gets. Kernels, where every byte lies, and in which order things happen.
 
-Memory is made of segments. `arena` is one block of scratch reused inside an entry; `state` persists between steps and entries;
-`constants` is read-only and shared by all entries; `input` i and `output` i are the caller's; `step` is one int64, the number of the current
+Memory is made of segments. `arena` is one block of scratch reused inside an entry; `state` persists between steps and
+entries;
+`constants` is read-only and shared by all entries; `input` i and `output` i are the caller's; `step` is one int64,
+the number of the current
 step, kept by the driver. An address is `segment + offset + sum(counter * stride)` over the enclosing `Repeat` counters.
 
-Inside `run(entry, first, n)`, iteration t writes output i at `output + (t - first) * nbytes(i)`: outputs are stacked along a
+Inside `run(entry, first, n)`, iteration t writes output i at `output + (t - first) * nbytes(i)`: outputs are stacked
+along a
 new leading axis. That is the only difference between one call and n steps.
 """
 
@@ -22,7 +25,9 @@ ALIGNMENT = 64  # bytes; every buffer that owns memory starts at a multiple of i
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An address. `slot` numbers inputs and outputs; `strides` are bytes per enclosing `Repeat` counter, outermost first."""
+    """An address. `slot` numbers inputs and outputs; `strides` are bytes per enclosing `Repeat` counter, outermost
+    first.
+    """
 
     segment: Segment
     offset: int

@@ -1,3 +1,3 @@
-"""The bottom layer: dtypes, errors, source locations, configuration and pytrees. Imports only the standard library
-and NumPy.
+"""The bottom layer: dtypes, errors, source locations, configuration and pytrees. Imports only the standard library and
+NumPy.
 """

@@ -82,8 +82,8 @@ def _container_of(tree: Tree) -> tuple[type, _Container] | None:
     if isinstance(tree, tuple) and hasattr(kind, "_fields"):
         fields = kind._fields
         return kind, _Container(
-            lambda t: ([(f, getattr(t, f)) for f in fields], None), lambda _, c, kind=kind: kind(*c)  # type:
-            ignore[misc]
+            lambda t: ([(f, getattr(t, f)) for f in fields], None),
+            lambda _, c: kind(*c),
         )
     for base in kind.__mro__[1:]:
         if base in _REGISTRY and base not in (tuple, list, dict):

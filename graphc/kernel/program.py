@@ -19,9 +19,8 @@ class Tensor:
     """One value of the program.
 
     role: temporary lives in the arena; input `slot` is the caller's memory, constant `slot` the plan's, state `slot`
-    persists
-    between steps; step is the int64 number of the current step, written by the driver.
-    view_of/view_offset (bytes): this tensor is a contiguous part of another one and owns no memory.
+    persists between steps; step is the int64 number of the current step, written by the driver. view_of/view_offset
+    (bytes): this tensor is a contiguous part of another one and owns no memory.
     """
 
     id: int

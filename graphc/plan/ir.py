@@ -7,8 +7,7 @@ the number of the current
 step, kept by the driver. An address is `segment + offset + sum(counter * stride)` over the enclosing `Repeat` counters.
 
 Inside `run(entry, first, n)`, iteration t writes output i at `output + (t - first) * nbytes(i)`: outputs are stacked
-along a
-new leading axis. That is the only difference between one call and n steps.
+along a new leading axis. That is the only difference between one call and n steps.
 """
 
 from dataclasses import dataclass

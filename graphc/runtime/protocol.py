@@ -1,8 +1,7 @@
 """The two protocols a backend implements. The core names no backend; they are found by entry point.
 
 A backend package exposes `backend`, an object with the members of `Backend`. A backend that executes graphs directly
-(the reference
-oracle) sets `consumes = "graph"` and is described by `graphc.graph.program.GraphBackend` instead.
+(the reference oracle) sets `consumes = "graph"` and is described by `graphc.graph.program.GraphBackend` instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -61,12 +60,10 @@ class Executable(Protocol):
     ) -> tuple[int, list[np.ndarray]]:
         """Run steps first .. first+n-1 without entering Python.
 
-        Returns the number of steps done and the outputs stacked along a new leading axis of length n. `poll` is
-        called from the calling
-        thread about ten times a second with the progress and the output arrays so far; returning True asks the run to
-        stop after the
-        current step. KeyboardInterrupt stops it likewise and is re-raised once the step is finished, with the state
-        whole.
+        Returns the number of steps done and the outputs stacked along a new leading axis of length n. `poll` is called
+        from the calling thread about ten times a second with the progress and the output arrays so far; returning True
+        asks the run to stop after the current step. KeyboardInterrupt stops it likewise and is re-raised once the step
+        is finished, with the state whole.
         """
         ...
 

@@ -165,7 +165,7 @@ Combine = Literal["add", "mul", "min", "max", "and", "or", "argmax", "argmin"]
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """`for var in range(extent)`. `extent` is a constant except in serial loops, where it may depend on outer counters."""
+    """`for var in range(extent)`. `extent` is constant; in serial loops it may depend on outer counters."""
 
     var: Var
     extent: Expr
@@ -247,7 +247,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A named function over buffers. `flops` counts float operations for reports; `sources` are the user lines inside."""
+    """A named function over buffers. `flops` counts float operations; `sources` are the user lines inside."""
 
     name: str
     params: tuple[Param, ...]

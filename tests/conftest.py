@@ -1,4 +1,4 @@
-"""Fixtures every test may use: golden texts and the `--bless` flag that rewrites them."""
+"""What every test shares: golden texts, the `--bless` flag that rewrites them, and the environment of the compiler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import re
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,15 @@ def without_machine_paths(text: str) -> str:
         text = text.replace(folder, name)
     text = re.sub(r"/\S*/pytest-\d+/(?:popen-\w+/)?[\w.-]+", "<tmp>", text)
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip("\n") + "\n"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiler_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Verifies the IR after every pass, and keeps compiled objects out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAPHC_VERIFY", "passes")
+        patch.setenv("GRAPHC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

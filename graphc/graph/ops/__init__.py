@@ -1,0 +1,9 @@
+"""The primitives, one file per family. Importing this package registers all of them.
+
+Elementwise ops take operands of exactly equal shape; broadcasting is a node of its own. Everything that is not here
+(softmax, losses, norms, optimisers, ...) is an ordinary traced function made of these.
+"""
+
+from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source, structural
+
+__all__ = ["contraction", "elementwise", "indexing", "movement", "reduction", "source", "structural"]

@@ -151,7 +151,11 @@ def _infer_select(types: tuple[TensorType, ...], _: Attrs) -> tuple[TensorType, 
     return (on_true,)
 
 
-select = register("select", "elementwise", _infer_select, lambda _, c, x, y: (np.where(c, x, y),))
+def _meaning_select(_: Attrs, condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.where(condition, x, y),)
+
+
+select = register("select", "elementwise", _infer_select, _meaning_select)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ def _meaning_cast(attrs: DTypeAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
     with np.errstate(all="ignore"):
         if not (x.dtype.kind == "f" and attrs.dtype.is_integer):
             return (x.astype(target),)
-        limits = np.iinfo(target)
+        limits = np.iinfo(target.name)
         clipped = np.trunc(np.where(np.isnan(x), 0, x))
         inside = (clipped > limits.min) & (clipped < float(limits.max))
         result = np.where(inside, clipped, 0).astype(target)

@@ -32,7 +32,7 @@ def limits(dtype: DType) -> tuple[bool | int | float, bool | int | float]:
         return False, True
     if dtype.is_float:
         return -np.inf, np.inf
-    info = np.iinfo(dtype.numpy)
+    info = np.iinfo(dtype.numpy.name)
     return int(info.min), int(info.max)
 
 

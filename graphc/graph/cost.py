@@ -1,0 +1,33 @@
+"""Float operations and bytes of nodes: one per elementwise result or reduced element, two per multiply-add."""
+
+from graphc.graph.ir import Graph, Node, regions
+from graphc.graph.ops.contraction import DotAttrs
+
+
+def node_flops(node: Node) -> int:
+    """Arithmetic operations of one node, its regions included. Movement and sources count nothing."""
+    match node.op.kind:
+        case "elementwise":
+            return node.result.type.size
+        case "reduction":
+            return node.operands[0].type.size
+        case "contraction":
+            assert isinstance(node.attrs, DotAttrs)
+            summed = 1
+            for dim in node.attrs.lhs_contract:
+                summed *= node.operands[0].shape[dim]
+            return 2 * summed * node.result.type.size
+        case "structural":
+            return sum(graph_flops(region) for region in regions(node))
+        case "movement" | "index" | "source":
+            return node.result.type.size if node.op.name == "scatter_add" else 0
+
+
+def graph_flops(graph: Graph) -> int:
+    """Arithmetic operations of a whole graph."""
+    return sum(node_flops(node) for node in graph.nodes)
+
+
+def node_bytes(node: Node) -> int:
+    """Bytes read and written when every operand and result lies in memory."""
+    return sum(v.type.nbytes for v in dict.fromkeys(node.operands)) + sum(v.type.nbytes for v in node.results)

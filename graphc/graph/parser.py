@@ -246,4 +246,4 @@ def _array(reader: _Reader, constants: Mapping[str, np.ndarray]) -> np.ndarray:
     if len(items) != type.size:
         raise ParseError(f"line {reader.line}: {type} has {type.size} elements, the text {len(items)}")
     plain = type.dtype.is_bool
-    return np.array([x if plain else type.dtype.numpy.type(x) for x in items], type.dtype.numpy).reshape(type.shape)  # type: ignore[call-arg]
+    return np.array([x if plain else type.dtype.numpy.type(x) for x in items], type.dtype.numpy).reshape(type.shape)

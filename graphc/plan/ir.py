@@ -17,9 +17,9 @@ import numpy as np
 
 from graphc.core.dtypes import DType
 from graphc.kernel.ir import Kernel
+from graphc.plan.memory import ALIGNMENT as ALIGNMENT
 
 Segment = Literal["arena", "state", "constants", "input", "output", "step"]
-ALIGNMENT = 64  # bytes; every buffer that owns memory starts at a multiple of it
 
 
 @dataclass(frozen=True, slots=True)

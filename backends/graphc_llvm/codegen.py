@@ -1,0 +1,101 @@
+"""LLVM text to machine code: parse, verify, a short pass list, object code (kept on disk), link into this process.
+
+No pass here may change a result: no fast-math, no contraction. `sroa` turns stack slots into registers; the others
+remove what the plain emitter repeats.
+"""
+
+import itertools
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from graphc.core.errors import BackendError
+from graphc.runtime.cache import ObjectCache
+from graphc_llvm import host
+from graphc_llvm.pool_code import runtime_text
+
+SETTINGS = "1"  # of the pass list and the code generator below; raise it when they change
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Code in this process. It stays while `tracker` lives."""
+
+    tracker: llvm.orcjit.ResourceTracker
+    addresses: Mapping[str, int]
+
+
+def _parse(text: str) -> llvm.ModuleRef:
+    try:
+        module = llvm.parse_assembly(text)
+        module.verify()
+    except RuntimeError as error:
+        raise BackendError(f"cpu backend: LLVM rejects the generated text: {error}") from error
+    return module
+
+
+def optimise(text: str, target: host.Host) -> llvm.ModuleRef:
+    """The module after the pass list."""
+    generator = host.machine(target)
+    module = _parse(text)
+    module.triple = target.triple
+    module.data_layout = str(generator.target_data)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_new_gvn_pass()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    passes.run(module, llvm.create_pass_builder(generator, options))
+    return module
+
+
+def assembly(text: str, target: host.Host) -> str:
+    """The module as assembly, for people."""
+    return str(host.machine(target).emit_assembly(optimise(text, target)))
+
+
+def object_code(text: str, target: host.Host) -> bytes:
+    """Machine code of a module, from the disk when it was compiled before."""
+    versions = (SETTINGS, llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)))
+    store = ObjectCache.default()
+    key = store.key("llvm", text, target.triple, target.cpu, target.features, *versions)
+    found = store.get(key)
+    if found is not None:
+        return found
+    code = bytes(host.machine(target).emit_object(optimise(text, target)))
+    store.put(key, code)
+    return code
+
+
+@cache
+def _linker() -> llvm.LLJIT:
+    return llvm.create_lljit_compiler(host.machine(host.host()), use_jit_link=True)
+
+
+def link(code: bytes, exports: Sequence[str]) -> Library:
+    """Load object code and look up the exported functions."""
+    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    for name in exports:
+        builder.export_symbol(name)
+    try:
+        tracker = builder.link(_linker(), f"graphc_{next(_numbers)}")
+    except RuntimeError as error:
+        raise BackendError(f"cpu backend: cannot load the generated code: {error}") from error
+    return Library(tracker, {name: tracker[name] for name in exports})
+
+
+@cache
+def runtime() -> Library:
+    """The thread pool's native side. Loaded once and never unloaded: a sleeping worker stands in it."""
+    text = runtime_text(platform.machine(), platform.system())
+    code = object_code(text, host.host())
+    return link(code, ("gc_parallel", "gc_worker", "gc_wake", "gc_clock"))

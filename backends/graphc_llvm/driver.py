@@ -1,0 +1,178 @@
+"""The native loop over steps, one function per entry: `i64 (ptr record, i64 first, i64 start, i64 n, i64 budget)`.
+
+It runs iterations start..n-1 of the steps first, first + 1, ...; iteration t writes its number `first + t` into the
+step slot, executes the block, writes output i at `output + t * nbytes(i)`, and sets `done` to t + 1. It returns the
+iterations finished when all are, when `stop` is set, or when `budget` nanoseconds have passed: then the caller looks at
+signals and calls again. So a run of any length enters Python ten times a second, not once per step.
+
+The record is an array of int64 words: see `RECORD`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat
+from graphc_llvm.builder import Builder
+from graphc_llvm.kernels import Compiled
+
+RECORD: Mapping[str, int] = {
+    name: 8 * word
+    for word, name in enumerate(
+        ["arena", "state", "constants", "step", "inputs", "outputs", "pool", "scratch", "stride", "parallel", "clock", "done", "stop"]
+    )
+}
+RECORD_WORDS = 16
+
+
+def launch_text(name: str, phases: Sequence[str], compiled: Compiled, attributes: str = "#0") -> str:
+    """`void name(ptr record, ptr args)`: the phases of a kernel in order."""
+    b = Builder(set())
+    field = _Reader(b)
+    scratch = field("scratch", "ptr")
+    shared = [field(*pair) for pair in (("pool", "ptr"), ("stride", "i64"), ("parallel", "ptr"))]
+    for phase, function in zip(compiled.phases, phases, strict=True):
+        if phase.extent > phase.grain:
+            pool, stride, parallel = shared
+            work = f"ptr @{function}, ptr %args, i64 {phase.extent}, i64 {phase.grain}"
+            b.do(f"call void {parallel}(ptr {pool}, {work}, ptr {scratch}, i64 {stride})")
+        else:
+            b.do(f"call void @{function}(ptr %args, i64 0, i64 {phase.extent}, ptr {scratch})")
+    b.do("ret void")
+    return b.text(f"define void @{name}(ptr %record, ptr %args) {attributes}")
+
+
+class _Reader:
+    """Loads a word of the record."""
+
+    def __init__(self, b: Builder) -> None:
+        self._b = b
+
+    def __call__(self, name: str, kind: str) -> str:
+        at = self._b.pointer("%record", str(RECORD[name]))
+        return self._b.emit(f"load {kind}, ptr {at}, align 8")
+
+
+@dataclass(slots=True)
+class _EntryEmitter:
+    """Emits the block of one entry. `counters` are the enclosing `Repeat` counters."""
+
+    b: Builder
+    entry: Entry
+    bases: Mapping[str, str]
+    launches: Mapping[Launch, str]
+    args: str
+    iteration: str
+    counters: list[str]
+
+    def block(self, block: Block) -> None:
+        for instruction in block.instructions:
+            self.instruction(instruction)
+
+    def instruction(self, instruction: Instruction) -> None:
+        match instruction:
+            case Launch(_, args, scratch):
+                for position, ref in enumerate((*args, *scratch)):
+                    slot = self.b.pointer(self.args, str(8 * position))
+                    self.b.do(f"store ptr {self.address(ref)}, ptr {slot}, align 8")
+                self.b.do(f"call void @{self.launches[instruction]}(ptr %record, ptr {self.args})")
+            case Copy(source, target):
+                self._copy(source, target)
+            case Repeat(count, body):
+                self._repeat(count, body)
+            case Branch():
+                self._branch(instruction)
+
+    def address(self, ref: Ref) -> str:
+        """The address of a reference in this iteration."""
+        b = self.b
+        base, offset = self.bases[ref.segment], str(ref.offset)
+        if ref.segment in ("input", "output"):
+            base = b.emit(f"load ptr, ptr {b.pointer(base, str(8 * ref.slot))}, align 8")
+        if ref.segment == "output":
+            stride = self.entry.outputs[ref.slot].nbytes
+            moved = b.emit(f"mul i64 {self.iteration}, {stride}")
+            offset = b.emit(f"add i64 {moved}, {offset}")
+        for counter, stride in zip(self.counters, ref.strides):
+            if stride:
+                moved = b.emit(f"mul i64 {counter}, {stride}")
+                offset = b.emit(f"add i64 {moved}, {offset}")
+        return b.pointer(base, offset)
+
+    def _copy(self, source: Ref, target: Ref) -> None:
+        arguments = [("ptr", self.address(target)), ("ptr", self.address(source))]
+        self.b.call("llvm.memcpy.p0.p0.i64", "void", [*arguments, ("i64", str(source.nbytes)), ("i1", "false")])
+
+    def _repeat(self, count: int, body: Block) -> None:
+        if count <= 0:
+            return
+        b = self.b
+        before, loop, after = b.block, b.fresh("repeat"), b.fresh("after")
+        counter, following = "%" + b.fresh("c"), "%" + b.fresh("c")
+        b.branch(loop)
+        b.start(loop)
+        phi_at = len(b.lines)
+        b.lines.append("")
+        self.counters.append(counter)
+        self.block(body)
+        self.counters.pop()
+        b.lines[phi_at] = f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{b.block} ]"
+        b.do(f"{following} = add nsw i64 {counter}, 1")
+        b.branch_if(b.emit(f"icmp slt i64 {following}, {count}"), loop, after)
+        b.start(after)
+
+    def _branch(self, branch: Branch) -> None:
+        b = self.b
+        then, orelse, join = b.fresh("then"), b.fresh("else"), b.fresh("join")
+        flag = b.emit(f"load i8, ptr {self.address(branch.flag)}, align 1")
+        b.branch_if(b.emit(f"icmp ne i8 {flag}, 0"), then, orelse)
+        for label, block in ((then, branch.then), (orelse, branch.orelse)):
+            b.start(label)
+            self.block(block)
+            b.branch(join)
+        b.start(join)
+
+
+def entry_text(name: str, entry: Entry, launches: Mapping[Launch, str], declarations: set[str]) -> str:
+    """The loop over steps of one entry."""
+    b = Builder(declarations)
+    field = _Reader(b)
+    bases = {s: field(s, "ptr") for s in ("arena", "state", "constants", "step")}
+    bases |= {"input": field("inputs", "ptr"), "output": field("outputs", "ptr")}
+    clock = field("clock", "ptr")
+    args = b.slot("ptr", max((len(x.args) + len(x.scratch) for x in all_launches(entry.block)), default=1))
+    deadline = b.emit(f"add i64 {b.emit(f'call i64 {clock}()')}, %budget")
+    b.branch("step")
+    b.start("step")
+    phi_at = len(b.lines)
+    b.lines.append("")
+    number = b.emit("add i64 %first, %t")
+    b.do(f"store i64 {number}, ptr {bases['step']}, align 8")
+    _EntryEmitter(b, entry, bases, launches, args, "%t", []).block(entry.block)
+    b.do("%t.next = add nsw i64 %t, 1")
+    b.do(f"store atomic i64 %t.next, ptr {b.pointer('%record', str(RECORD['done']))} release, align 8")
+    stop = b.emit(f"load atomic i64, ptr {b.pointer('%record', str(RECORD['stop']))} acquire, align 8")
+    finished, stopped = b.emit("icmp sge i64 %t.next, %n"), b.emit(f"icmp ne i64 {stop}, 0")
+    b.branch_if(b.emit(f"or i1 {finished}, {stopped}"), "leave", "time")
+    b.start("time")
+    late = b.emit(f"icmp sge i64 {b.emit(f'call i64 {clock}()')}, {deadline}")
+    b.branch_if(late, "leave", "step")
+    b.lines[phi_at] = "  %t = phi i64 [ %start, %body ], [ %t.next, %time ]"
+    b.start("leave")
+    b.do("ret i64 %t.next")
+    return b.text(f"define i64 @{name}(ptr %record, i64 %first, i64 %start, i64 %n, i64 %budget) #0")
+
+
+def all_launches(block: Block) -> list[Launch]:
+    """Every launch of a block and the blocks inside it, in order."""
+    found: list[Launch] = []
+    for instruction in block.instructions:
+        match instruction:
+            case Launch():
+                found.append(instruction)
+            case Repeat(_, body):
+                found += all_launches(body)
+            case Branch(_, then, orelse):
+                found += all_launches(then) + all_launches(orelse)
+            case Copy():
+                continue
+    return found

@@ -1,0 +1,207 @@
+"""A loaded plan: its memory, its code, and the calls into it.
+
+All memory is allocated when the plan is loaded, except the outputs that are returned. One call runs at a time per
+executable; executables with the same number of threads share their workers.
+"""
+
+import ctypes
+import os
+import statistics
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from graphc.core.errors import ArgumentError, BackendError
+from graphc.plan.ir import Entry, Plan, Slot
+from graphc.runtime.protocol import KernelText, Progress
+from graphc_llvm import codegen, host, texts
+from graphc_llvm.driver import RECORD, RECORD_WORDS
+from graphc_llvm.memory import address, aligned
+from graphc_llvm.pool import Pool, default_threads
+from graphc_llvm.program import module_text
+
+POLL_SECONDS = 0.1
+
+_RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, *[ctypes.c_int64] * 4)
+_LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+_alive: "weakref.WeakSet[CpuExecutable]" = weakref.WeakSet()
+
+
+class CpuExecutable:
+    """Implements `graphc.runtime.protocol.Executable`."""
+
+    def __init__(self, plan: Plan, threads: int | None) -> None:
+        self._plan = plan
+        self.threads = default_threads() if threads is None else threads
+        if self.threads < 1:
+            raise ArgumentError(f"threads must be at least 1, not {self.threads}")
+        self._target = host.host()
+        self._module = module_text(plan)
+        exports = [*self._module.entries.values(), *{f.name for f in self._module.kernels.values()}]
+        self._library = codegen.link(codegen.object_code(self._module.text, self._target), exports)
+        self._functions = {
+            name: _RUN(self._library.addresses[function]) for name, function in self._module.entries.items()
+        }
+        self._allocate()
+        self._pool = Pool.get(self.threads)
+        self._pool_process = os.getpid()
+        self._lock = threading.RLock()
+        _alive.add(self)
+
+    def _allocate(self) -> None:
+        plan = self._plan
+        self._arena, self._state = aligned(plan.arena_bytes), aligned(plan.state_bytes)
+        self._constants = aligned(plan.constant_bytes)
+        for offset, array in plan.constants:
+            self._constants[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self._constants.flags.writeable = False
+        stride = -(-self._module.scratch_bytes // 64) * 64
+        self._scratch = aligned(stride * self.threads)
+        self._step = np.zeros(1, np.int64)
+        most_inputs = max((len(entry.inputs) for entry in plan.entries.values()), default=0)
+        most_outputs = max((len(entry.outputs) for entry in plan.entries.values()), default=0)
+        self._inputs, self._outputs = np.zeros(most_inputs + 1, np.int64), np.zeros(most_outputs + 1, np.int64)
+        self._record = aligned(8 * RECORD_WORDS).view(np.int64)
+        self._record_address = address(self._record)
+        runtime = codegen.runtime().addresses
+        words = {
+            "arena": address(self._arena),
+            "state": address(self._state),
+            "constants": address(self._constants),
+            "step": address(self._step),
+            "inputs": address(self._inputs),
+            "outputs": address(self._outputs),
+            "scratch": address(self._scratch),
+            "stride": stride,
+            "parallel": runtime["gc_parallel"],
+            "clock": runtime["gc_clock"],
+        }
+        for name, word in words.items():
+            self._record[RECORD[name] // 8] = word
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Packing and other worker scratch of all threads, in addition to the plan's segments."""
+        return self._scratch.nbytes
+
+    # ----------------------------------------------------------------------------------------------------- running
+
+    def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
+        """Run one entry once."""
+        described = self._entry(entry)
+        outputs = [np.empty(slot.shape, slot.dtype.numpy) for slot in described.outputs]
+        with self._lock:
+            self._prepare(described, inputs, outputs)
+            self._enter(entry, step, 0, 1, 0)
+        return outputs
+
+    def run(
+        self,
+        entry: str,
+        inputs: Sequence[np.ndarray],
+        first: int,
+        n: int,
+        poll: Callable[[Progress, Sequence[np.ndarray]], bool] | None = None,
+    ) -> tuple[int, list[np.ndarray]]:
+        """Run n steps; Python is entered about ten times a second, between two steps."""
+        if n < 0:
+            raise ArgumentError(f"run: the number of steps must not be negative, not {n}")
+        described = self._entry(entry)
+        outputs = [np.empty((n, *slot.shape), slot.dtype.numpy) for slot in described.outputs]
+        done = 0
+        with self._lock:
+            self._prepare(described, inputs, outputs)
+            while done < n:
+                # A KeyboardInterrupt is raised here, between two native calls: the step is finished, the state whole.
+                done = self._enter(entry, first, done, n, int(POLL_SECONDS * 1e9))
+                if done < n and poll is not None and poll(Progress(first, done), outputs):
+                    break
+        return done, outputs
+
+    def _entry(self, name: str) -> Entry:
+        if name not in self._plan.entries:
+            raise ArgumentError(f"no entry {name!r}; this program has {', '.join(self._plan.entries)}")
+        return self._plan.entries[name]
+
+    def _prepare(self, entry: Entry, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        if len(inputs) != len(entry.inputs):
+            raise ArgumentError(f"{entry.name}: takes {len(entry.inputs)} inputs, not {len(inputs)}")
+        for position, (array, slot) in enumerate(zip(inputs, entry.inputs)):
+            _check(entry.name, array, slot)
+            self._inputs[position] = address(array)
+        for position, array in enumerate(outputs):
+            self._outputs[position] = address(array)
+        if self._pool_process != os.getpid():  # forked: the workers stayed in the parent
+            self._pool, self._pool_process = Pool.get(self.threads), os.getpid()
+        self._record[RECORD["stop"] // 8] = 0
+
+    def _enter(self, entry: str, first: int, start: int, n: int, budget: int) -> int:
+        with self._pool.lock:
+            self._record[RECORD["pool"] // 8] = self._pool.pointer
+            return int(self._functions[entry](self._record_address, first, start, n, budget))
+
+    def state(self) -> list[np.ndarray]:
+        """Views of the state slots."""
+        return [
+            self._state[s.offset : s.offset + s.slot.nbytes].view(s.slot.dtype.numpy).reshape(s.slot.shape)
+            for s in self._plan.state
+        ]
+
+    # -------------------------------------------------------------------------------------------------- inspection
+
+    def texts(self) -> Mapping[str, Sequence[KernelText]]:
+        """The stages "llvm" and "asm" of every kernel."""
+        return texts.texts(self._module, self._target)
+
+    def time(self, kernel: str, repeats: int) -> float:
+        """Median seconds of one launch on zero-filled buffers of its own."""
+        if repeats < 1:
+            raise ArgumentError(f"time: repeats must be at least 1, not {repeats}")
+        found = [k for k in self._module.kernels if k.name == kernel]
+        if not found:
+            raise ArgumentError(f"no kernel {kernel!r} in this program")
+        function = _LAUNCH(self._library.addresses[self._module.kernels[found[0]].name])
+        blocks = [aligned(param.buffer.nbytes) for param in found[0].params]
+        blocks += [aligned(nbytes) for nbytes in texts.arena_sizes(found[0])]
+        args = np.array([address(block) for block in blocks] or [0], np.int64)
+        samples = []
+        with self._lock, self._pool.lock:
+            self._record[RECORD["pool"] // 8] = self._pool.pointer
+            for _ in range(repeats):
+                begin = time.perf_counter()
+                function(self._record_address, address(args))
+                samples.append(time.perf_counter() - begin)
+        return statistics.median(samples)
+
+    def renew_lock(self) -> None:
+        """After a fork: whoever held the lock stayed in the parent."""
+        self._lock = threading.RLock()
+
+
+def _check(entry: str, array: np.ndarray, slot: Slot) -> None:
+    if array.shape == slot.shape and array.dtype == slot.dtype.numpy and array.flags.carray:
+        return
+    if (
+        array.shape == slot.shape
+        and array.dtype == slot.dtype.numpy
+        and array.flags.c_contiguous
+        and array.flags.aligned
+    ):
+        return  # read-only
+    raise BackendError(
+        f"{entry}: input {slot.name} must be a C-contiguous {slot.dtype} array of shape {slot.shape}, "
+        f"not {array.dtype} {array.shape} with strides {array.strides}"
+    )
+
+
+def _after_fork() -> None:
+    for executable in list(_alive):
+        executable.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

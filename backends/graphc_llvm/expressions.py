@@ -1,0 +1,255 @@
+"""Loop-IR expressions to LLVM instructions.
+
+`Scope` is where an expression is read: the values of names, the addresses of buffers, the number of lanes and the
+mask of
+active lanes (None: all). The mask is never empty: a masked block is entered only when some lane is active.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from graphc.core.dtypes import DType, bool_, int64
+from graphc.core.errors import BackendError
+from graphc.kernel.ir import (
+    Binary,
+    Bitcast,
+    Buffer,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    Fma,
+    Load,
+    Select,
+    Unary,
+    Var,
+)
+from graphc_llvm import arithmetic
+from graphc_llvm.builder import Builder
+from graphc_llvm.tables import BINARY, COMPARE, ROUNDING, lookup
+from graphc_llvm.types import constant, memory, register, scalar, suffix, widen
+from graphc_llvm.values import LINEAR, Value, integer, spread
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a buffer lies. `lanes` > 1: every element is a row of that many private copies, one per lane."""
+
+    pointer: str
+    lanes: int = 1
+
+
+@dataclass(slots=True)
+class Scope:
+    """What names mean at the current point of a function. Names are unique in a kernel, so dictionaries suffice."""
+
+    builder: Builder
+    values: dict[str, Value] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    lanes: int = 1
+    mask: str | None = None
+
+    def evaluate(self, expr: Expr) -> Value:
+        """Emit `expr`."""
+        match expr:
+            case Const(value, dtype):
+                return Value(dtype, constant(value, dtype))
+            case Var(name):
+                return self.values[name]
+            case Load(buffer, index):
+                return self._load(buffer, index)
+            case Unary(op, x):
+                return self._unary(op, self.evaluate(x))
+            case Binary(op, lhs, rhs):
+                return self._binary(op, self.evaluate(lhs), self.evaluate(rhs))
+            case Compare(op, lhs, rhs):
+                return self._compare(op, self.evaluate(lhs), self.evaluate(rhs))
+            case Select(cond, on_true, on_false):
+                return self._select(self.evaluate(cond), self.evaluate(on_true), self.evaluate(on_false))
+            case Cast(x, dtype):
+                return self._convert(arithmetic.cast, self.evaluate(x), dtype)
+            case Bitcast(x, dtype):
+                return self._convert(arithmetic.bitcast, self.evaluate(x), dtype)
+            case Fma(x, y, z):
+                return self._fma(self.evaluate(x), self.evaluate(y), self.evaluate(z))
+            case _:
+                assert_never(expr)
+
+    # -------------------------------------------------------------------------------------------------- operations
+
+    def _together(self, *values: Value) -> tuple[int, list[str]]:
+        """The registers of operands brought to the same number of lanes."""
+        lanes = max(value.lanes for value in values)
+        return lanes, [spread(self.builder, value, lanes) for value in values]
+
+    def _apply(self, spelling: str, dtype: DType, lanes: int, operands: list[str]) -> str:
+        kind = register(dtype, lanes)
+        if not spelling.startswith("llvm."):
+            return self.builder.emit(f"{spelling} {kind} {', '.join(operands)}")
+        return self.builder.call(f"{spelling}.{suffix(dtype, lanes)}", kind, [(kind, text) for text in operands])
+
+    def _unary(self, op: str, x: Value) -> Value:
+        lanes, (text,) = self._together(x)
+        b, dtype = self.builder, x.dtype
+        kind = register(dtype, lanes)
+        if op == "neg":
+            zero = "0" if lanes == 1 else "zeroinitializer"
+            result = b.emit(f"fneg {kind} {text}" if dtype.is_float else f"sub {kind} {zero}, {text}")
+        elif op == "not":
+            ones = "true" if dtype.is_bool else "-1"
+            result = b.emit(f"xor {kind} {text}, {ones if lanes == 1 else f'splat ({scalar(dtype)} {ones})'}")
+        elif op == "abs" and dtype.is_float:
+            result = self._apply("llvm.fabs", dtype, lanes, [text])
+        elif op == "abs" and dtype.kind == "int":
+            result = b.call(f"llvm.abs.{suffix(dtype, lanes)}", kind, [(kind, text), ("i1", "false")])
+        elif op == "abs" or not (spelling := lookup(ROUNDING, op, dtype)):
+            return x  # unsigned numbers are their own size; integers are already whole
+        else:
+            result = self._apply(spelling, dtype, lanes, [text])
+        return Value(dtype, result, lanes)
+
+    def _binary(self, op: str, x: Value, y: Value) -> Value:
+        if x.dtype == int64 and op in LINEAR:
+            linear = LINEAR[op](self.builder, x, y)
+            if linear is not None:
+                return linear
+        lanes, (lhs, rhs) = self._together(x, y)
+        if op in ("div", "rem") and x.dtype.is_integer:
+            result = arithmetic.divide(self.builder, op, x.dtype, lanes, lhs, rhs, y.known)
+            return Value(x.dtype, result, lanes)
+        spelling = lookup(BINARY, op, x.dtype)
+        if not spelling:
+            raise BackendError(f"{op}: not defined on {x.dtype}")
+        return Value(x.dtype, self._apply(spelling, x.dtype, lanes, [lhs, rhs]), lanes)
+
+    def _compare(self, op: str, x: Value, y: Value) -> Value:
+        lanes, (lhs, rhs) = self._together(x, y)
+        result = self.builder.emit(f"{lookup(COMPARE, op, x.dtype)} {register(x.dtype, lanes)} {lhs}, {rhs}")
+        return Value(bool_, result, lanes)
+
+    def _select(self, cond: Value, x: Value, y: Value) -> Value:
+        lanes, (lhs, rhs) = self._together(x, y)
+        lanes = max(lanes, cond.lanes)
+        lhs, rhs = (spread(self.builder, v, lanes) for v in (x, y)) if lanes > 1 else (lhs, rhs)
+        mask = "i1" if cond.uniform else f"<{lanes} x i1>"
+        kind = register(x.dtype, lanes)
+        return Value(x.dtype, self.builder.emit(f"select {mask} {cond.text}, {kind} {lhs}, {kind} {rhs}"), lanes)
+
+    def _fma(self, x: Value, y: Value, z: Value) -> Value:
+        lanes, texts = self._together(x, y, z)
+        if z.dtype.is_float:
+            return Value(z.dtype, self._apply("llvm.fma", z.dtype, lanes, texts), lanes)
+        return self._binary("add", self._binary("mul", x, y), z)
+
+    def _convert(self, convert: Callable[[Builder, DType, DType, int, str], str], x: Value, dtype: DType) -> Value:
+        if x.dtype == dtype:
+            return x
+        lanes, (text,) = self._together(x)
+        return Value(dtype, convert(self.builder, x.dtype, dtype, lanes, text), lanes)
+
+    # ------------------------------------------------------------------------------------------------------ memory
+
+    def offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value:
+        """The element number of `buffer[index]`, counting the private copies of other lanes."""
+        total, stride = integer(0), 1
+        for expr, extent in zip(reversed(index), reversed(buffer.shape), strict=True):
+            position = self._convert(arithmetic.cast, self.evaluate(expr), int64)
+            total = self._binary("add", self._binary("mul", position, integer(stride)), total)
+            stride *= extent
+        place = self.places[buffer.name]
+        if place.lanes == 1:
+            return total
+        return self._binary("add", self._binary("mul", total, integer(place.lanes)), self.lane_numbers())
+
+    def lane_numbers(self) -> Value:
+        """0, 1, 2, ... over the lanes."""
+        return Value(int64, "0", self.lanes, 1)
+
+    def address(self, buffer: Buffer, offset: Value) -> str:
+        """The address of a uniform element, or of the first lane of a linear run."""
+        pointer = self.places[buffer.name].pointer
+        if offset.text == "0":
+            return pointer
+        return self.builder.emit(f"getelementptr {memory(buffer.dtype)}, ptr {pointer}, i64 {offset.text}")
+
+    def addresses(self, buffer: Buffer, offset: Value) -> str:
+        """One address per lane."""
+        pointer = self.places[buffer.name].pointer
+        positions = spread(self.builder, offset, self.lanes)
+        kind = f"<{self.lanes} x i64>"
+        return self.builder.emit(f"getelementptr {memory(buffer.dtype)}, ptr {pointer}, {kind} {positions}")
+
+    def active(self) -> str:
+        """The mask as a register or constant."""
+        return self.mask or "splat (i1 true)"
+
+    def _load(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value:
+        offset = self.offset(buffer, index)
+        element = memory(buffer.dtype)
+        align = f"align {buffer.dtype.itemsize}"
+        if offset.uniform:
+            text = self.builder.emit(f"load {element}, ptr {self.address(buffer, offset)}, {align}")
+            return self._from_memory(buffer.dtype, text, 1)
+        lanes = self.lanes
+        vector = widen(element, lanes)
+        if offset.step == 1 and self.mask is None:
+            text = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, {align}")
+            return self._from_memory(buffer.dtype, text, lanes)
+        spelled = suffix(buffer.dtype, lanes, in_memory=True)
+        rest = [(f"<{lanes} x i1>", self.active()), (vector, "zeroinitializer")]
+        if offset.step == 1:
+            where = (f"ptr {align}", self.address(buffer, offset))
+            text = self.builder.call(f"llvm.masked.load.{spelled}.p0", vector, [where, *rest])
+        else:
+            where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
+            text = self.builder.call(f"llvm.masked.gather.{spelled}.v{lanes}p0", vector, [where, *rest])
+        return self._from_memory(buffer.dtype, text, lanes)
+
+    def _from_memory(self, dtype: DType, text: str, lanes: int) -> Value:
+        if dtype.is_bool:
+            kind = widen("i8", lanes)
+            text = self.builder.emit(f"icmp ne {kind} {text}, {'0' if lanes == 1 else 'zeroinitializer'}")
+        return Value(dtype, text, lanes)
+
+    def store(self, buffer: Buffer, index: tuple[Expr, ...], value: Value) -> None:
+        """Emit `buffer[index] = value` in the active lanes; where lanes meet, the last one stays."""
+        offset = self.offset(buffer, index)
+        b, element = self.builder, memory(buffer.dtype)
+        align = f"align {buffer.dtype.itemsize}"
+        if offset.uniform and value.uniform:
+            b.do(f"store {element} {self._to_memory(value, 1)}, ptr {self.address(buffer, offset)}, {align}")
+            return
+        lanes = self.lanes
+        vector, text = widen(element, lanes), self._to_memory(value, lanes)
+        if offset.uniform and self.mask is None:
+            last = b.emit(f"extractelement {vector} {text}, i64 {lanes - 1}")
+            b.do(f"store {element} {last}, ptr {self.address(buffer, offset)}, {align}")
+            return
+        if offset.step == 1 and self.mask is None:
+            b.do(f"store {vector} {text}, ptr {self.address(buffer, offset)}, {align}")
+            return
+        spelled, mask = suffix(buffer.dtype, lanes, in_memory=True), (f"<{lanes} x i1>", self.active())
+        if offset.step == 1:
+            where = (f"ptr {align}", self.address(buffer, offset))
+            b.call(f"llvm.masked.store.{spelled}.p0", "void", [(vector, text), where, mask])
+            return
+        where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
+        b.call(f"llvm.masked.scatter.{spelled}.v{lanes}p0", "void", [(vector, text), where, mask])
+
+    def _to_memory(self, value: Value, lanes: int) -> str:
+        text = spread(self.builder, value, lanes)
+        if not value.dtype.is_bool:
+            return text
+        return self.builder.emit(f"zext {register(value.dtype, lanes)} {text} to {widen('i8', lanes)}")
+
+    # ------------------------------------------------------------------------------------------------------- masks
+
+    def both(self, mask: str | None, cond: str) -> str:
+        """The lanes active in `mask` where `cond` holds."""
+        return cond if mask is None else self.builder.emit(f"and <{self.lanes} x i1> {mask}, {cond}")
+
+    def some(self, mask: str) -> str:
+        """Whether any lane is active."""
+        kind = f"<{self.lanes} x i1>"
+        return self.builder.call(f"llvm.vector.reduce.or.v{self.lanes}i1", "i1", [(kind, mask)])

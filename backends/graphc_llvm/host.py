@@ -1,0 +1,96 @@
+"""The machine: LLVM cpu and features (or the one `GRAPHC_CPU` asks for), vector width, caches."""
+
+import platform
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from graphc.core import config
+from graphc.core.errors import BackendError
+from graphc.runtime.protocol import Target
+
+_DEFAULT_CACHES = (32 * 1024, 1024 * 1024, 8 * 1024 * 1024)
+_FEATURES_SHOWN = ("avx512f", "avx512_bf16", "avx2", "fma", "neon", "sve")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What LLVM generates code for."""
+
+    triple: str
+    cpu: str
+    features: str  # LLVM's "+a,-b"; empty when the cpu's name says it all
+
+    @property
+    def vector_bits(self) -> int:
+        """Width of the widest vector registers."""
+        if "x86_64" not in self.triple and "amd64" not in self.triple:
+            return 128
+        enabled = set(self.features.split(","))
+        if "+avx512f" in enabled or self.cpu in ("x86-64-v4", "znver4", "znver5", "skylake-avx512", "sapphirerapids"):
+            return 512
+        if "+avx2" in enabled or self.cpu in ("x86-64-v3", "haswell", "skylake", "znver1", "znver2", "znver3"):
+            return 256
+        return 128
+
+
+@cache
+def _initialise() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def host() -> Host:
+    """The machine to generate code for, as things are now."""
+    triple = llvm.get_process_triple()
+    asked = config.get("GRAPHC_CPU")
+    if asked:
+        return Host(triple, asked, "")
+    return _real(triple)
+
+
+@cache
+def _real(triple: str) -> Host:
+    return Host(triple, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+
+
+@cache
+def machine(of: Host) -> llvm.TargetMachine:
+    """LLVM's code generator for a host. Raises `BackendError` when LLVM has none."""
+    _initialise()
+    try:
+        target = llvm.Target.from_triple(of.triple)
+        return target.create_target_machine(
+            cpu=of.cpu, features=of.features, opt=2, reloc="pic", codemodel="small", jit=True
+        )
+    except RuntimeError as error:
+        raise BackendError(f"cpu backend: LLVM cannot generate code for {of.triple}, {of.cpu}: {error}") from error
+
+
+def target() -> Target:
+    """The host as schedules see it."""
+    found = host()
+    names = {feature[1:] for feature in found.features.split(",") if feature.startswith("+")}
+    return Target(
+        name=f"{found.cpu} ({platform.machine()})",
+        vector_bits=found.vector_bits,
+        cores=config.available_cores(),
+        cache_bytes=_caches(),
+        features=tuple(name for name in _FEATURES_SHOWN if name in names),
+    )
+
+
+@cache
+def _caches() -> tuple[int, ...]:
+    """Data cache sizes of core 0 by level, as Linux reports them."""
+    sizes: dict[int, int] = {}
+    for entry in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = ((entry / name).read_text().strip() for name in ("level", "type", "size"))
+            if kind != "Instruction":
+                sizes[int(level)] = int(size.rstrip("KM")) * (1024 if size.endswith("K") else 1024 * 1024)
+        except (OSError, ValueError):
+            continue
+    return tuple(sizes[level] for level in sorted(sizes)) or _DEFAULT_CACHES

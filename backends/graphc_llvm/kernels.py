@@ -1,0 +1,129 @@
+"""A scheduled kernel becomes one LLVM function per phase, and one that launches the phases in order.
+
+A phase is `void (ptr args, i64 begin, i64 end, ptr scratch)`: `args` holds the addresses of the parameters, then of the
+arena scratch; iterations begin..end of a top-level parallel loop, everything for any other phase; `scratch` belongs to
+the thread. Neighbouring top-level statements that are not parallel loops share a phase. Names are numbered, so two
+kernels that differ in names only have the same text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphc.core.dtypes import int64
+from graphc.core.errors import BackendError
+from graphc.kernel.ir import Alloc, Buffer, Const, For, Kernel, Let, Load, Stmt, operands
+from graphc_llvm.builder import Builder
+from graphc_llvm.cost import grain
+from graphc_llvm.expressions import Place, Scope
+from graphc_llvm.statements import Scratch, StatementEmitter
+from graphc_llvm.traverse import buffers_of
+from graphc_llvm.values import Value
+
+PHASE_SIGNATURE = "define internal void @{name}(ptr %args, i64 %begin, i64 %end, ptr %scratch) #0"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One function. `extent` iterations may be shared out to threads in chunks of `grain`; extent 0: one thread."""
+
+    body: str  # everything after the name of the function
+    extent: int
+    grain: int
+    scratch_bytes: int
+    notes: dict[int, str] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A kernel as text. `phases` are named by the module that holds them."""
+
+    phases: tuple[Phase, ...]
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Heap scratch one thread needs."""
+        return max((phase.scratch_bytes for phase in self.phases), default=0)
+
+
+def compile_kernel(kernel: Kernel, declarations: set[str]) -> Compiled:
+    """Emit all phases. Raises `BackendError` naming the kernel and its source lines when something cannot be emitted."""
+    buffers = [param.buffer for param in kernel.params]
+    buffers += [s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]
+    labels = {param.buffer.name: param.source for param in kernel.params}
+    lets = [s for s in kernel.body if isinstance(s, Let)]
+    try:
+        phases = [_emit_phase(group, buffers, labels, lets, declarations) for group in _groups(kernel.body)]
+    except (BackendError, KeyError) as error:
+        where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
+        detail = f"{error} is not visible in its phase" if isinstance(error, KeyError) else str(error)
+        raise BackendError(f"cpu backend, kernel {kernel.name}{where}: {detail}") from error
+    return Compiled(tuple(phases))
+
+
+def _groups(body: tuple[Stmt, ...]) -> list[tuple[Stmt, ...]]:
+    """The statements of each phase, in order."""
+    groups: list[tuple[Stmt, ...]] = []
+    serial: list[Stmt] = []
+    for statement in body:
+        if isinstance(statement, Alloc) and statement.buffer.space == "arena":
+            continue
+        if isinstance(statement, For) and statement.kind == "parallel":
+            if any(not isinstance(s, Let) for s in serial):
+                groups.append(tuple(serial))
+            serial = []
+            groups.append((statement,))
+        else:
+            serial.append(statement)
+    if any(not isinstance(s, Let) for s in serial):
+        groups.append(tuple(serial))
+    return groups
+
+
+def _emit_phase(
+    group: tuple[Stmt, ...],
+    buffers: Sequence[Buffer],
+    labels: dict[str, str],
+    lets: Sequence[Let],
+    declarations: set[str],
+) -> Phase:
+    b = Builder(declarations)
+    scope = Scope(b)
+    used = buffers_of(group)
+    for number, buffer in enumerate(buffers):
+        scope.places[buffer.name] = Place(f"%p{number}")
+        if buffer.name in used:
+            b.prologue.append(f"  %a{number} = getelementptr ptr, ptr %args, i64 {number}")
+            b.prologue.append(f"  %p{number} = load ptr, ptr %a{number}, align 8")
+    for let in lets:
+        if let not in group and not _reads_memory(let):
+            scope.values[let.var.name] = scope.evaluate(let.value)
+    scratch = Scratch("%scratch")
+    emitter = StatementEmitter(scope, scratch, labels)
+    extent, chunk = 0, 1
+    first = group[0]
+    if isinstance(first, For) and first.kind == "parallel":
+        extent = _parallel_extent(first)
+        chunk = grain(first)
+        emitter.counted(first, Value(int64, "%begin"), Value(int64, "%end"))
+    else:
+        emitter.block(group)
+    b.do("ret void")
+    head = 3 + len(b.slots) + len(b.prologue) + 1
+    notes = {head + line: text for line, text in b.notes.items()}
+    return Phase(b.text(""), extent, chunk, scratch.peak, notes)
+
+
+def _parallel_extent(loop: For) -> int:
+    if not isinstance(loop.extent, Const):
+        raise BackendError("a top-level parallel loop needs a constant extent")
+    return int(loop.extent.value)
+
+
+def _reads_memory(let: Let) -> bool:
+    stack = [let.value]
+    while stack:
+        expr = stack.pop()
+        if isinstance(expr, Load):
+            return True
+        stack += operands(expr)
+    return False

@@ -1,0 +1,92 @@
+"""Worker threads: Python threads that stand in one native function, with the interpreter's lock released.
+
+`Pool.get(n)` gives the pool of n threads of this process (the caller is one of them); programs with the same number
+share it. A pool
+runs one job at a time. Workers end when the last program that uses the pool is gone, or at exit; after a fork the child
+starts its own.
+"""
+
+import ctypes
+import os
+import threading
+import weakref
+
+import numpy as np
+
+from graphc.core import config
+from graphc_llvm import codegen
+from graphc_llvm.memory import address, aligned
+from graphc_llvm.pool_code import FIELDS, POOL_BYTES
+
+SPINS = 2000  # about 50 us: longer than the serial part between two kernels of a step
+SPINS_CROWDED = 50  # with more threads than cores a spinning worker is in the way
+
+_WORKER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+_WAKE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+_guard = threading.Lock()
+_pools: "weakref.WeakValueDictionary[int, Pool]" = weakref.WeakValueDictionary()
+
+
+def default_threads() -> int:
+    """`GRAPHC_THREADS`, or one thread per core this process may use."""
+    return config.get_int("GRAPHC_THREADS") or config.available_cores()
+
+
+class Pool:
+    """`threads` threads, the caller included. Hold `lock` while native code uses the pool."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.lock = threading.Lock()
+        self._block = aligned(POOL_BYTES)
+        self._owner = os.getpid()
+        crowded = threads > config.available_cores()
+        self._block[FIELDS["spins"] : FIELDS["spins"] + 8].view(np.int64)[0] = SPINS_CROWDED if crowded else SPINS
+        self._workers = [_start(self._block, number) for number in range(1, threads)]
+        self._stop = weakref.finalize(self, _stop, self._block, self._workers, self._owner)
+
+    @property
+    def pointer(self) -> int:
+        """What native code takes as its pool; 0 when there are no workers."""
+        return address(self._block) if self.threads > 1 else 0
+
+    @staticmethod
+    def get(threads: int) -> "Pool":
+        """The shared pool of that many threads."""
+        with _guard:
+            pool = _pools.get(threads)
+            if pool is None:
+                pool = _pools[threads] = Pool(threads)
+            return pool
+
+
+def _start(block: np.ndarray, number: int) -> threading.Thread:
+    enter = _WORKER(codegen.runtime().addresses["gc_worker"])
+    # The block is an argument so that it lives as long as the thread stands in native code.
+    thread = threading.Thread(
+        target=lambda memory: enter(address(memory), number), args=(block,), name=f"graphc-{number}", daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def _stop(block: np.ndarray, workers: list[threading.Thread], owner: int) -> None:
+    """Ask the workers to leave and wait until they have."""
+    if owner != os.getpid() or not workers:
+        return  # a forked child has none of them
+    block[FIELDS["stop"] : FIELDS["stop"] + 4].view(np.int32)[0] = 1
+    _WAKE(codegen.runtime().addresses["gc_wake"])(address(block))
+    for worker in workers:
+        if worker is not threading.current_thread():
+            worker.join()
+
+
+def _after_fork() -> None:
+    global _guard
+    _guard = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,238 @@
+"""Loop-IR statements to LLVM control flow.
+
+Loops are rotated (test at the bottom) with a phi for the counter. A `vector` loop becomes straight code over lanes: a
+power of two of them, the surplus masked off. Loops of kind `parallel` below the top level run serially.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from graphc.core.dtypes import int64
+from graphc.core.errors import BackendError
+from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt, Store, While
+from graphc_llvm.accumulate import combine
+from graphc_llvm.expressions import Place, Scope
+from graphc_llvm.types import memory
+from graphc_llvm.values import Value, integer, spread
+
+STACK_LIMIT = 16 * 1024  # bytes; larger worker scratch lies in the thread's heap scratch
+MAX_LANES = 64
+
+
+@dataclass(slots=True)
+class Scratch:
+    """Heap scratch of one thread: `pointer` is its start, `top` the bytes taken, `peak` the most ever taken."""
+
+    pointer: str
+    top: int = 0
+    peak: int = 0
+
+    def take(self, nbytes: int) -> int:
+        """The offset of a fresh aligned block."""
+        offset = self.top
+        self.top += -(-nbytes // 64) * 64
+        self.peak = max(self.peak, self.top)
+        return offset
+
+
+class StatementEmitter:
+    """Emits statements into one function. `labels` maps buffer names to what people call the value they carry."""
+
+    def __init__(self, scope: Scope, scratch: Scratch, labels: dict[str, str]) -> None:
+        self.scope = scope
+        self.b = scope.builder
+        self.scratch = scratch
+        self.labels = labels
+
+    def block(self, statements: tuple[Stmt, ...]) -> None:
+        """Statements in order; scratch taken inside is given back at the end."""
+        top = self.scratch.top
+        for statement in statements:
+            self.statement(statement)
+        self.scratch.top = top
+
+    def statement(self, statement: Stmt) -> None:
+        match statement:
+            case Let(var, value):
+                self.scope.values[var.name] = self.scope.evaluate(value)
+            case Store(buffer, index, value):
+                self.b.note(self.labels.get(buffer.name, ""))
+                self.scope.store(buffer, index, self.scope.evaluate(value))
+            case Accumulate(targets, values, name):
+                self.b.note(self.labels.get(targets[0][0].name, ""))
+                combine(self.scope, targets, values, name)
+            case Alloc(buffer):
+                self.allocate(buffer)
+            case If():
+                self._if(statement)
+            case While():
+                self._while(statement)
+            case For():
+                self._for(statement)
+            case _:
+                assert_never(statement)
+
+    def allocate(self, buffer: Buffer) -> None:
+        """A stack slot or heap scratch; inside a vector loop one copy per lane."""
+        lanes = self.scope.lanes
+        count = max(buffer.size, 1) * lanes
+        nbytes = count * buffer.dtype.itemsize
+        if nbytes > STACK_LIMIT:
+            pointer = self.b.pointer(self.scratch.pointer, str(self.scratch.take(nbytes)))
+        else:
+            pointer = self.b.slot(memory(buffer.dtype), count)
+        self.scope.places[buffer.name] = Place(pointer, lanes)
+
+    # ------------------------------------------------------------------------------------------------------- loops
+
+    def _for(self, loop: For) -> None:
+        if loop.kind == "unroll":
+            for step in range(self._constant(loop.extent, "unroll")):
+                self.scope.values[loop.var.name] = integer(step)
+                self.block(loop.body)
+        elif loop.kind == "vector":
+            self._vector(loop)
+        else:
+            self.counted(loop, integer(0), self.scope.evaluate(loop.extent))
+
+    def _constant(self, extent: Expr, kind: str) -> int:
+        value = self.scope.evaluate(extent).known
+        if value is None:
+            raise BackendError(f"a loop of kind {kind!r} needs a constant extent")
+        return value
+
+    def _vector(self, loop: For) -> None:
+        extent = self._constant(loop.extent, "vector")
+        if self.scope.lanes > 1:
+            raise BackendError("vector loops do not nest")
+        if extent == 0:
+            return
+        if extent > MAX_LANES:
+            raise BackendError(f"a vector loop has at most {MAX_LANES} iterations, not {extent}")
+        if extent == 1:
+            self.scope.values[loop.var.name] = integer(0)
+            self.block(loop.body)
+            return
+        lanes = 1 << (extent - 1).bit_length()
+        self.scope.lanes = lanes
+        if lanes != extent:
+            bits = ", ".join(f"i1 {'true' if lane < extent else 'false'}" for lane in range(lanes))
+            self.scope.mask = f"<{bits}>"
+        self.scope.values[loop.var.name] = self.scope.lane_numbers()
+        self.block(loop.body)
+        self.scope.lanes, self.scope.mask = 1, None
+
+    def counted(self, loop: For, begin: Value, end: Value) -> None:
+        """Iterations `begin` to `end` of a loop, one after the other."""
+        if not end.uniform:
+            self._ragged(loop, end)
+            return
+        if begin.known is not None and end.known is not None:
+            if begin.known >= end.known:
+                return
+            if end.known - begin.known == 1:
+                self.scope.values[loop.var.name] = begin
+                self.block(loop.body)
+                return
+            self._rotated(loop, begin, end, None)
+            return
+        enter, leave = self.b.fresh("enter"), self.b.fresh("leave")
+        self.b.branch_if(self.b.emit(f"icmp slt i64 {begin.text}, {end.text}"), enter, leave)
+        self.b.start(enter)
+        self._rotated(loop, begin, end, None)
+        self.b.branch(leave)
+        self.b.start(leave)
+
+    def _rotated(self, loop: For, begin: Value, end: Value, lane_ends: str | None) -> None:
+        """The loop itself, known to run at least once. `lane_ends`: lanes past their own end are masked off."""
+        b, scope = self.b, self.scope
+        before, body, after = b.block, b.fresh("loop"), b.fresh("after")
+        counter, following = "%" + b.fresh("i"), "%" + b.fresh("i")
+        b.branch(body)
+        b.start(body)
+        phi_at = len(b.lines)
+        b.lines.append("")  # the phi needs the label of the last block of the body
+        scope.values[loop.var.name] = Value(int64, counter)
+        mask = scope.mask
+        if lane_ends is not None:
+            kind = f"<{scope.lanes} x i64>"
+            ahead = b.emit(f"icmp sgt {kind} {lane_ends}, {b.splat('i64', counter, scope.lanes)}")
+            scope.mask = scope.both(mask, ahead)
+        self.block(loop.body)
+        scope.mask = mask
+        b.lines[phi_at] = f"  {counter} = phi i64 [ {begin.text}, %{before} ], [ {following}, %{b.block} ]"
+        b.do(f"{following} = add nsw i64 {counter}, 1")
+        b.branch_if(b.emit(f"icmp slt i64 {following}, {end.text}"), body, after)
+        b.start(after)
+
+    def _ragged(self, loop: For, end: Value) -> None:
+        """A loop whose extent differs between lanes runs to the longest; finished lanes are masked off."""
+        b, scope, lanes = self.b, self.scope, self.scope.lanes
+        kind = f"<{lanes} x i64>"
+        ends = spread(b, end, lanes)
+        if scope.mask is not None:
+            ends = b.emit(f"select <{lanes} x i1> {scope.mask}, {kind} {ends}, {kind} zeroinitializer")
+        longest = b.call(f"llvm.vector.reduce.smax.v{lanes}i64", "i64", [(kind, ends)])
+        enter, leave = b.fresh("enter"), b.fresh("leave")
+        b.branch_if(b.emit(f"icmp sgt i64 {longest}, 0"), enter, leave)
+        b.start(enter)
+        self._rotated(loop, integer(0), Value(int64, longest), ends)
+        b.branch(leave)
+        b.start(leave)
+
+    def _while(self, loop: While) -> None:
+        b, scope, mask = self.b, self.scope, self.scope.mask
+        if loop.bound <= 0:
+            return
+        before, head, body, leave = b.block, b.fresh("while"), b.fresh("body"), b.fresh("leave")
+        counter, following = "%" + b.fresh("i"), "%" + b.fresh("i")
+        b.branch(head)
+        b.start(head)
+        phi_at = len(b.lines)
+        b.lines.append("")
+        cond = scope.evaluate(loop.cond)
+        go = cond.text
+        if not cond.uniform:
+            scope.mask = scope.both(mask, cond.text)
+            go = scope.some(scope.mask)
+        below = b.emit(f"icmp slt i64 {counter}, {loop.bound}")
+        b.branch_if(b.emit(f"and i1 {go}, {below}"), body, leave)
+        b.start(body)
+        self.block(loop.body)
+        scope.mask = mask
+        b.lines[phi_at] = f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{b.block} ]"
+        b.do(f"{following} = add nsw i64 {counter}, 1")
+        b.branch(head)
+        b.start(leave)
+
+    # -------------------------------------------------------------------------------------------------- conditions
+
+    def _if(self, statement: If) -> None:
+        cond = self.scope.evaluate(statement.cond)
+        if cond.uniform:
+            self._guarded(cond.text, statement.then, statement.orelse)
+            return
+        mask, kind = self.scope.mask, f"<{self.scope.lanes} x i1>"
+        self._masked(self.scope.both(mask, cond.text), statement.then)
+        if statement.orelse:
+            inverse = self.b.emit(f"xor {kind} {cond.text}, splat (i1 true)")
+            self._masked(self.scope.both(mask, inverse), statement.orelse)
+
+    def _masked(self, mask: str, statements: tuple[Stmt, ...]) -> None:
+        outer = self.scope.mask
+        self.scope.mask = mask
+        self._guarded(self.scope.some(mask), statements, ())
+        self.scope.mask = outer
+
+    def _guarded(self, cond: str, then: tuple[Stmt, ...], orelse: tuple[Stmt, ...]) -> None:
+        b = self.b
+        yes, no, join = b.fresh("then"), b.fresh("else"), b.fresh("join")
+        b.branch_if(cond, yes, no if orelse else join)
+        b.start(yes)
+        self.block(then)
+        b.branch(join)
+        if orelse:
+            b.start(no)
+            self.block(orelse)
+            b.branch(join)
+        b.start(join)

@@ -1,0 +1,55 @@
+"""LLVM types and constants of our dtypes. Booleans are `i1` in registers and `i8` in memory."""
+
+import struct
+
+import numpy as np
+
+from graphc.core.dtypes import DType
+
+
+def scalar(dtype: DType) -> str:
+    """The register type of one element."""
+    if dtype.is_bool:
+        return "i1"
+    if dtype.is_float:
+        return "float" if dtype.bits == 32 else "double"
+    return f"i{dtype.bits}"
+
+
+def memory(dtype: DType) -> str:
+    """The type of one element in memory."""
+    return "i8" if dtype.is_bool else scalar(dtype)
+
+
+def widen(element: str, lanes: int) -> str:
+    """A vector of `lanes` elements; the element itself for one lane."""
+    return element if lanes == 1 else f"<{lanes} x {element}>"
+
+
+def register(dtype: DType, lanes: int = 1) -> str:
+    """The register type of `lanes` elements."""
+    return widen(scalar(dtype), lanes)
+
+
+def suffix(dtype: DType, lanes: int = 1, in_memory: bool = False) -> str:
+    """How intrinsics spell the type: `f32`, `v16f32`, `v8i64`."""
+    bits = 1 if dtype.is_bool and not in_memory else dtype.bits
+    element = f"{'f' if dtype.is_float else 'i'}{bits}"
+    return element if lanes == 1 else f"v{lanes}{element}"
+
+
+def constant(value: bool | int | float, dtype: DType) -> str:
+    """One element as LLVM text; integers wrap into the dtype, floats are rounded to it."""
+    if dtype.is_bool:
+        return "true" if value else "false"
+    if not dtype.is_float:
+        return str(wrap(int(value), dtype.bits))
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(value)) if dtype.bits == 32 else float(value)
+    return "0x" + struct.pack(">d", rounded).hex().upper()
+
+
+def wrap(value: int, bits: int) -> int:
+    """`value` modulo 2**bits, as a signed number."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value

@@ -1,0 +1,77 @@
+"""Run one kernel, or a hand-written block, on the CPU backend and on the interpreter."""
+
+import numpy as np
+
+from graphc.kernel import interpret
+from graphc.kernel.ir import Alloc, Binary, Const, Expr, Kernel, Var, index
+from graphc.plan.ir import Block, Entry, Launch, Plan, Ref, Slot
+from graphc_llvm.executable import CpuExecutable
+
+
+def plan_of(kernel: Kernel) -> Plan:
+    """A plan with one entry `main` that launches `kernel` once; "inout" parameters are an input copied to an output."""
+    inputs: list[Slot] = []
+    outputs: list[Slot] = []
+    args: list[Ref] = []
+    for param in kernel.params:
+        slots = inputs if param.mode == "in" else outputs
+        args.append(Ref("input" if param.mode == "in" else "output", 0, param.buffer.nbytes, len(slots)))
+        slots.append(Slot(param.buffer.name, param.buffer.dtype, param.buffer.shape))
+    scratch: list[Ref] = []
+    top = 0
+    for statement in kernel.body:
+        if isinstance(statement, Alloc) and statement.buffer.space == "arena":
+            scratch.append(Ref("arena", top, statement.buffer.nbytes))
+            top += -(-statement.buffer.nbytes // 64) * 64
+    block = Block((Launch(kernel, tuple(args), tuple(scratch)),))
+    return Plan((), 0, (), 0, {"main": Entry("main", tuple(inputs), tuple(outputs), block, top, (), top)})
+
+
+def run_native(kernel: Kernel, inputs: list[np.ndarray], threads: int = 1) -> list[np.ndarray]:
+    """The outputs of the compiled kernel."""
+    return CpuExecutable(plan_of(kernel), threads).call("main", inputs)
+
+
+def run_interpreted(kernel: Kernel, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs by the meaning of the loop IR."""
+    given = iter(inputs)
+    args = [
+        next(given).copy() if p.mode == "in" else np.zeros(p.buffer.shape, p.buffer.dtype.numpy) for p in kernel.params
+    ]
+    interpret.run(kernel, args)
+    return [array for array, param in zip(args, kernel.params) if param.mode != "in"]
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal bit for bit, but any NaN equals any other."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype.kind != "f":
+        return bool(np.array_equal(a, b))
+    nan = np.isnan(a) & np.isnan(b)
+    bits = f"u{a.itemsize}"
+    return bool(np.all(nan | (a.view(bits) == b.view(bits))))
+
+
+def agree(kernel: Kernel, inputs: list[np.ndarray], threads: int = 1) -> None:
+    """Fails unless compiled and interpreted outputs have the same bits."""
+    for got, wanted in zip(run_native(kernel, inputs, threads), run_interpreted(kernel, inputs), strict=True):
+        assert same_bits(got, wanted), f"{kernel.name}: compiled\n{got}\ninterpreted\n{wanted}"
+
+
+def plus(x: Expr, y: Expr | int) -> Expr:
+    return Binary("add", x, index(y) if isinstance(y, int) else y)
+
+
+def times(x: Expr, y: int) -> Expr:
+    return Binary("mul", x, index(y))
+
+
+def f32(value: float) -> Const:
+    from graphc.core.dtypes import float32
+
+    return Const(value, float32)
+
+
+def var(name: str) -> Var:
+    return Var(name)

@@ -15,12 +15,22 @@ from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref,
 from graphc_llvm.builder import Builder
 from graphc_llvm.kernels import Compiled
 
-RECORD: Mapping[str, int] = {
-    name: 8 * word
-    for word, name in enumerate(
-        ["arena", "state", "constants", "step", "inputs", "outputs", "pool", "scratch", "stride", "parallel", "clock", "done", "stop"]
-    )
-}
+_WORDS = (
+    "arena",
+    "state",
+    "constants",
+    "step",  # addresses of segments
+    "inputs",
+    "outputs",  # addresses of tables of addresses
+    "pool",
+    "scratch",
+    "stride",  # the thread pool, heap scratch of thread 0 and its distance to the next thread's
+    "parallel",
+    "clock",  # functions of the runtime
+    "done",
+    "stop",  # steps finished; non-zero: stop after this step
+)
+RECORD: Mapping[str, int] = {name: 8 * word for word, name in enumerate(_WORDS)}
 RECORD_WORDS = 16
 
 

@@ -46,7 +46,7 @@ class Compiled:
 
 
 def compile_kernel(kernel: Kernel, declarations: set[str]) -> Compiled:
-    """Emit all phases. Raises `BackendError` naming the kernel and its source lines when something cannot be emitted."""
+    """Emit all phases. Raises `BackendError` naming the kernel and its lines when something cannot be emitted."""
     buffers = [param.buffer for param in kernel.params]
     buffers += [s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]
     labels = {param.buffer.name: param.source for param in kernel.params}

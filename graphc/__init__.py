@@ -1,1 +1,75 @@
-"""graphc: a graph-based autodiff compiler for training."""
+"""graphc: a graph-based autodiff compiler for training.
+
+    import graphc as gc
+    import graphc.numpy as gnp
+    from graphc import nn, optim, data, train
+
+Everything is imported on first use (PEP 562), so `import graphc` costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("data", "nn", "numpy", "optim", "random", "train")
+_PUBLIC = (
+    "CompiledFunction",
+    "Graph",
+    "Program",
+    "Spec",
+    "compile",
+    "devices",
+    "grad",
+    "gradcheck",
+    "jit",
+    "jvp",
+    "linearize",
+    "parse",
+    "program",
+    "pytree",
+    "spec",
+    "stop_gradient",
+    "trace",
+    "value_and_grad",
+    "vjp",
+)
+
+__all__ = ["__version__", *_PUBLIC, *_SUBMODULES]  # noqa: PLE0604  the names are strings
+
+if TYPE_CHECKING:
+    from graphc.api import (
+        CompiledFunction,
+        Graph,
+        Program,
+        Spec,
+        compile,
+        devices,
+        grad,
+        gradcheck,
+        jit,
+        jvp,
+        linearize,
+        parse,
+        program,
+        pytree,
+        spec,
+        stop_gradient,
+        trace,
+        value_and_grad,
+        vjp,
+    )
+
+
+def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"graphc.{name}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'graphc' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module("graphc.api"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

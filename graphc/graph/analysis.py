@@ -1,20 +1,8 @@
-"""Views of a graph for people and tests: as a networkx graph; its depth, width and work. Not used while compiling."""
-
-from dataclasses import dataclass
+"""A graph as a networkx graph, for people, drawing and tests. Not used while compiling."""
 
 import networkx
 
-from graphc.graph.cost import node_flops
 from graphc.graph.ir import Graph, Value
-
-
-@dataclass(frozen=True, slots=True)
-class Dimensions:
-    """depth: nodes on the longest chain; width: most nodes at one distance from the inputs; work: float operations."""
-
-    depth: int
-    width: int
-    work: int
 
 
 def to_networkx(graph: Graph) -> "networkx.DiGraph[int]":
@@ -31,15 +19,3 @@ def to_networkx(graph: Graph) -> "networkx.DiGraph[int]":
             result.add_edge(number[operand], position, type=str(operand.type))
         number.update((value, position) for value in node.results)
     return result
-
-
-def dimensions(graph: Graph) -> Dimensions:
-    """Depth, width and work of a computation graph."""
-    level: dict[Value, int] = dict.fromkeys(graph.inputs, 0)
-    per_level: dict[int, int] = {}
-    for node in graph.nodes:
-        depth = 1 + max((level[v] for v in node.operands), default=0)
-        level.update(dict.fromkeys(node.results, depth))
-        per_level[depth] = per_level.get(depth, 0) + 1
-    work = sum(node_flops(node) for node in graph.nodes)
-    return Dimensions(max(per_level, default=0), max(per_level.values(), default=0), work)

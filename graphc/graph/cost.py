@@ -1,7 +1,20 @@
-"""Float operations and bytes of nodes: one per elementwise result or reduced element, two per multiply-add."""
+"""Float operations, bytes, depth, width and work: one operation per elementwise result or reduced element, two per
+multiply-add.
+"""
 
-from graphc.graph.ir import Graph, Node, regions
+from dataclasses import dataclass
+
+from graphc.graph.ir import Graph, Node, Value, regions
 from graphc.graph.ops.contraction import DotAttrs
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """depth: nodes on the longest chain; width: most nodes at one distance from the inputs; work: float operations."""
+
+    depth: int
+    width: int
+    work: int
 
 
 def node_flops(node: Node) -> int:
@@ -31,3 +44,15 @@ def graph_flops(graph: Graph) -> int:
 def node_bytes(node: Node) -> int:
     """Bytes read and written when every operand and result lies in memory."""
     return sum(v.type.nbytes for v in dict.fromkeys(node.operands)) + sum(v.type.nbytes for v in node.results)
+
+
+def dimensions(graph: Graph) -> Dimensions:
+    """Depth, width and work of a computation graph."""
+    level: dict[Value, int] = dict.fromkeys(graph.inputs, 0)
+    per_level: dict[int, int] = {}
+    for node in graph.nodes:
+        depth = 1 + max((level[v] for v in node.operands), default=0)
+        level.update(dict.fromkeys(node.results, depth))
+        per_level[depth] = per_level.get(depth, 0) + 1
+    work = sum(node_flops(node) for node in graph.nodes)
+    return Dimensions(max(per_level, default=0), max(per_level.values(), default=0), work)

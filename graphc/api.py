@@ -1,0 +1,232 @@
+"""The public surface, what `import graphc as gc` offers; the library (nn, optim, data, train) stands on this alone."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeVar
+
+from graphc import random, transform
+from graphc.execution.arguments import memory_size
+from graphc.execution.compiled import CompiledFunction, compile_function
+from graphc.compiler import Options
+from graphc.core import pytree
+from graphc.core.errors import ArgumentError
+from graphc.graph.ir import Graph
+from graphc.graph.parser import parse
+from graphc.execution.jit import CacheInfo, Jitted
+from graphc.execution.program import Program
+from graphc.runtime.discovery import backend_names, find_backend
+from graphc.runtime.protocol import Backend
+from graphc.trace import Spec, Tracer, is_tracing, spec
+from graphc.trace import trace as trace_function
+from graphc.transform import GradientReport, gradcheck, stop_gradient
+
+__all__ = [
+    "CacheInfo",
+    "CompiledFunction",
+    "GradientReport",
+    "Graph",
+    "Jitted",
+    "Program",
+    "Spec",
+    "Tracer",
+    "compile",
+    "devices",
+    "grad",
+    "gradcheck",
+    "is_tracing",
+    "jit",
+    "jvp",
+    "linearize",
+    "parse",
+    "program",
+    "pytree",
+    "random",
+    "spec",
+    "stop_gradient",
+    "trace",
+    "value_and_grad",
+    "vjp",
+]
+
+F = TypeVar("F", bound=Callable[..., object])
+Verify = Literal["passes", "full"] | None
+
+
+def _options(
+    backend: str | None,
+    device: int | None,
+    memory: int | str | None,
+    precision: str,
+    threads: int | None,
+    sanitize: bool,
+    verify: Verify,
+    tune: bool | None,
+) -> Options:
+    return Options(
+        backend=backend or "",
+        device=device,
+        memory=memory_size(memory),
+        precision=precision,
+        threads=threads,
+        sanitize=sanitize,
+        verify=verify or "",
+        tune=bool(tune),
+    )
+
+
+def trace(fn: Callable[..., object], *args: object, **kwargs: object) -> Graph:
+    """The graph of `fn` for these specs or arrays. `print(graph)` is text that `parse` reads back.
+
+    >>> import graphc as gc
+    >>> import graphc.numpy as gnp
+    >>> print(gc.trace(lambda x: gnp.tanh(x), gc.spec((2, 3), "float32")))  # doctest: +ELLIPSIS
+    graph ...(%0: f32[2,3] x) {
+      %1: f32[2,3] = tanh(%0)  # ...
+      return %1
+    }
+    <BLANKLINE>
+    """
+    return trace_function(fn, args, kwargs, name=getattr(fn, "__name__", "main")).graph
+
+
+def compile(
+    fn: Callable[..., object] | Graph,
+    *args: object,
+    backend: str | None = None,
+    device: int | None = None,
+    memory: int | str | None = None,
+    precision: str = "float32",
+    threads: int | None = None,
+    sanitize: bool = False,
+    verify: Verify = None,
+    tune: bool | None = None,
+    **kwargs: object,
+) -> CompiledFunction:
+    """Compile a function for one signature, given as specs or example arrays, or a graph.
+
+    backend: "cpu" (default) or "reference". memory: largest planned peak in bytes or as "512MB"; more raises
+    `MemoryBudgetError` before anything is allocated. threads: of the cpu backend, by default one per core; results do
+    not depend on
+    it. verify: "passes" checks every IR after each pass, "full" also compares the numbers before and after each pass on
+    the first call.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> exe = gc.compile(lambda x: (x * x).sum(), gc.spec((3,), "float32"))
+    >>> float(exe(np.array([1, 2, 3], np.float32)))
+    14.0
+    """
+    options = _options(backend, device, memory, precision, threads, sanitize, verify, tune)
+    return compile_function(fn, args, kwargs, options)
+
+
+def jit(
+    fn: F | None = None,
+    *,
+    static: str | Iterable[str] = (),
+    backend: str | None = None,
+    device: int | None = None,
+    memory: int | str | None = None,
+    precision: str = "float32",
+    threads: int | None = None,
+    capacity: int = 128,
+    recompile: Literal["allow", "error"] = "allow",
+) -> Callable[..., object]:
+    """Trace and compile per input signature, on first use; usable as `@gc.jit` or `@gc.jit(static="mode")`.
+
+    static: names of parameters that are Python values, compiled in. capacity: signatures kept (LRU). recompile="error"
+    raises `ArgumentError` naming the argument that changed instead of compiling a second time.
+
+    >>> import graphc as gc
+    >>> import graphc.numpy as gnp
+    >>> import numpy as np
+    >>> @gc.jit
+    ... def f(x, w):
+    ...     return gnp.tanh(x @ w)
+    >>> f(np.zeros((2, 3), np.float32), np.zeros((3, 4), np.float32)).shape
+    (2, 4)
+    """
+    if capacity < 1:
+        raise ArgumentError(f"jit: capacity={capacity} must be at least 1")
+    if recompile not in ("allow", "error"):
+        raise ArgumentError(f"jit: recompile={recompile!r}: use 'allow' or 'error'")
+    names = (static,) if isinstance(static, str) else tuple(static)
+    options = _options(backend, device, memory, precision, threads, False, None, None)
+
+    def wrap(function: Callable[..., object]) -> Jitted:
+        return Jitted(function, options, names, capacity, recompile)
+
+    return wrap if fn is None else wrap(fn)
+
+
+def program(
+    state: object,
+    entries: Mapping[str, Callable[..., object]],
+    inputs: Mapping[str, object] | None = None,
+    *,
+    backend: str | None = None,
+    device: int | None = None,
+    memory: int | str | None = None,
+    precision: str = "float32",
+    threads: int | None = None,
+    verify: Verify = None,
+) -> Program:
+    """Several functions over one state, compiled together; `run` executes many steps natively.
+
+    Each entry is `f(state, batch, step) -> (new state, outputs)`. The program owns a copy of `state` and updates it in
+    place. inputs: batch specs or arrays per entry to compile for now; other signatures compile on first use.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> counter = gc.program({"n": np.float32(0)}, {"add": lambda s, x, step: ({"n": s["n"] + x}, s["n"])})
+    >>> done, seen = counter.run("add", np.float32(2), n=4)
+    >>> seen.tolist(), float(counter.state["n"])
+    ([0.0, 2.0, 4.0, 6.0], 8.0)
+    """
+    options = _options(backend, device, memory, precision, threads, False, verify, None)
+    result = Program(state, entries, options)
+    if inputs:
+        result.prepare(inputs)
+    return result
+
+
+def grad(fn: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable[..., object]:
+    """The gradient of a scalar function with respect to the arguments in `argnums` (pytrees allowed).
+
+    The result is compiled per signature like `jit`; inside a trace it becomes part of it, so it nests to any order.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> float(gc.grad(lambda x: x * x * x)(np.float64(2)))
+    12.0
+    """
+    return jit(transform.grad(fn, argnums, has_aux))
+
+
+def value_and_grad(
+    fn: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., object]:
+    """`(value, gradient)` of a scalar function; with has_aux `((value, aux), gradient)`."""
+    return jit(transform.value_and_grad(fn, argnums, has_aux))
+
+
+vjp = transform.vjp
+jvp = transform.jvp
+linearize = transform.linearize
+
+
+def devices() -> list[str]:
+    """What programs can run on here: one line per installed backend that works.
+
+    >>> import graphc as gc
+    >>> any(line.startswith("cpu") for line in gc.devices())
+    True
+    """
+    lines: list[str] = []
+    for name in backend_names():
+        backend = find_backend(name)
+        if isinstance(backend, Backend):
+            target = backend.target()
+            lines.append(f"{name}: {target.name}, {target.cores} cores, {target.vector_bits}-bit vectors")
+        else:
+            lines.append(f"{name}: graph interpreter")
+    return lines

@@ -1,0 +1,211 @@
+"""The pipeline: from a program of traced graphs to something that runs. `compile_program` is all of it.
+
+trace and differentiate happen before (they make the graphs); here: optimise, fuse, lower, schedule, plan, emit. Every
+stage can be stopped at and printed: `Compilation.texts`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphc.core import config
+from graphc.core.errors import ArgumentError, BackendError, MemoryBudgetError, UnsupportedError
+from graphc.graph.ir import Graph
+from graphc.graph.program import EntryGraph, GraphBackend, GraphProgram
+from graphc.graph.verify import verify
+from graphc.kernel.lower import lower_graph
+from graphc.kernel.program import KernelCall, LoopProgram
+from graphc.kernel.verify import verify as verify_kernel
+from graphc.passes.partition import partition
+from graphc.passes.pipeline import pipeline, run_passes
+from graphc.plan.build import build
+from graphc.plan.ir import Plan, Slot
+from graphc.plan.verify import verify as verify_plan
+from graphc.runtime.discovery import find_backend
+from graphc.runtime.protocol import Backend, Executable
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything a caller can choose about a compilation; checked by `check_options`."""
+
+    backend: str = ""
+    device: int | None = None
+    memory: int | None = None  # bytes
+    precision: str = "float32"
+    threads: int | None = None
+    sanitize: bool = False
+    verify: Literal["", "passes", "full"] = ""
+    tune: bool = False
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds of one stage or pass of one compilation."""
+
+    stage: str
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Compilation:
+    """A loaded program with what every stage made of it."""
+
+    program: GraphProgram
+    options: Options
+    backend: Backend | GraphBackend
+    optimized: dict[str, Graph] = field(default_factory=dict)
+    fused: dict[str, Graph] = field(default_factory=dict)
+    loops: dict[str, LoopProgram] = field(default_factory=dict)
+    plan: Plan | None = None
+    executable: Executable | None = None
+    timings: list[Timing] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings.append(Timing(stage, time.perf_counter() - start))
+
+
+def compile_program(program: GraphProgram, options: Options) -> Compilation:
+    """Optimise, fuse, lower, schedule, plan and load. Raises what `check_options` raises, or `MemoryBudgetError`."""
+    result = Compilation(program, options, check_options(options))
+    with result.timed("optimize"):
+        for name, entry in program.entries.items():
+            result.optimized[name] = optimize(entry.graph, result)
+    if isinstance(result.backend, GraphBackend):
+        with result.timed("load"):
+            result.executable = _load_graphs(result.backend, result)
+        return result
+    with result.timed("fuse"):
+        for name, graph in result.optimized.items():
+            result.fused[name] = _checked(partition(graph), result)
+    with result.timed("lower"):
+        for name, graph in result.fused.items():
+            result.loops[name] = _lower(name, graph, program.entries[name], len(program.state))
+    with result.timed("schedule"):
+        for name, loops in result.loops.items():
+            result.loops[name] = _schedule(loops, result.backend, result)
+    with result.timed("plan"):
+        result.plan = _plan(result)
+    check_memory(result.plan, options.memory)
+    with result.timed("emit"):
+        result.executable = result.backend.load(result.plan, options.threads, options.device)
+    return result
+
+
+def check_options(options: Options) -> Backend | GraphBackend:
+    """The backend, once every option is known to make sense. Raises `ArgumentError`, `BackendError`,
+    `UnsupportedError`.
+    """
+    if options.precision != "float32":
+        raise UnsupportedError(
+            f"precision={options.precision!r}: only 'float32' (dtypes exactly as written) is available"
+        )
+    if options.sanitize:
+        raise UnsupportedError(
+            "sanitize=True is not available in this version; use backend='reference' and NumPy checks"
+        )
+    if options.tune:
+        raise UnsupportedError("tune=True is not available in this version: schedules come from the cost model alone")
+    if options.verify not in ("", "passes", "full"):
+        raise ArgumentError(f"verify={options.verify!r}: use None, 'passes' or 'full'")
+    if options.threads is not None and not 1 <= options.threads <= 1024:
+        raise ArgumentError(f"threads={options.threads}: use None or a number from 1 to 1024")
+    backend = find_backend(options.backend or config.get("GRAPHC_BACKEND"))
+    if not isinstance(backend, Backend | GraphBackend):
+        raise BackendError(f"backend {options.backend!r} does not implement the backend protocol")
+    return backend
+
+
+def optimize(graph: Graph, compilation: Compilation) -> Graph:
+    """Run the pass pipeline, timing each pass and verifying after each when asked to."""
+
+    def observe(name: str, before: Graph, after: Graph, seconds: float) -> None:
+        compilation.timings.append(Timing(f"  {name}", seconds, f"{len(before.nodes)} -> {len(after.nodes)} nodes"))
+        if after is not before:
+            _checked(after, compilation)
+
+    return run_passes(graph, pipeline(stabilise=config.get("GRAPHC_STABILISE") != "0"), observe)
+
+
+def _checked(graph: Graph, compilation: Compilation) -> Graph:
+    if compilation.options.verify or config.get("GRAPHC_VERIFY"):
+        verify(graph)
+    return graph
+
+
+def _load_graphs(backend: GraphBackend, compilation: Compilation) -> Executable:
+    program = compilation.program
+    entries = {
+        name: EntryGraph(compilation.optimized[name], entry.num_inputs, entry.takes_step, entry.output_names)
+        for name, entry in program.entries.items()
+    }
+    executable = backend.load_graphs(GraphProgram(program.state, entries))
+    if not isinstance(executable, Executable):
+        raise BackendError(f"backend {backend.name!r} returned something that cannot be executed")
+    return executable
+
+
+def _lower(name: str, graph: Graph, entry: EntryGraph, state_inputs: int) -> LoopProgram:
+    return lower_graph(
+        graph, name=name, state_inputs=state_inputs, num_inputs=entry.num_inputs, takes_step=entry.takes_step
+    )
+
+
+def _schedule(loops: LoopProgram, backend: Backend, compilation: Compilation) -> LoopProgram:
+    calls: list[KernelCall] = []
+    check: Callable[..., None] | None = None
+    if compilation.options.verify or config.get("GRAPHC_VERIFY"):
+        check = verify_kernel
+    for call in loops.calls:
+        kernel = backend.schedule(call.kernel)
+        if check is not None:
+            check(call.kernel)
+            check(kernel)
+        calls.append(KernelCall(kernel, call.args))
+    return LoopProgram(
+        loops.name, loops.tensors, tuple(calls), loops.inputs, loops.outputs, loops.state_updates, loops.constants
+    )
+
+
+def slots(program: GraphProgram, name: str) -> tuple[list[Slot], list[Slot]]:
+    """Input and output slots of an entry, named for error messages."""
+    entry = program.entries[name]
+    graph = entry.graph
+    state = len(program.state)
+    inputs = [Slot(v.name, v.dtype, v.shape) for v in graph.inputs[state : state + entry.num_inputs]]
+    names = entry.output_names or tuple(f"output{i}" for i in range(len(graph.outputs) - state))
+    outputs = [Slot(n, v.dtype, v.shape) for n, v in zip(names, graph.outputs[state:], strict=True)]
+    return inputs, outputs
+
+
+def _plan(compilation: Compilation) -> Plan:
+    program = compilation.program
+    state = [Slot(name, type.dtype, type.shape) for name, type in program.state]
+    borders = {name: slots(program, name) for name in program.entries}
+    plan = build(
+        list(compilation.loops.values()),
+        state=state,
+        inputs=[borders[loops.name][0] for loops in compilation.loops.values()],
+        outputs=[borders[loops.name][1] for loops in compilation.loops.values()],
+    )
+    if compilation.options.verify or config.get("GRAPHC_VERIFY"):
+        verify_plan(plan)
+    return plan
+
+
+def check_memory(plan: Plan, limit: int | None) -> None:
+    """Raise `MemoryBudgetError` when state, constants and arena together exceed `limit` bytes."""
+    needed = plan.arena_bytes + plan.state_bytes + plan.constant_bytes
+    if limit is None or needed <= limit:
+        return
+    raise MemoryBudgetError(
+        f"the plan needs {needed:,} bytes (arena {plan.arena_bytes:,}, state {plan.state_bytes:,}, "
+        f"constants {plan.constant_bytes:,}) and memory={limit:,} bytes allows less; "
+        "use a smaller batch or allow more"
+    )

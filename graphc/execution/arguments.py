@@ -1,0 +1,93 @@
+"""Arrays at the border: callers' arguments become C-contiguous NumPy arrays of the wanted type, or an error."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.core.dtypes import dtype
+from graphc.core.errors import ArgumentError, DTypeError, GraphcError, ShapeError
+from graphc.graph.ir import TensorType
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def as_array(leaf: object, type: TensorType, name: str) -> np.ndarray:
+    """`leaf` as a C-contiguous array of `type`. Python scalars and lists of them convert; arrays must have the dtype.
+
+    Raises `ShapeError` or `DTypeError` that name the argument. A non-contiguous array is copied.
+    """
+    wanted = type.dtype.numpy
+    if isinstance(leaf, bool | int | float):
+        array = _scalar(leaf, type, name)
+    elif isinstance(leaf, np.ndarray):
+        array = leaf
+    else:
+        array = _foreign(leaf, name)
+    if array.dtype != wanted:
+        raise DTypeError(f"argument {name}: expected {type}, got {array.dtype}{list(array.shape)}; cast it first")
+    if array.shape != type.shape:
+        raise ShapeError(f"argument {name}: expected {type}, got {array.dtype}{list(array.shape)}")
+    return array if array.flags.c_contiguous and array.flags.aligned else np.array(array, order="C")
+
+
+def _scalar(value: bool | int | float, type: TensorType, name: str) -> np.ndarray:
+    if isinstance(value, float) and not type.dtype.is_float:
+        raise DTypeError(f"argument {name}: expected {type}, got the float {value}")
+    try:
+        return np.array(value, type.dtype.numpy)
+    except OverflowError:
+        raise ArgumentError(f"argument {name}: {value} does not fit {type}") from None
+
+
+def _foreign(leaf: object, name: str) -> np.ndarray:
+    try:
+        if hasattr(leaf, "__dlpack__") and not hasattr(leaf, "__array__"):
+            return np.from_dlpack(leaf)  # type: ignore[arg-type]
+        array = np.asarray(leaf)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        raise DTypeError(f"argument {name}: {type(leaf).__name__} cannot be read as an array: {error}") from error
+    if array.dtype == object:
+        raise DTypeError(f"argument {name}: {type(leaf).__name__} is not an array of numbers")
+    return array
+
+
+def type_of(leaf: object, name: str) -> TensorType:
+    """The tensor type of a concrete argument. Python scalars count as bool, int64 and float32."""
+    if isinstance(leaf, bool):
+        return TensorType((), dtype("bool"))
+    if isinstance(leaf, int):
+        return TensorType((), dtype("int64"))
+    if isinstance(leaf, float):
+        return TensorType((), dtype("float32"))
+    array = leaf if isinstance(leaf, np.ndarray | np.generic) else _foreign(leaf, name)
+    try:
+        return TensorType(tuple(array.shape), dtype(array.dtype))
+    except GraphcError as error:
+        raise DTypeError(f"argument {name}: {error}") from None
+
+
+def memory_size(limit: int | str | None) -> int | None:
+    """Bytes from a number or a text such as "512MB" or "1.5 GiB"; raises `ArgumentError` for anything else."""
+    if limit is None:
+        return None
+    if isinstance(limit, int) and not isinstance(limit, bool):
+        if limit <= 0:
+            raise ArgumentError(f"memory={limit}: must be positive")
+        return limit
+    text = str(limit).strip().upper().replace(" ", "")
+    number = text.rstrip("BKMGI")
+    unit = text[len(number) :]
+    try:
+        size = int(float(number) * _UNITS[unit])
+    except (KeyError, ValueError):
+        raise ArgumentError(f"memory={limit!r}: write a number of bytes or a text such as '512MB'") from None
+    if size <= 0:
+        raise ArgumentError(f"memory={limit!r}: must be positive")
+    return size
+
+
+def check_all(leaves: Sequence[object], types: Sequence[TensorType], names: Sequence[str]) -> list[np.ndarray]:
+    """`as_array` over a whole argument list."""
+    if len(leaves) != len(types):
+        raise ArgumentError(f"expected {len(types)} arrays ({', '.join(names)}), got {len(leaves)}")
+    return [as_array(leaf, type, name) for leaf, type, name in zip(leaves, types, names, strict=True)]

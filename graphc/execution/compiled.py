@@ -1,0 +1,103 @@
+"""`gc.compile`: one function, compiled for one signature."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from graphc.execution.arguments import check_all
+from graphc.compiler import Compilation, Options, Timing, compile_program
+from graphc.core import config, pytree
+from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
+from graphc.execution.dump import dump
+from graphc.graph.ir import Graph
+from graphc.graph.program import EntryGraph, GraphProgram
+from graphc.inspect.cost import CostReport, cost_report
+from graphc.plan.report import MemoryReport, memory_report
+from graphc.runtime.protocol import Executable
+from graphc.execution.stages import stage_text
+from graphc.trace import Traced, trace
+
+
+class CompiledFunction:
+    """A function compiled for one signature: call it, or look inside. Made by `gc.compile`."""
+
+    def __init__(self, traced: Traced, name: str, options: Options, trace_seconds: float = 0.0) -> None:
+        if traced.captures:
+            raise TraceError(f"compile: {name} uses a value of a trace that is still running; pass it as an argument")
+        self.name = name
+        self._traced = traced
+        self._names = [value.name or f"argument {i}" for i, value in enumerate(traced.graph.inputs)]
+        self._types = traced.graph.input_types
+        output_names = tuple(pytree.leaf_names(traced.out_tree, "output"))
+        entry = EntryGraph(traced.graph, len(traced.graph.inputs), False, output_names)
+        self._compilation = compile_program(GraphProgram((), {name: entry}), options)
+        self._compilation.timings.insert(0, Timing("trace", trace_seconds))
+        assert self._compilation.executable is not None
+        self._executable: Executable = self._compilation.executable
+        if config.get("GRAPHC_DUMP"):
+            dump(self._compilation, {name: traced.primals}, config.get("GRAPHC_DUMP"))
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Run on arrays of exactly the compiled shapes and dtypes; raises `ShapeError` or `DTypeError` otherwise."""
+        leaves, tree = pytree.flatten((args, kwargs))
+        if tree != self._traced.in_tree:
+            raise ArgumentError(f"{self.name}: compiled for arguments {self._traced.in_tree}, called with {tree}")
+        return self.call_leaves(leaves)
+
+    def call_leaves(self, leaves: list[object]) -> object:
+        """Run on the flattened arguments."""
+        outputs = self._executable.call(self.name, check_all(leaves, self._types, self._names))
+        return pytree.unflatten(self._traced.out_tree, outputs)
+
+    @property
+    def graph(self) -> Graph:
+        """The traced graph."""
+        return self._traced.graph
+
+    @property
+    def memory(self) -> MemoryReport:
+        """Peak bytes, the moment of the peak and what lives then; known before the first run."""
+        if self._compilation.plan is None:
+            raise UnsupportedError(f"the {self._compilation.backend.name} backend plans no memory; use backend='cpu'")
+        return memory_report(self._compilation.plan, self.name)
+
+    @property
+    def cost(self) -> CostReport:
+        """Float operations and bytes per kernel and line; depth, width and work of the graph."""
+        return cost_report(self.name, self._compilation.optimized[self.name], self._compilation.loops.get(self.name))
+
+    def text(self, stage: str) -> str:
+        """The text of a stage: trace, grad, optimized, fused, loop, plan, and what the backend adds (llvm, asm)."""
+        return stage_text(self._compilation, {self.name: self._traced.primals}, stage)
+
+    @property
+    def timings(self) -> tuple[Timing, ...]:
+        """Seconds per stage and pass of the compilation."""
+        return tuple(self._compilation.timings)
+
+    @property
+    def compilation(self) -> Compilation:
+        """Everything the compiler made, stage by stage."""
+        return self._compilation
+
+    def profile(self, *args: object, repeats: int = 20, **kwargs: object) -> dict[str, float]:
+        """Median seconds of one launch of each kernel, measured alone after one call with these arguments."""
+        self(*args, **kwargs)
+        loops = self._compilation.loops.get(self.name)
+        if loops is None:
+            raise UnsupportedError(f"the {self._compilation.backend.name} backend has no kernels to time")
+        names = dict.fromkeys(call.kernel.name for call in loops.calls)
+        return {name: self._executable.time(name, repeats) for name in names}
+
+
+def compile_function(
+    fn: Callable[..., object] | Graph, args: tuple[object, ...], kwargs: Mapping[str, object], options: Options
+) -> CompiledFunction:
+    """Trace `fn` for the given specs (or take a graph as it is) and compile it."""
+    start = time.perf_counter()
+    if isinstance(fn, Graph):
+        if args or kwargs:
+            raise ArgumentError("compile: a graph has its types; pass no specs with it")
+        traced = Traced.of_graph(fn)
+    else:
+        traced = trace(fn, args, kwargs, name=getattr(fn, "__name__", "main"))
+    return CompiledFunction(traced, traced.graph.name, options, time.perf_counter() - start)

@@ -1,0 +1,180 @@
+"""`gc.jit`: trace and compile a function once per input signature, with an LRU cache and statistics.
+
+Inside another trace a jitted function becomes a `call` node, traced once per signature.
+"""
+
+import functools
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from graphc.execution.arguments import type_of
+from graphc.execution.compiled import CompiledFunction, compile_function
+from graphc.compiler import Options
+from graphc.core import pytree
+from graphc.core.errors import ArgumentError
+from graphc.trace import Spec, Traced, Tracer, apply_graph, is_tracing, trace
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """Statistics of one jitted function."""
+
+    hits: int
+    misses: int
+    size: int
+    capacity: int
+
+
+class Jitted:
+    """A function that compiles itself per signature. Made by `gc.jit`."""
+
+    def __init__(
+        self,
+        fn: Callable[..., object],
+        options: Options,
+        static: Iterable[str] = (),
+        capacity: int = 128,
+        recompile: Literal["allow", "error"] = "allow",
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        self._fn = fn
+        self._options = options
+        self._static = frozenset(static)
+        self._capacity = capacity
+        self._recompile = recompile
+        self._compiled: OrderedDict[object, CompiledFunction] = OrderedDict()
+        self._graphs: OrderedDict[object, Traced] = OrderedDict()
+        self._hits = 0
+        self._misses = 0
+        self._lock = threading.Lock()
+        if self._static and not self._static <= set(_parameters(fn)):
+            raise ArgumentError(f"jit: static {sorted(self._static - set(_parameters(fn)))} are not parameters")
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        bound, static = self._split(args, kwargs)
+        leaves, tree = pytree.flatten(bound)
+        if is_tracing() and any(isinstance(leaf, Tracer) for leaf in leaves):
+            return self._call_in_trace(bound, leaves, tree, static)
+        names = pytree.leaf_names(tree)
+        types = tuple(type_of(leaf, name) for leaf, name in zip(leaves, names, strict=True))
+        return self._lookup((tree, types, static), bound).call_leaves(leaves)
+
+    def lower(self, *args: object, **kwargs: object) -> CompiledFunction:
+        """Compile for these specs or arrays without running; the result can be inspected and called."""
+        bound, static = self._split(args, kwargs)
+        leaves, tree = pytree.flatten(bound)
+        names = pytree.leaf_names(tree)
+        types = tuple(
+            leaf.type if isinstance(leaf, Spec) else type_of(leaf, name)
+            for leaf, name in zip(leaves, names, strict=True)
+        )
+        return self._lookup((tree, types, static), bound)
+
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses, compiled signatures and capacity of the cache."""
+        return CacheInfo(self._hits, self._misses, len(self._compiled), self._capacity)
+
+    def cache_clear(self) -> None:
+        """Forget every compiled signature."""
+        with self._lock:
+            self._compiled.clear()
+            self._graphs.clear()
+
+    def __get__(self, instance: object, owner: type | None = None) -> object:
+        """Bind as a method, as plain functions do."""
+        return self if instance is None else functools.partial(self, instance)
+
+    # ----------------------------------------------------------------------------------------------------- inside
+
+    def _split(
+        self, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[tuple[object, ...], dict[str, object]], tuple[tuple[str, object], ...]]:
+        """Traced (args, kwargs) and the static arguments by name."""
+        if not self._static:
+            return (args, kwargs), ()
+        names = _parameters(self._fn)
+        static = {n: v for n, v in zip(names, args, strict=False) if n in self._static}
+        static |= {n: v for n, v in kwargs.items() if n in self._static}
+        for name, value in static.items():
+            try:
+                hash(value)
+            except TypeError:
+                raise ArgumentError(f"jit: static argument {name} must be hashable, got {value!r}") from None
+        rest = {n: v for n, v in zip(names, args, strict=False) if n not in self._static}
+        rest |= {n: v for n, v in kwargs.items() if n not in self._static}
+        return ((), rest), tuple(sorted(static.items()))
+
+    def _trace(
+        self, bound: tuple[tuple[object, ...], dict[str, object]], static: tuple[tuple[str, object], ...]
+    ) -> Traced:
+        args, kwargs = bound
+        fn = functools.partial(self._fn, **dict(static)) if static else self._fn
+        return trace(fn, args, kwargs, name=getattr(self._fn, "__name__", "main"))
+
+    def _lookup(self, key: tuple[object, ...], bound: tuple[tuple[object, ...], dict[str, object]]) -> CompiledFunction:
+        with self._lock:
+            found = self._compiled.get(key)
+            if found is not None:
+                self._hits += 1
+                self._compiled.move_to_end(key)
+                return found
+            if self._recompile == "error" and self._compiled:
+                raise ArgumentError(self._what_changed(key))
+            self._misses += 1
+        args, kwargs = bound
+        static = key[2]
+        assert isinstance(static, tuple)
+        fn = functools.partial(self._fn, **dict(static)) if static else self._fn
+        functools.update_wrapper(fn, self._fn) if static else None
+        compiled = compile_function(fn, args, kwargs, self._options)
+        with self._lock:
+            self._compiled[key] = compiled
+            while len(self._compiled) > self._capacity:
+                self._compiled.popitem(last=False)
+        return compiled
+
+    def _what_changed(self, key: tuple[object, ...]) -> str:
+        """Names the argument whose type is new; for recompile="error"."""
+        last = next(reversed(self._compiled))
+        assert isinstance(last, tuple)
+        name = getattr(self._fn, "__name__", "function")
+        if last[0] != key[0]:
+            return f"{name} was compiled for arguments {last[0]} and is called with {key[0]}"
+        if last[2] != key[2]:
+            return f"{name} was compiled with static arguments {last[2]} and is called with {key[2]}"
+        names = pytree.leaf_names(key[0])  # type: ignore[arg-type]
+        changed = [f"{n}: {a} -> {b}" for n, a, b in zip(names, last[1], key[1], strict=True) if a != b]  # type: ignore[call-overload]
+        return f"{name} would be compiled again because these arguments changed: {', '.join(changed)}"
+
+    def _call_in_trace(
+        self,
+        bound: tuple[tuple[object, ...], dict[str, object]],
+        leaves: list[object],
+        tree: pytree.TreeDef,
+        static: tuple[tuple[str, object], ...],
+    ) -> object:
+        specs = [Spec(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in leaves]
+        names = pytree.leaf_names(tree)
+        types = [s.type if isinstance(s, Spec) else type_of(s, n) for s, n in zip(specs, names, strict=True)]
+        key = (tree, tuple(types), static)
+        traced = self._graphs.get(key)
+        if traced is None:
+            args, kwargs = pytree.unflatten(tree, [Spec(t.shape, t.dtype) for t in types])  # type: ignore[misc]
+            traced = self._trace((args, kwargs), static)
+            if not traced.captures:  # with captures the graph belongs to this very trace
+                self._graphs[key] = traced
+                while len(self._graphs) > self._capacity:
+                    self._graphs.popitem(last=False)
+        outputs = apply_graph(traced.graph, [*leaves, *traced.captures], as_call=True)
+        return pytree.unflatten(traced.out_tree, outputs)
+
+
+def _parameters(fn: Callable[..., object]) -> list[str]:
+    try:
+        return list(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        return []

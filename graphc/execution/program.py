@@ -1,0 +1,250 @@
+"""`gc.program`: several traced functions over one state, compiled together and run natively for many steps.
+
+Each entry is a function `(state, batch, step) -> (new state, outputs)`. State is a pytree of arrays that the program
+owns; its buffers are updated in place. `step` is an int64 scalar.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.execution.arguments import check_all, type_of
+from graphc.compiler import Compilation, Options, Timing, compile_program
+from graphc.core import config, pytree
+from graphc.core.dtypes import int64
+from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
+from graphc.execution.dump import dump
+from graphc.graph.ir import Graph, TensorType
+from graphc.graph.program import EntryGraph, GraphProgram
+from graphc.inspect.cost import CostReport, cost_report
+from graphc.plan.report import MemoryReport, memory_report
+from graphc.runtime.protocol import Executable, Progress
+from graphc.execution.stages import stage_text
+from graphc.trace import Spec, trace
+
+Poll = Callable[[Progress, object], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One traced entry and how its arguments and results are packed."""
+
+    graph: EntryGraph
+    primals: tuple[Graph, ...]
+    batch_tree: pytree.TreeDef
+    batch_names: tuple[str, ...]
+    output_tree: pytree.TreeDef
+    output_types: tuple[TensorType, ...]
+
+
+class Program:
+    """A compiled program with its state. Made by `gc.program`."""
+
+    def __init__(self, state: object, entries: Mapping[str, Callable[..., object]], options: Options) -> None:
+        leaves, self._state_tree = pytree.flatten(state)
+        names = pytree.leaf_names(self._state_tree, "state")
+        self._state_slots = tuple((n, type_of(leaf, n)) for n, leaf in zip(names, leaves, strict=True))
+        self._initial: list[np.ndarray] = check_all(leaves, [t for _, t in self._state_slots], names)
+        if not entries:
+            raise ArgumentError("program: needs at least one entry")
+        self._functions = dict(entries)
+        self._options = options
+        self._entries: dict[tuple[str, object], str] = {}  # (name, batch signature) -> entry name in the plan
+        self._traced: dict[str, _Entry] = {}
+        self._compilation: Compilation | None = None
+        self._trace_timings: list[Timing] = []
+
+    # ------------------------------------------------------------------------------------------------- running
+
+    def call(self, entry: str, batch: object = (), step: int = 0) -> object:
+        """Run one entry once and return its outputs; the state advances. Compiles on the first use of a signature."""
+        name, arrays = self._prepare(entry, batch)
+        outputs = self._executable.call(name, arrays, step)
+        return pytree.unflatten(self._traced[name].output_tree, outputs)
+
+    def run(
+        self, entry: str, batch: object = (), *, first: int = 0, n: int, poll: Poll | None = None
+    ) -> tuple[int, object]:
+        """Run steps first .. first+n-1 natively, all on the same `batch` argument.
+
+        Returns the number of steps done and the outputs stacked along a new leading axis of length n. `poll(progress,
+        outputs so far)` is called about ten times a second; returning True stops after the current step. Ctrl-C stops
+        likewise and is raised again with the state whole.
+        """
+        if n < 0:
+            raise ArgumentError(f"run: n={n} must not be negative")
+        name, arrays = self._prepare(entry, batch)
+        tree = self._traced[name].output_tree
+
+        def forward(progress: Progress, outputs: Sequence[np.ndarray]) -> bool:
+            assert poll is not None
+            return poll(progress, pytree.unflatten(tree, outputs))
+
+        done, outputs = self._executable.run(name, arrays, first, n, forward if poll else None)
+        return done, pytree.unflatten(tree, outputs)
+
+    @property
+    def state(self) -> object:
+        """The state as a pytree of zero-copy NumPy views. Assigning a pytree of the same shape copies it in."""
+        arrays = self._initial if self._compilation is None else self._executable.state()
+        return pytree.unflatten(self._state_tree, arrays)
+
+    @state.setter
+    def state(self, tree: object) -> None:
+        leaves, treedef = pytree.flatten(tree)
+        if treedef != self._state_tree:
+            raise ArgumentError(f"state: expected a pytree {self._state_tree}, got {treedef}")
+        names = [name for name, _ in self._state_slots]
+        fresh = check_all(leaves, [type for _, type in self._state_slots], names)
+        current = self._initial if self._compilation is None else self._executable.state()
+        for target, source in zip(current, [np.array(array) for array in fresh], strict=True):
+            target[...] = source
+
+    # ------------------------------------------------------------------------------------------------- looking inside
+
+    def memory(self, entry: str | None = None) -> MemoryReport:
+        """Peak bytes and what lives then, of one entry or of the one that needs most. Known before the first step."""
+        plan = self._compiled.plan
+        if plan is None:
+            raise UnsupportedError(f"the {self._compiled.backend.name} backend plans no memory; use backend='cpu'")
+        return memory_report(plan, entry)
+
+    def cost(self, entry: str) -> CostReport:
+        """Float operations and bytes of one entry, per kernel and per line."""
+        self._known(entry)
+        return cost_report(entry, self._compiled.optimized[entry], self._compiled.loops.get(entry))
+
+    def text(self, stage: str) -> str:
+        """The text of one stage (see `graphc.stages.STAGES`), all entries."""
+        return stage_text(self._compiled, {name: item.primals for name, item in self._traced.items()}, stage)
+
+    @property
+    def timings(self) -> tuple[Timing, ...]:
+        """Seconds per stage and pass of the latest compilation, tracing first."""
+        return (*self._trace_timings, *self._compiled.timings)
+
+    def profile(self, entry: str, repeats: int = 20) -> dict[str, float]:
+        """Median seconds of one launch of each distinct kernel of an entry, measured alone."""
+        self._known(entry)
+        loops = self._compiled.loops.get(entry)
+        if loops is None:
+            raise UnsupportedError(f"the {self._compiled.backend.name} backend has no kernels to time")
+        names = dict.fromkeys(call.kernel.name for call in loops.calls)
+        return {name: self._executable.time(name, repeats) for name in names}
+
+    def entry_names(self) -> list[str]:
+        """Entries compiled so far."""
+        return list(self._traced)
+
+    # ------------------------------------------------------------------------------------------------- compiling
+
+    def prepare(self, inputs: Mapping[str, object]) -> None:
+        """Trace and compile entries for batches of these specs (or arrays), before the first run."""
+        added = [self._add(name, batch) for name, batch in inputs.items()]
+        if any(added):
+            self._compile()
+
+    @property
+    def _compiled(self) -> Compilation:
+        if self._compilation is None:
+            raise ArgumentError("program: nothing is compiled yet; pass inputs={entry: batch specs} to gc.program")
+        return self._compilation
+
+    @property
+    def _executable(self) -> Executable:
+        executable = self._compiled.executable
+        assert executable is not None
+        return executable
+
+    def _known(self, entry: str) -> None:
+        if entry not in self._traced:
+            raise ArgumentError(f"no compiled entry {entry!r}; compiled: {', '.join(self._traced) or 'none'}")
+
+    def _prepare(self, entry: str, batch: object) -> tuple[str, list[np.ndarray]]:
+        """The plan's entry for this batch signature, compiled if it is new, and the batch as checked arrays."""
+        leaves, tree = pytree.flatten(batch)
+        if self._compilation is not None and len(self._entries) == len(self._functions) and entry in self._traced:
+            item = self._traced[entry]  # the common case: one signature per entry, nothing to hash
+            if tree == item.batch_tree and self._fits(leaves, item):
+                return entry, check_all(leaves, self._batch_types(item), item.batch_names)
+        if self._add(entry, batch) or self._compilation is None:
+            self._compile()
+        name = self._entries[(entry, self._signature(batch))]
+        item = self._traced[name]
+        return name, check_all(leaves, self._batch_types(item), item.batch_names)
+
+    def _batch_types(self, item: _Entry) -> tuple[TensorType, ...]:
+        start = len(self._state_slots)
+        return item.graph.graph.input_types[start : start + item.graph.num_inputs]
+
+    def _fits(self, leaves: Sequence[object], item: _Entry) -> bool:
+        return all(
+            isinstance(leaf, np.ndarray) and leaf.shape == type.shape and leaf.dtype == type.dtype.numpy
+            for leaf, type in zip(leaves, self._batch_types(item), strict=True)
+        )
+
+    def _signature(self, batch: object) -> object:
+        leaves, tree = pytree.flatten(batch)
+        names = pytree.leaf_names(tree, "batch")
+        return tree, tuple(_leaf_type(leaf, name) for leaf, name in zip(leaves, names, strict=True))
+
+    def _add(self, entry: str, batch: object) -> bool:
+        """Trace an entry for a batch signature unless that was done before."""
+        if entry not in self._functions:
+            raise ArgumentError(f"no entry {entry!r}; entries: {', '.join(self._functions)}")
+        signature = self._signature(batch)
+        if (entry, signature) in self._entries:
+            return False
+        name = entry if entry not in self._traced else f"{entry}.{len(self._traced)}"
+        self._traced[name] = self._trace(entry, name, batch)
+        self._entries[(entry, signature)] = name
+        return True
+
+    def _trace(self, entry: str, name: str, batch: object) -> _Entry:
+        state = pytree.unflatten(self._state_tree, [Spec(t.shape, t.dtype) for _, t in self._state_slots])
+        leaves, batch_tree = pytree.flatten(batch)
+        batch_names = pytree.leaf_names(batch_tree, "batch")
+        types = [_leaf_type(leaf, n) for leaf, n in zip(leaves, batch_names, strict=True)]
+        specs = pytree.unflatten(batch_tree, [Spec(t.shape, t.dtype) for t in types])
+        traced = trace(self._functions[entry], (state, specs, Spec((), int64)), {}, name=name)
+        if traced.captures:
+            raise TraceError(f"entry {entry!r} uses a value of a trace around it; pass it as part of the batch")
+        out_tree = traced.out_tree
+        if out_tree.kind is not tuple or len(out_tree.children) != 2:
+            raise TraceError(f"entry {entry!r} must return (new state, outputs), it returned {out_tree}")
+        new_state, output_tree = out_tree.children
+        if new_state != self._state_tree:
+            raise TraceError(f"entry {entry!r}: the new state is {new_state}, the state is {self._state_tree}")
+        for (slot, type), value in zip(self._state_slots, traced.graph.outputs, strict=False):
+            if value.type != type:
+                raise TraceError(f"entry {entry!r}: new {slot} is {value.type}, the state holds {type}")
+        count = len(self._state_slots)
+        aliases = tuple((i, i) for i in range(count))
+        graph = Graph(name, traced.graph.inputs, traced.graph.nodes, traced.graph.outputs, aliases)
+        output_names = tuple(pytree.leaf_names(output_tree, "output"))
+        return _Entry(
+            EntryGraph(graph, len(types), True, output_names),
+            traced.primals,
+            batch_tree,
+            tuple(batch_names),
+            output_tree,
+            traced.graph.output_types[count:],
+        )
+
+    def _compile(self) -> None:
+        """Compile everything traced so far; the state moves over."""
+        entries = {name: item.graph for name, item in self._traced.items()}
+        compilation = compile_program(GraphProgram(self._state_slots, entries), self._options)
+        assert compilation.executable is not None
+        current = self._initial if self._compilation is None else self._executable.state()
+        for target, source in zip(compilation.executable.state(), current, strict=True):
+            target[...] = source
+        self._initial = []
+        self._compilation = compilation
+        if config.get("GRAPHC_DUMP"):
+            dump(compilation, {name: item.primals for name, item in self._traced.items()}, config.get("GRAPHC_DUMP"))
+
+
+def _leaf_type(leaf: object, name: str) -> TensorType:
+    return TensorType(leaf.shape, leaf.dtype) if isinstance(leaf, Spec) else type_of(leaf, name)

@@ -1,0 +1,1 @@
+"""Looking inside: reports, stage texts, the command line."""

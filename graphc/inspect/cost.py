@@ -1,0 +1,66 @@
+"""`exe.cost`: float operations and bytes, per kernel and per source line; depth, width and work of the graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graphc.graph.cost import dimensions, node_bytes, node_flops
+from graphc.graph.ir import Graph
+from graphc.kernel.program import LoopProgram
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCost:
+    """One kernel call: float operations, bytes it reads and writes at least once, the user lines it computes."""
+
+    kernel: str
+    flops: int
+    bytes: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """Cost of one entry.
+
+    flops: float operations of the optimised graph. bytes: what the kernels read and write, each operand once. by_line:
+    (flops, bytes) per user line of the unfused graph. depth, width: longest chain and most nodes at one level; work
+    equals flops.
+    """
+
+    entry: str
+    flops: int
+    bytes: int
+    kernels: tuple[KernelCost, ...]
+    by_line: Mapping[str, tuple[int, int]]
+    depth: int
+    width: int
+    work: int
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.entry}: {self.flops:,} flop, {self.bytes:,} bytes, depth {self.depth}, width {self.width}",
+            f"{'kernel':<40} {'flop':>14} {'bytes':>14}  source",
+        ]
+        for row in self.kernels:
+            lines.append(f"{row.kernel:<40} {row.flops:>14,} {row.bytes:>14,}  {', '.join(row.sources[:3])}")
+        return "\n".join(lines)
+
+
+def cost_report(entry: str, graph: Graph, loops: LoopProgram | None) -> CostReport:
+    """Cost of an optimised graph and of the kernels it became (none on a backend that runs graphs)."""
+    by_line: dict[str, tuple[int, int]] = {}
+    for node in graph.nodes:
+        flops, moved = by_line.get(str(node.loc), (0, 0))
+        by_line[str(node.loc)] = (flops + node_flops(node), moved + node_bytes(node))
+    kernels = tuple(
+        KernelCost(
+            call.kernel.name,
+            call.kernel.flops,
+            sum(param.buffer.nbytes for param in call.kernel.params),
+            call.kernel.sources,
+        )
+        for call in (loops.calls if loops else ())
+    )
+    size = dimensions(graph)
+    moved = sum(row.bytes for row in kernels) if loops else sum(node_bytes(node) for node in graph.nodes)
+    return CostReport(entry, size.work, moved, kernels, by_line, size.depth, size.width, size.work)

@@ -13,29 +13,34 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _SUBMODULES = ("data", "nn", "numpy", "optim", "random", "train")
-_PUBLIC = (
+__all__ = [
     "CompiledFunction",
     "Graph",
     "Program",
     "Spec",
+    "__version__",
     "compile",
+    "data",
     "devices",
     "grad",
     "gradcheck",
     "jit",
     "jvp",
     "linearize",
+    "nn",
+    "numpy",
+    "optim",
     "parse",
     "program",
     "pytree",
+    "random",
     "spec",
     "stop_gradient",
     "trace",
+    "train",
     "value_and_grad",
     "vjp",
-)
-
-__all__ = ["__version__", *_PUBLIC, *_SUBMODULES]  # noqa: PLE0604  the names are strings
+]
 
 if TYPE_CHECKING:
     from graphc.api import (
@@ -64,7 +69,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     if name in _SUBMODULES:
         return importlib.import_module(f"graphc.{name}")
-    if name not in _PUBLIC:
+    if name not in __all__:
         raise AttributeError(f"module 'graphc' has no attribute {name!r}")
     value: object = getattr(importlib.import_module("graphc.api"), name)
     globals()[name] = value

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, TypeVar
 
 from graphc import random, transform
-from graphc.execution.arguments import memory_size
-from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.compiler import Options
 from graphc.core import pytree
 from graphc.core.errors import ArgumentError
-from graphc.graph.ir import Graph
-from graphc.graph.parser import parse
+from graphc.execution.arguments import memory_size
+from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.execution.jit import CacheInfo, Jitted
 from graphc.execution.program import Program
+from graphc.graph.ir import Graph
+from graphc.graph.parser import parse
 from graphc.runtime.discovery import backend_names, find_backend
 from graphc.runtime.protocol import Backend
 from graphc.trace import Spec, Tracer, is_tracing, spec

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from graphc.compiler import Compilation
 from graphc.core.errors import UnsupportedError
-from graphc.graph.ir import Graph
 from graphc.execution.stages import STAGES, stage_text
+from graphc.graph.ir import Graph
 
 _COUNTER = itertools.count()
 

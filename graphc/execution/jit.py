@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from graphc.execution.arguments import type_of
-from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.compiler import Options
 from graphc.core import pytree
 from graphc.core.errors import ArgumentError
+from graphc.execution.arguments import type_of
+from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.trace import Spec, Traced, Tracer, apply_graph, is_tracing, trace
 
 

@@ -1,0 +1,75 @@
+"""The command line: `graphc inspect`, `graphc doctor`, `graphc ops`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from graphc.core.errors import GraphcError
+from graphc.execution.stages import STAGES
+from graphc.graph import ops  # noqa: F401  registers the primitives
+from graphc.graph.registry import all_ops
+from graphc.inspect.doctor import doctor
+from graphc.inspect.load import load_target
+from graphc.runtime.discovery import backend_names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="graphc", description="Look inside compiled programs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    inspect = commands.add_parser("inspect", help="print a stage of a compiled function, program or job")
+    inspect.add_argument("place", metavar="FILE.py:NAME", help="a function, graph, compiled function, program or job")
+    inspect.add_argument("--stage", default="optimized", choices=STAGES, help="default: optimized")
+    inspect.add_argument("--spec", action="append", default=[], help="one per argument of a function: f32[64,784]")
+    inspect.add_argument("--backend", default=None, help=f"installed: {', '.join(backend_names())}")
+    inspect.add_argument("--memory", action="store_true", help="the memory report instead of a stage")
+    inspect.add_argument("--cost", action="store_true", help="the cost report instead of a stage")
+    inspect.add_argument("--time", action="store_true", help="seconds per stage and pass instead of a stage")
+    commands.add_parser("doctor", help="what works on this machine, and what is missing")
+    commands.add_parser("ops", help="list the primitives")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the `graphc` command. Returns the exit status; errors go to standard error in one line."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "doctor":
+            return doctor(Console())
+        if arguments.command == "ops":
+            print("\n".join(f"{op.name:<16} {op.kind}" for op in all_ops()))
+            return 0
+        print(_inspect(arguments))
+    except GraphcError as error:
+        print(f"graphc: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0  # the reader of a pipe such as `| head` has left
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> str:
+    target = load_target(arguments.place, arguments.spec, arguments.backend)
+    if arguments.memory:
+        return str(_report(target, "memory"))
+    if arguments.cost:
+        return str(_report(target, "cost"))
+    if arguments.time:
+        timings = getattr(target, "timings", ())
+        return "\n".join(f"{t.seconds * 1e3:9.3f} ms  {t.stage}  {t.detail}" for t in timings)
+    return target.text(arguments.stage)
+
+
+def _report(target: object, what: str) -> object:
+    """`memory` and `cost` are attributes of functions and jobs, and methods (per entry) of programs."""
+    report = getattr(target, what)
+    if not callable(report):
+        return report
+    if what == "memory":
+        return report(None)
+    return "\n\n".join(str(report(entry)) for entry in target.entry_names())  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Find what a user wants to look at: `FILE.py:NAME` becomes something with stages."""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol, runtime_checkable
+
+from graphc.api import compile as compile_function
+from graphc.core.dtypes import dtype
+from graphc.core.errors import ArgumentError, GraphcError
+from graphc.execution.jit import Jitted
+from graphc.graph.ir import Graph
+from graphc.trace import Spec, spec
+
+
+@runtime_checkable
+class HasStages(Protocol):
+    """A compiled function, program or training job."""
+
+    def text(self, stage: str) -> str: ...
+
+
+def parse_spec(text: str) -> Spec:
+    """`f32[64,784]` as a spec; raises `ArgumentError` for anything else."""
+    match = re.fullmatch(r"\s*(\w+)\[\s*(\d+(?:\s*,\s*\d+)*)?\s*\]\s*", text)
+    if match is None:
+        raise ArgumentError(f"spec {text!r}: write dtype[shape], for example f32[64,784] or i64[]")
+    shape = tuple(int(n) for n in match[2].split(",")) if match[2] else ()
+    return spec(shape, dtype(match[1]))
+
+
+def load_module(path: Path) -> ModuleType:
+    """Run a Python file as a module that is not `__main__`. Its folder is importable while it runs."""
+    if not path.is_file():
+        raise ArgumentError(f"no such file: {path}")
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise ArgumentError(f"not a Python file: {path}")
+    module = importlib.util.module_from_spec(found)
+    sys.modules.setdefault(path.stem, module)
+    sys.path.insert(0, str(path.parent))
+    try:
+        found.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def load_target(place: str, specs: Sequence[str], backend: str | None) -> HasStages:
+    """The object `FILE.py:NAME` names, compiled when it is a function or graph."""
+    file, colon, name = place.rpartition(":")
+    if not colon or not file:
+        raise ArgumentError(f"{place!r}: write FILE.py:NAME")
+    module = load_module(Path(file))
+    target: object = module
+    for part in name.split("."):
+        if not hasattr(target, part):
+            public = [n for n in vars(module) if not n.startswith("_")]
+            raise ArgumentError(f"{file} has no {name!r}; it has: {', '.join(public)}")
+        target = getattr(target, part)
+    return _compiled(target, place, [parse_spec(s) for s in specs], backend)
+
+
+def _compiled(target: object, place: str, specs: Sequence[Spec], backend: str | None) -> HasStages:
+    if isinstance(target, Graph):
+        return compile_function(target, backend=backend)
+    if isinstance(target, Jitted) and specs:
+        return target.lower(*specs)
+    if isinstance(target, HasStages):
+        if specs:
+            raise ArgumentError(f"{place} is compiled already; --spec is for functions")
+        return target
+    if not callable(target):
+        raise ArgumentError(f"{place} is a {type(target).__name__}; name a function, a graph or something compiled")
+    if not specs:
+        raise ArgumentError(f"{place} is a function: give one --spec per argument, for example --spec f32[64,784]")
+    try:
+        return compile_function(target, *specs, backend=backend)
+    except GraphcError as error:
+        raise type(error)(f"{place}: {error}") from error

@@ -1,0 +1,93 @@
+"""Shapes and dtypes of arguments: what a function is traced with in place of arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
+from graphc.core.errors import ArgumentError, TraceError
+from graphc.core.pytree import Leaf, Tree, flatten, leaf_names, unflatten
+from graphc.graph.ir import TensorType
+from graphc.trace.context import TracedValue, with_line
+
+DEFAULT_FLOAT = dtypes.float32
+DEFAULT_INT = dtypes.int64
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Shape and dtype of one array argument."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.shape, self.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        return str(self.type)
+
+
+def spec(shape: Sequence[int] | int = (), dtype: "DType | str | npt.DTypeLike" = "float32") -> Spec:
+    """The spec of an array of this shape and dtype.
+
+    >>> print(spec((64, 784), "float32"))
+    f32[64,784]
+    """
+    extents = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    for extent in extents:
+        if not isinstance(extent, (int, np.integer)) or isinstance(extent, bool) or extent < 0:
+            raise ArgumentError(with_line(f"spec: a shape is non-negative integers, got {shape!r}"))
+    return Spec(tuple(int(extent) for extent in extents), dtypes.dtype(dtype))
+
+
+def python_dtype(value: bool | int | float) -> DType:
+    """The dtype of a Python number that stands alone: bool, int64 or float32."""
+    if isinstance(value, bool):
+        return dtypes.bool_
+    return DEFAULT_INT if isinstance(value, int) else DEFAULT_FLOAT
+
+
+def leaf_spec(leaf: Leaf) -> Spec | None:
+    """The spec of one leaf: a spec, an array, a traced value or a Python number; None for anything else."""
+    if isinstance(leaf, Spec):
+        return leaf
+    if isinstance(leaf, (TensorType, TracedValue)):
+        return Spec(leaf.shape, leaf.dtype)
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return Spec(leaf.shape, dtypes.dtype(leaf.dtype))
+    if isinstance(leaf, (bool, int, float)):
+        return Spec((), python_dtype(leaf))
+    return None
+
+
+def spec_of(tree: Tree, what: str = "argument") -> Tree:
+    """The same pytree with a `Spec` for each leaf (array, traced value, Python number or spec).
+
+    Raises `TraceError` naming the leaf that is none of these.
+
+    >>> print(spec_of({"w": np.zeros((2, 3), np.float32)})["w"])
+    f32[2,3]
+    """
+    leaves, treedef = flatten(tree)
+    specs: list[Leaf] = []
+    for leaf, name in zip(leaves, leaf_names(treedef), strict=True):
+        found = leaf_spec(leaf)
+        if found is None:
+            place = f"{what} {name}" if name else what
+            raise TraceError(
+                with_line(
+                    f"{place} is a {type(leaf).__name__}, not an array, number, spec or pytree of these; "
+                    "close over it instead (functools.partial or a lambda)"
+                )
+            )
+        specs.append(found)
+    return unflatten(treedef, specs)

@@ -17,6 +17,11 @@ DEFAULT_FLOAT = dtypes.float32
 DEFAULT_INT = dtypes.int64
 
 
+def is_int(value: object) -> bool:
+    """A Python or NumPy integer, known while tracing."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Shape and dtype of one array argument."""
@@ -44,7 +49,7 @@ def spec(shape: Sequence[int] | int = (), dtype: "DType | str | npt.DTypeLike" =
     """
     extents = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     for extent in extents:
-        if not isinstance(extent, (int, np.integer)) or isinstance(extent, bool) or extent < 0:
+        if not is_int(extent) or extent < 0:
             raise ArgumentError(with_line(f"spec: a shape is non-negative integers, got {shape!r}"))
     return Spec(tuple(int(extent) for extent in extents), dtypes.dtype(dtype))
 

@@ -1,0 +1,24 @@
+"""Python to Graph: run a function once on traced values and record what it does."""
+
+from graphc.trace.bind import as_array, bind, bind1, staged
+from graphc.trace.context import Array, ArrayLike, is_tracing
+from graphc.trace.function import Traced, apply_graph, trace
+from graphc.trace.spec import Spec, spec, spec_of
+from graphc.trace.tracer import Tracer
+
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Spec",
+    "Traced",
+    "Tracer",
+    "apply_graph",
+    "as_array",
+    "bind",
+    "bind1",
+    "is_tracing",
+    "spec",
+    "spec_of",
+    "staged",
+    "trace",
+]

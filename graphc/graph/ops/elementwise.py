@@ -48,8 +48,7 @@ def _elementwise(
 ) -> Op:
     def meaning(_: Attrs, *args: np.ndarray) -> tuple[np.ndarray, ...]:
         with np.errstate(all="ignore"):
-            result = np.asarray(numpy(*args))
-        return (result.astype(np.bool_ if to_bool else args[0].dtype, copy=False),)
+            return (np.asarray(numpy(*args)).astype(np.bool_ if to_bool else args[0].dtype, copy=False),)
 
     return register(name, "elementwise", _rule(name, arity, accepted, to_bool), meaning)
 

@@ -1,0 +1,431 @@
+"""One table of samples per primitive: inputs, attributes, tolerances. Forward, gradient and backend tests all read it.
+
+A sample is one application of an op. `ulp` bounds the distance between a backend and the op's meaning, in units in the
+last place of the result dtype; 0 means the same bits (NaN payloads and signs of NaN aside).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import graphc.graph.ops  # noqa: F401  registers the primitives
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
+from graphc.graph.builder import GraphBuilder
+from graphc.graph.ir import NO_ATTRS, Attrs, Graph, Op, TensorType, Value
+from graphc.graph.ops.contraction import DotAttrs
+from graphc.graph.ops.elementwise import DTypeAttrs
+from graphc.graph.ops.movement import (
+    AxesAttrs,
+    AxisAttrs,
+    BroadcastAttrs,
+    PadAttrs,
+    ShapeAttrs,
+    SliceAttrs,
+    TransposeAttrs,
+)
+from graphc.graph.ops.reduction import ArgAttrs
+from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
+from graphc.graph.ops.structural import CallAttrs, FusionAttrs
+from graphc.graph.registry import lookup
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One application. `differentiate`: operands checked against finite differences (float64 samples only)."""
+
+    op: str
+    name: str
+    inputs: tuple[np.ndarray, ...]
+    attrs: Attrs = NO_ATTRS
+    ulp: float = 0
+    rtol: float = 0  # relative to the largest magnitude of the result: sums and products of many terms
+    differentiate: tuple[int, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        return f"{self.op}-{self.name}"
+
+
+def graph_of(sample: Sample) -> Graph:
+    """The graph that applies the op to inputs of the sample's types."""
+    builder = GraphBuilder(sample.op)
+    operands = [builder.input(TensorType(x.shape, dtypes.dtype(x.dtype)), f"x{i}") for i, x in enumerate(sample.inputs)]
+    return builder.build(builder.add(lookup(sample.op), operands, sample.attrs))
+
+
+SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (7,), (3, 5), (2, 0, 3), (2, 3, 17), (100,))
+_EDGE = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 2.5, 1e-8, 3.0, 100.0, -100.0, 1e30, -1e30, np.inf, -np.inf, np.nan)
+
+
+def _generator(*seed: object) -> np.random.Generator:
+    return np.random.default_rng(_stable(seed))
+
+
+def _stable(seed: tuple[object, ...]) -> int:
+    """A seed that does not depend on Python's per-process string hashing."""
+    value = 0
+    for character in repr(tuple(map(str, seed))):
+        value = (value * 131 + ord(character)) % 2**32
+    return value
+
+
+def edges(dtype: DType) -> np.ndarray:
+    """Special values of a dtype."""
+    kind = dtype.numpy
+    if dtype.is_bool:
+        return np.array([True, False])
+    if dtype.is_float:
+        info = np.finfo(kind)
+        tiny = float(info.smallest_subnormal)
+        extra = (float(info.max), float(info.min), float(info.tiny), -float(info.tiny), tiny, -tiny, float(info.eps))
+        with np.errstate(over="ignore"):
+            return np.array([*_EDGE, *extra], kind)
+    info_int = np.iinfo(kind)
+    values = [0, 1, 2, 3, 7, info_int.max, info_int.max - 1, info_int.min, info_int.min + 1]
+    if dtype.kind == "int":
+        values += [-1, -2, -3, -7]
+    return np.array(values, kind)
+
+
+def random_array(rng: np.random.Generator, shape: Sequence[int], dtype: DType, low: float, high: float) -> np.ndarray:
+    """Uniform values in [low, high] of any dtype."""
+    if dtype.is_bool:
+        return np.asarray(rng.random(tuple(shape)) < 0.5)
+    values = rng.uniform(low, high, tuple(shape))
+    if dtype.is_integer:
+        values = np.clip(np.round(values), np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max)
+    return np.asarray(values).astype(dtype.numpy)
+
+
+# ------------------------------------------------------------------------------------------------------ elementwise
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Ranges per operand for ordinary samples, error bounds in ulp, and whether the op has a derivative there."""
+
+    ranges: tuple[tuple[float, float], ...]
+    accepted: tuple[DType, ...]
+    ulp32: float = 0
+    ulp64: float = 0
+    smooth: bool = False
+
+
+_F, _N, _I, _B = dtypes.FLOATS, dtypes.NUMERIC, dtypes.INTEGERS, (dtypes.bool_, *dtypes.INTEGERS)
+_SIGNED = (dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64, *_F)
+_WIDE = (-3.0, 3.0)
+
+_ELEMENTWISE: dict[str, _Row] = {
+    "neg": _Row((_WIDE,), _SIGNED, smooth=True),
+    "abs": _Row((_WIDE,), _N, smooth=True),
+    "sign": _Row((_WIDE,), _N),
+    "exp": _Row((_WIDE,), _F, 2, 2, smooth=True),
+    "expm1": _Row((_WIDE,), _F, 2, 2, smooth=True),
+    "log": _Row(((0.1, 5.0),), _F, 2, 2, smooth=True),
+    "log1p": _Row(((-0.9, 5.0),), _F, 2, 2, smooth=True),
+    "sqrt": _Row(((0.1, 5.0),), _F, smooth=True),
+    "sin": _Row((_WIDE,), _F, 2, 2, smooth=True),
+    "cos": _Row((_WIDE,), _F, 2, 2, smooth=True),
+    "tanh": _Row((_WIDE,), _F, 2, 2, smooth=True),
+    "erf": _Row((_WIDE,), _F, 2, 4, smooth=True),
+    "erfc": _Row((_WIDE,), _F, 2, 4, smooth=True),
+    "sigmoid": _Row((_WIDE,), _F, 2, 2, smooth=True),
+    "floor": _Row((_WIDE,), _F),
+    "ceil": _Row((_WIDE,), _F),
+    "trunc": _Row((_WIDE,), _F),
+    "round": _Row((_WIDE,), _F),
+    "is_finite": _Row((_WIDE,), _F),
+    "not": _Row((_WIDE,), _B),
+    "stop_gradient": _Row((_WIDE,), dtypes.ALL),
+    "add": _Row((_WIDE, _WIDE), _N, smooth=True),
+    "sub": _Row((_WIDE, _WIDE), _N, smooth=True),
+    "mul": _Row((_WIDE, _WIDE), _N, smooth=True),
+    "div": _Row((_WIDE, (0.5, 3.0)), _N, smooth=True),
+    "rem": _Row((_WIDE, (0.5, 3.0)), _N, smooth=True),
+    "pow": _Row(((0.2, 3.0), _WIDE), _F, 2, 4, smooth=True),
+    "max": _Row((_WIDE, _WIDE), dtypes.ALL, smooth=True),
+    "min": _Row((_WIDE, _WIDE), dtypes.ALL, smooth=True),
+    "and": _Row(((0, 100), (0, 100)), _B),
+    "or": _Row(((0, 100), (0, 100)), _B),
+    "xor": _Row(((0, 100), (0, 100)), _B),
+    "shift_left": _Row(((0, 100), (0, 7)), _I),
+    "shift_right": _Row(((-100, 100), (0, 7)), _I),
+    **{name: _Row((_WIDE, _WIDE), dtypes.ALL) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+}
+
+
+def _elementwise() -> Iterator[Sample]:
+    for name, row in _ELEMENTWISE.items():
+        for dtype in row.accepted:
+            ulp = row.ulp32 if dtype is dtypes.float32 else row.ulp64
+            rng = _generator(name, dtype)
+            for shape in SHAPES if dtype in (dtypes.float32, dtypes.bool_) else ((7,), (3, 17)):
+                arrays = [random_array(rng, shape, dtype, low, high) for low, high in row.ranges]
+                yield Sample(name, f"{dtype.short}{list(shape)}", tuple(arrays), ulp=ulp)
+            if name not in ("shift_left", "shift_right", "rem"):
+                yield Sample(name, f"{dtype.short}-edges", _edge_inputs(len(row.ranges), dtype), ulp=ulp)
+            if row.smooth and dtype is dtypes.float64:
+                arrays = [random_array(rng, (4,), dtype, low, high) for low, high in row.ranges]
+                both = tuple(range(len(arrays)))
+                yield Sample(name, "gradient", tuple(arrays), ulp=ulp, differentiate=both)
+    yield from _strided()
+
+
+def _edge_inputs(arity: int, dtype: DType) -> tuple[np.ndarray, ...]:
+    """All pairs of special values for two operands, the list itself for one."""
+    values = edges(dtype)
+    if arity == 1:
+        return (values,)
+    left, right = np.meshgrid(values, values, indexing="ij")
+    return (np.ascontiguousarray(left).reshape(-1), np.ascontiguousarray(right).reshape(-1))
+
+
+def _strided() -> Iterator[Sample]:
+    """Inputs that are views: negative and non-unit strides, transposed, broadcast (stride 0)."""
+    base = np.arange(24, dtype=np.float32).reshape(4, 6)
+    for name, view in (
+        ("reversed", base[::-1, ::-1]),
+        ("stepped", base[::2, 1::3]),
+        ("transposed", base.T),
+        ("stride0", np.broadcast_to(base[0], (3, 6))),
+    ):
+        yield Sample("add", f"strided-{name}", (view, np.array(view) + 1))
+
+
+def _select_and_casts() -> Iterator[Sample]:
+    rng = _generator("select")
+    for dtype in dtypes.ALL:
+        for shape in ((), (7,), (3, 5)):
+            condition = random_array(rng, shape, dtypes.bool_, 0, 1)
+            arrays = [random_array(rng, shape, dtype, *_WIDE) for _ in range(2)]
+            chosen = (1, 2) if dtype is dtypes.float64 else ()
+            yield Sample("select", f"{dtype.short}{list(shape)}", (condition, *arrays), differentiate=chosen)
+    for source in dtypes.ALL:
+        for target in dtypes.ALL:
+            values = edges(source)
+            chosen = (0,) if source is target is dtypes.float64 else ()
+            smooth = random_array(rng, (5,), source, *_WIDE) if chosen else values
+            attrs = DTypeAttrs(target)
+            yield Sample("cast", f"{source.short}-{target.short}", (smooth,), attrs, differentiate=chosen)
+    for source, target in (("float32", "uint32"), ("int32", "float32"), ("float64", "int64"), ("uint64", "float64")):
+        kind = dtypes.dtype(source)
+        yield Sample("bitcast", f"{source}-{target}", (edges(kind),), DTypeAttrs(dtypes.dtype(target)))
+
+
+# --------------------------------------------------------------------------------------------------------- movement
+
+
+def _movement_rows() -> Iterator[tuple[str, str, list[tuple[int, ...]], Attrs]]:
+    yield "reshape", "split", [(6, 4)], ShapeAttrs((2, 3, 4))
+    yield "reshape", "merge", [(2, 3, 4)], ShapeAttrs((24,))
+    yield "reshape", "regroup", [(6, 4)], ShapeAttrs((8, 3))
+    yield "reshape", "empty", [(0, 3)], ShapeAttrs((3, 0))
+    yield "reshape", "scalar", [(1, 1)], ShapeAttrs(())
+    yield "transpose", "2d", [(3, 5)], TransposeAttrs((1, 0))
+    yield "transpose", "3d", [(2, 3, 4)], TransposeAttrs((2, 0, 1))
+    yield "transpose", "0d", [()], TransposeAttrs(())
+    yield "transpose", "wide", [(33, 18)], TransposeAttrs((1, 0))
+    yield "broadcast", "rows", [(3,)], BroadcastAttrs((4, 3), (1,))
+    yield "broadcast", "columns", [(4,)], BroadcastAttrs((4, 3), (0,))
+    yield "broadcast", "ones", [(1, 3)], BroadcastAttrs((4, 3), (0, 1))
+    yield "broadcast", "scalar", [()], BroadcastAttrs((2, 17), ())
+    yield "broadcast", "empty", [(1,)], BroadcastAttrs((0,), (0,))
+    yield "slice", "part", [(5, 7)], SliceAttrs((1, 2), (4, 7), (1, 1))
+    yield "slice", "stepped", [(9, 4)], SliceAttrs((1, 0), (9, 4), (3, 2))
+    yield "slice", "empty", [(5,)], SliceAttrs((2,), (2,), (1,))
+    yield "pad", "both", [(3, 4), ()], PadAttrs((1, 0), (2, 3), (0, 0))
+    yield "pad", "interior", [(3,), ()], PadAttrs((1,), (1,), (2,))
+    yield "pad", "empty", [(0,), ()], PadAttrs((2,), (1,), (0,))
+    yield "concatenate", "rows", [(2, 3), (1, 3), (0, 3)], AxisAttrs(0)
+    yield "concatenate", "columns", [(2, 3), (2, 5)], AxisAttrs(1)
+    yield "concatenate", "one", [(4,)], AxisAttrs(0)
+    yield "reverse", "all", [(3, 4)], AxesAttrs((0, 1))
+    yield "reverse", "last", [(2, 17)], AxesAttrs((1,))
+
+
+def _movement() -> Iterator[Sample]:
+    for op, name, shapes, attrs in _movement_rows():
+        for dtype in (dtypes.float32, dtypes.float64, dtypes.int16, dtypes.bool_):
+            rng = _generator(op, name, dtype)
+            arrays = tuple(random_array(rng, shape, dtype, -9, 9) for shape in shapes)
+            chosen = tuple(range(len(arrays))) if dtype is dtypes.float64 else ()
+            yield Sample(op, f"{name}-{dtype.short}", arrays, attrs, differentiate=chosen)
+
+
+# ---------------------------------------------------------------------------------------- reductions, contractions
+
+_REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((7,), (0,)),
+    ((), ()),
+    ((3, 5), (1,)),
+    ((3, 5), (0,)),
+    ((3, 5), (0, 1)),
+    ((2, 3, 4), (0, 2)),
+    ((2, 33, 3), (1,)),
+    ((4, 100), (1,)),
+    ((100, 4), (0,)),
+    ((3000,), (0,)),
+    ((3, 0), (1,)),
+    ((0, 3), (1,)),
+)
+
+
+def _reductions() -> Iterator[Sample]:
+    for op in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):
+        for dtype in (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8):
+            for shape, axes in _REDUCED:
+                rng = _generator(op, dtype, shape)
+                low, high = (0.9, 1.1) if op == "reduce_prod" and dtype.is_float else (-3, 3)
+                x = random_array(rng, shape, dtype, low, high)
+                exact = op in ("reduce_max", "reduce_min") or not dtype.is_float
+                rtol = 0 if exact else (1e-5 if dtype is dtypes.float32 else 1e-13)
+                chosen = (0,) if dtype is dtypes.float64 and x.size <= 40 else ()
+                name = f"{dtype.short}{list(shape)}{list(axes)}"
+                yield Sample(op, name, (x,), AxesAttrs(axes), rtol=rtol, differentiate=chosen)
+    for op in ("reduce_max", "reduce_min"):
+        yield Sample(op, "edges", (np.stack([edges(dtypes.float32), np.ones(24, np.float32)]),), AxesAttrs((1,)))
+        yield Sample(op, "bool", (np.array([[True, False], [False, False]]),), AxesAttrs((1,)))
+    for op in ("argmax", "argmin"):
+        for dtype in (dtypes.float32, dtypes.float64, dtypes.int8):
+            for shape, axis in (((7,), 0), ((3, 50), 1), ((50, 3), 0), ((2, 3, 4), 1)):
+                x = random_array(_generator(op, dtype, shape), shape, dtype, -4, 4)
+                ties = np.round(x)  # equal values: the first index must win
+                yield Sample(op, f"{dtype.short}{list(shape)}", (ties.astype(x.dtype),), ArgAttrs(axis))
+        yield Sample(op, "nan", (np.array([1, np.nan, 3, np.nan], np.float32),), ArgAttrs(0))
+
+
+_DOTS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], DotAttrs], ...] = (
+    ("nn", (3, 4), (4, 5), DotAttrs((1,), (0,))),
+    ("nt", (3, 4), (5, 4), DotAttrs((1,), (1,))),
+    ("tn", (4, 3), (4, 5), DotAttrs((0,), (0,))),
+    ("tt", (4, 3), (5, 4), DotAttrs((0,), (1,))),
+    ("inner", (7,), (7,), DotAttrs((0,), (0,))),
+    ("outer", (3,), (5,), DotAttrs((), ())),
+    ("matvec", (9, 17), (17,), DotAttrs((1,), (0,))),
+    ("vecmat", (17,), (17, 9), DotAttrs((0,), (0,))),
+    ("batch", (2, 3, 4), (2, 4, 5), DotAttrs((2,), (1,), (0,), (0,))),
+    ("batch-swapped", (3, 2, 4), (4, 5, 2), DotAttrs((2,), (0,), (1,), (2,))),
+    ("two-contracted", (2, 3, 4), (3, 4, 5), DotAttrs((1, 2), (0, 1))),
+    ("empty-k", (3, 0), (0, 5), DotAttrs((1,), (0,))),
+    ("empty-m", (0, 4), (4, 5), DotAttrs((1,), (0,))),
+    ("odd", (13, 37), (37, 29), DotAttrs((1,), (0,))),
+    ("tile", (64, 48), (48, 96), DotAttrs((1,), (0,))),
+    ("tile-nt", (65, 33), (67, 33), DotAttrs((1,), (1,))),
+    ("tile-tn", (33, 65), (33, 67), DotAttrs((0,), (0,))),
+    ("long-k", (2, 5000), (5000, 3), DotAttrs((1,), (0,))),
+)
+
+
+def _contractions() -> Iterator[Sample]:
+    for name, left, right, attrs in _DOTS:
+        for dtype in (dtypes.float32, dtypes.float64, dtypes.int32):
+            rng = _generator("dot", name, dtype)
+            arrays = tuple(random_array(rng, shape, dtype, -2, 2) for shape in (left, right))
+            rtol = {dtypes.float32: 1e-5, dtypes.float64: 1e-13}.get(dtype, 0)
+            small = dtype is dtypes.float64 and arrays[0].size <= 200
+            chosen = (0, 1) if small else ()
+            yield Sample("dot_general", f"{name}-{dtype.short}", arrays, attrs, rtol=rtol, differentiate=chosen)
+
+
+# ------------------------------------------------------------------------------------------- indexing and sources
+
+
+def _indexing() -> Iterator[Sample]:
+    rng = _generator("indexing")
+    cases = (((5, 3), 0, (4,)), ((3, 5), 1, (2, 2)), ((6,), 0, ()), ((4, 2), 0, (0,)), ((7, 20), 0, (9,)))
+    for dtype in (dtypes.float32, dtypes.float64, dtypes.int32):
+        for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
+            for shape, axis, index_shape in cases:
+                x = random_array(rng, shape, dtype, -3, 3)
+                indices = rng.integers(0, shape[axis], index_shape).astype(index_dtype.numpy)
+                name = f"{dtype.short}{list(shape)}-{index_dtype.short}{list(index_shape)}"
+                chosen = (0,) if dtype is dtypes.float64 else ()
+                yield Sample("gather", name, (x, indices), AxisAttrs(axis), differentiate=chosen)
+                updated = shape[:axis] + index_shape + shape[axis + 1 :]
+                updates = random_array(rng, updated, dtype, -3, 3)
+                chosen = (0, 2) if dtype is dtypes.float64 else ()
+                arrays = (x, indices, updates)
+                rtol = 1e-6 if dtype.is_float else 0
+                yield Sample("scatter_add", name, arrays, AxisAttrs(axis), rtol=rtol, differentiate=chosen)
+    outside = np.array([-1, 0, 5, 100, -100], np.int64)
+    x = random_array(rng, (5, 2), dtypes.float32, -3, 3)
+    yield Sample("gather", "outside", (x, outside), AxisAttrs(0))
+    updates = random_array(rng, (5, 2), dtypes.float32, -3, 3)
+    yield Sample("scatter_add", "outside", (x, outside, updates), AxisAttrs(0), rtol=1e-6)
+    for n in (1, 2, 17, 1000):
+        keys = rng.integers(0, 2**32, (30, 2), dtype=np.uint32)
+        yield Sample("shuffle_index", f"n{n}", (np.arange(n, dtype=np.uint32), keys), ShuffleAttrs(n))
+
+
+def _sources() -> Iterator[Sample]:
+    for dtype in dtypes.ALL:
+        yield Sample("constant", dtype.short, (), ConstantAttrs(edges(dtype)))
+        if not dtype.is_bool:
+            yield Sample("iota", dtype.short, (), IotaAttrs((3, 5), dtype, 1))
+    yield Sample("constant", "0d", (), ConstantAttrs(np.array(2.5, np.float32)))
+    yield Sample("constant", "empty", (), ConstantAttrs(np.zeros((0, 3), np.float32)))
+    yield Sample("iota", "rows", (), IotaAttrs((20, 2), dtypes.int64, 0))
+    key = np.array([0x12345678, 0x9ABCDEF0], np.uint32)
+    for shape in ((), (0,), (1,), (7,), (3, 5), (100,)):
+        yield Sample("random_bits", f"{list(shape)}", (key,), ShapeAttrs(shape))
+
+
+def _structural() -> Iterator[Sample]:
+    builder = GraphBuilder("body")
+    x = builder.input(TensorType((3,), dtypes.float64), "x")
+    y = builder.add1(lookup("tanh"), [x])
+    body = builder.build([y, builder.add1(lookup("mul"), [x, y])])
+    inputs = (np.array([0.5, -1.0, 2.0]),)
+    yield Sample("call", "two-results", inputs, CallAttrs(body), ulp=4, differentiate=(0,))
+    yield Sample("fusion", "two-results", inputs, FusionAttrs(body, "map"), ulp=4)
+
+
+_FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
+    _elementwise,
+    _select_and_casts,
+    _movement,
+    _reductions,
+    _contractions,
+    _indexing,
+    _sources,
+    _structural,
+)
+
+SAMPLES: tuple[Sample, ...] = tuple(sample for family in _FAMILIES for sample in family())
+
+
+def samples_of(op: Op) -> list[Sample]:
+    """The rows of one primitive."""
+    return [sample for sample in SAMPLES if sample.op == op.name]
+
+
+def ulp_distance(got: np.ndarray, want: np.ndarray) -> float:
+    """Largest distance in units in the last place; NaN matches NaN, and infinities must match exactly."""
+    if got.size == 0:
+        return 0.0
+    if got.dtype.kind != "f":
+        return 0.0 if np.array_equal(got, want) else np.inf
+    integer = np.int32 if got.dtype == np.float32 else np.int64
+    keys = []
+    for array in (got, want):
+        bits = np.ascontiguousarray(array).reshape(array.shape).view(integer).astype(object)
+        keys.append(np.where(bits >= 0, bits, np.iinfo(integer).min - bits))
+    distance = np.abs(keys[0] - keys[1])
+    nan = np.isnan(got) & np.isnan(want)
+    odd = np.isnan(got) != np.isnan(want)
+    return float(np.max(np.where(nan, 0, np.where(odd, np.inf, distance))))
+
+
+def assert_matches(sample: Sample, got: np.ndarray, want: np.ndarray) -> None:
+    """`got` agrees with the meaning within the sample's bounds."""
+    assert got.shape == want.shape, sample.id
+    assert got.dtype == want.dtype, sample.id
+    if sample.rtol and got.size:
+        scale = max(float(np.max(np.abs(want))), 1e-30)
+        error = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64)))) / scale
+        assert error <= sample.rtol, f"{sample.id}: relative error {error}"
+        return
+    distance = ulp_distance(got, want)
+    assert distance <= sample.ulp, f"{sample.id}: {distance} ulp\n got {got}\nwant {want}"

@@ -48,11 +48,14 @@ class Sample:
         return f"{self.op}-{self.name}"
 
 
-def graph_of(sample: Sample) -> Graph:
-    """The graph that applies the op to inputs of the sample's types."""
-    builder = GraphBuilder(sample.op)
-    operands = [builder.input(TensorType(x.shape, dtypes.dtype(x.dtype)), f"x{i}") for i, x in enumerate(sample.inputs)]
-    return builder.build(builder.add(lookup(sample.op), operands, sample.attrs))
+def graph_of(*samples: Sample) -> Graph:
+    """One graph that applies each sample's op to inputs of its types; inputs and outputs in order of the samples."""
+    builder = GraphBuilder(samples[0].op)
+    outputs: list[Value] = []
+    for sample in samples:
+        operands = [builder.input(TensorType(x.shape, dtypes.dtype(x.dtype))) for x in sample.inputs]
+        outputs += builder.add(lookup(sample.op), operands, sample.attrs)
+    return builder.build(outputs)
 
 
 SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (7,), (3, 5), (2, 0, 3), (2, 3, 17), (100,))

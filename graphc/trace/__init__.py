@@ -1,7 +1,7 @@
 """Python to Graph: run a function once on traced values and record what it does."""
 
 from graphc.trace.bind import as_array, bind, bind1, staged
-from graphc.trace.context import Array, ArrayLike, is_tracing
+from graphc.trace.context import Array, ArrayLike, is_tracing, note_primal
 from graphc.trace.function import Traced, apply_graph, trace
 from graphc.trace.spec import Spec, spec, spec_of
 from graphc.trace.tracer import Tracer
@@ -17,6 +17,7 @@ __all__ = [
     "bind",
     "bind1",
     "is_tracing",
+    "note_primal",
     "spec",
     "spec_of",
     "staged",

@@ -61,6 +61,7 @@ class Trace:
         self.name = name
         self.ended = False
         self.captures: list[Tracer] = []
+        self.primals: list[Graph] = []
         self._builder = GraphBuilder(name)
         self._tracer = tracer
         self._captured: dict[Value, Value] = {}
@@ -138,6 +139,12 @@ def active(trace: Trace) -> Iterator[Trace]:
     finally:
         trace.ended = True
         _STACK.reset(token)
+
+
+def note_primal(graph: Graph) -> None:
+    """Tell the outermost active trace that `graph` is about to be differentiated; `exe.text("trace")` shows it."""
+    if is_tracing():
+        _STACK.get()[0].primals.append(graph)
 
 
 def check_alive(tracer: TracedValue) -> None:

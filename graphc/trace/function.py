@@ -24,13 +24,23 @@ class Traced:
     """A traced function: its graph, the pytrees of its arguments and result, and what it uses from outside.
 
     `in_tree` is the pytree of `(args, kwargs)`. The inputs of `graph` are the leaves of the arguments, then one per
-    entry of `captures`: values of the enclosing traces, in the order of their first use.
+    entry of `captures`: values of the enclosing traces, in the order of their first use. `primals` are the graphs that
+    transformations differentiated on the way, for people to look at.
     """
 
     graph: Graph
     in_tree: TreeDef
     out_tree: TreeDef
     captures: "tuple[Tracer, ...]"
+    primals: tuple[Graph, ...] = ()
+
+    @staticmethod
+    def of_graph(graph: Graph) -> "Traced":
+        """A graph taken as it is: one positional argument per input; one output, or a tuple of several."""
+        _, in_tree = flatten((tuple(range(len(graph.inputs))), {}))
+        outputs = tuple(range(len(graph.outputs)))
+        _, out_tree = flatten(outputs if len(outputs) != 1 else outputs[0])
+        return Traced(graph, in_tree, out_tree, ())
 
     @property
     def num_args(self) -> int:
@@ -64,7 +74,7 @@ def trace(
         out_leaves, out_tree = flatten(result)
         outputs = _outputs(opened.name, out_leaves, out_tree)
         graph = opened.finish(outputs)
-    return Traced(graph, in_tree, out_tree, tuple(opened.captures))
+    return Traced(graph, in_tree, out_tree, tuple(opened.captures), tuple(opened.primals))
 
 
 def _spec(leaf: Leaf) -> Spec:

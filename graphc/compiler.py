@@ -18,6 +18,7 @@ from graphc.graph.verify import verify
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.program import KernelCall, LoopProgram
 from graphc.kernel.verify import verify as verify_kernel
+from graphc.passes.compare import check_same_numbers
 from graphc.passes.partition import partition
 from graphc.passes.pipeline import pipeline, run_passes
 from graphc.plan.build import build
@@ -127,8 +128,11 @@ def optimize(graph: Graph, compilation: Compilation) -> Graph:
 
     def observe(name: str, before: Graph, after: Graph, seconds: float) -> None:
         compilation.timings.append(Timing(f"  {name}", seconds, f"{len(before.nodes)} -> {len(after.nodes)} nodes"))
-        if after is not before:
-            _checked(after, compilation)
+        if after is before:
+            return
+        _checked(after, compilation)
+        if "full" in (compilation.options.verify, config.get("GRAPHC_VERIFY")):
+            check_same_numbers(name, before, after)
 
     return run_passes(graph, pipeline(stabilise=config.get("GRAPHC_STABILISE") != "0"), observe)
 

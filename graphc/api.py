@@ -105,9 +105,8 @@ def compile(
 
     backend: "cpu" (default) or "reference". memory: largest planned peak in bytes or as "512MB"; more raises
     `MemoryBudgetError` before anything is allocated. threads: of the cpu backend, by default one per core; results do
-    not depend on
-    it. verify: "passes" checks every IR after each pass, "full" also runs the graph before and after each pass on example
-    inputs and names the pass that changed the numbers.
+    not depend on it. verify: "passes" checks every IR after each pass, "full" also runs the graph before and after each
+    pass on example inputs and names the pass that changed the numbers.
 
     >>> import graphc as gc
     >>> import numpy as np

@@ -32,7 +32,7 @@ def check_same_numbers(name: str, before: Graph, after: Graph) -> None:
     for position, (old, new) in enumerate(pairs):
         if old.dtype.kind != "f":
             if not np.array_equal(old, new):
-                raise VerifyError(f"pass {name} changed output {position} of {before.name} ({before.outputs[position]!r})")
+                raise VerifyError(f"pass {name} changed output {position} of {before.name}")
             continue
         finite = np.isfinite(old)
         scale = float(np.max(np.abs(old), where=finite, initial=0.0)) + np.finfo(old.dtype).tiny

@@ -7,11 +7,11 @@ from graphc.compiler import Compilation, Options, Timing, compile_program
 from graphc.core import config, pytree
 from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
 from graphc.execution.arguments import check_all
+from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import dump
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
-from graphc.inspect.cost import CostReport, cost_report
 from graphc.plan.report import MemoryReport, memory_report
 from graphc.runtime.protocol import Executable
 from graphc.trace import Traced, trace

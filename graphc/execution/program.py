@@ -14,11 +14,11 @@ from graphc.core import config, pytree
 from graphc.core.dtypes import int64
 from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
 from graphc.execution.arguments import check_all, type_of
+from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import dump
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph, TensorType
 from graphc.graph.program import EntryGraph, GraphProgram
-from graphc.inspect.cost import CostReport, cost_report
 from graphc.plan.report import MemoryReport, memory_report
 from graphc.runtime.protocol import Executable, Progress
 from graphc.trace import Spec, trace

@@ -1,0 +1,71 @@
+"""The backward walk: transpose nodes that are linear in some values, from the last to the first.
+
+A cotangent with several contributions is their sum in the order the walk meets them (last use first), so the order of
+rounding depends on the graph alone.
+"""
+
+from collections.abc import Sequence
+
+from graphc.core.errors import GradientError
+from graphc.graph.builder import GraphBuilder
+from graphc.graph.compose import Compose
+from graphc.graph.ir import Node, Value
+from graphc.transform.autodiff.forward import located
+from graphc.transform.autodiff.rows import Derive, Linear, Region, Tangent
+from graphc.transform.autodiff.table import row_of
+
+
+def dependents(nodes: Sequence[Node], sources: Sequence[Value]) -> set[Value]:
+    """`sources` and every value computed from them."""
+    found = set(sources)
+    for node in nodes:
+        if not found.isdisjoint(node.operands):
+            found.update(node.results)
+    return found
+
+
+def pull_back(
+    builder: GraphBuilder,
+    nodes: Sequence[Node],
+    linear: set[Value],
+    seeds: Sequence[tuple[Value, Value]],
+    derive: Derive,
+    role: str,
+) -> dict[Value, Value]:
+    """Append the transposes of `nodes`; returns the cotangents of linear values that no node defines.
+
+    `seeds` are (linear value, its cotangent). Operands outside `linear` must be defined in the builder already.
+    """
+    cotangent_of: dict[Value, Value] = {}
+
+    def accumulate(value: Value, cotangent: Value, c: Compose) -> None:
+        known = cotangent_of.get(value)
+        cotangent_of[value] = cotangent if known is None else c.add(known, cotangent)
+
+    for value, cotangent in seeds:
+        accumulate(value, cotangent, Compose(builder))
+    for node in reversed(nodes):
+        cotangents: list[Tangent] = [cotangent_of.pop(v, None) for v in node.results]
+        if all(ct is None for ct in cotangents):
+            continue
+        c = Compose(builder, located(node.loc, role))
+        is_linear = tuple(v in linear for v in node.operands)
+        parts = _transpose(c, node, is_linear, cotangents, derive)
+        for operand, wanted, part in zip(node.operands, is_linear, parts, strict=True):
+            if wanted and part is not None:
+                accumulate(operand, part, c)
+    return cotangent_of
+
+
+def _transpose(
+    c: Compose, node: Node, is_linear: tuple[bool, ...], cotangents: Sequence[Tangent], derive: Derive
+) -> Sequence[Tangent]:
+    row = row_of(node)
+    if isinstance(row, Region):
+        return row.transpose(derive, c, node, is_linear, cotangents)
+    (cotangent,) = cotangents
+    if isinstance(row, Linear) and cotangent is not None:
+        return row.transpose(c, node, is_linear, cotangent)
+    raise GradientError(
+        f"{node.op.name}: is not linear, so a derivative rule must not apply it to tangents ({node.loc})"
+    )

@@ -1,0 +1,125 @@
+"""Derived graphs: jvp, linearisation and transpose of a whole graph, memoised by structure.
+
+Tangents and cotangents that are zero by structure have no place in these graphs; the functions in `api` put zeros where
+a caller expects every one.
+"""
+
+from collections.abc import Sequence
+
+from graphc.graph.builder import GraphBuilder
+from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.prune import live_nodes, prune
+from graphc.transform.autodiff.backward import dependents, pull_back
+from graphc.transform.autodiff.forward import Forward, push_forward
+from graphc.transform.autodiff.rows import JvpGraph, LinearisedGraph, TransposedGraph
+
+Flags = tuple[bool, ...]
+
+
+class Deriver:
+    """Makes derived graphs for one transformation; `role` is what its nodes are to the user's line."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self._jvps: dict[tuple[Graph, Flags], JvpGraph] = {}
+        self._linearised: dict[tuple[Graph, Flags], LinearisedGraph] = {}
+        self._transposed: dict[tuple[Graph, Flags, Flags], TransposedGraph] = {}
+
+    def forward(self, graph: Graph, active: Flags, split: bool) -> Forward:
+        return push_forward(graph, active, self, self.role, split)
+
+    def jvp(self, graph: Graph, active: Flags) -> JvpGraph:
+        key = (graph, active)
+        if key not in self._jvps:
+            found = self.forward(graph, active, split=False)
+            tangents = [t for t in found.tangents if t is not None]
+            outputs = (*found.outputs, *tangents)
+            derived = Graph(f"{graph.name}.jvp", found.inputs + found.tangent_inputs, found.nodes, outputs)
+            self._jvps[key] = JvpGraph(prune(derived), tuple(t is not None for t in found.tangents))
+        return self._jvps[key]
+
+    def linearise(self, graph: Graph, active: Flags) -> LinearisedGraph:
+        key = (graph, active)
+        if key not in self._linearised:
+            found = self.forward(graph, active, split=True)
+            forward, linear, residuals = divide(found)
+            places = {v: ("output", i) for i, v in reversed(list(enumerate(found.outputs)))}
+            places |= {v: ("input", i) for i, v in enumerate(found.inputs)}
+            extra = [v for v in residuals if v not in places]
+            places |= {v: ("output", len(found.outputs) + i) for i, v in enumerate(extra)}
+            outputs = (*found.outputs, *extra)
+            self._linearised[key] = LinearisedGraph(
+                Graph(f"{graph.name}.forward", found.inputs, live_nodes(forward, outputs), outputs),
+                Graph(
+                    f"{graph.name}.linear",
+                    (*residuals, *found.tangent_inputs),
+                    linear,
+                    tuple(t for t in found.tangents if t is not None),
+                ),
+                tuple(places[v] for v in residuals),
+                tuple(t is not None for t in found.tangents),
+            )
+        return self._linearised[key]
+
+    def transpose(self, graph: Graph, linear: Flags, cotangents: Flags) -> TransposedGraph:
+        key = (graph, linear, cotangents)
+        if key not in self._transposed:
+            self._transposed[key] = self._transpose(graph, linear, cotangents)
+        return self._transposed[key]
+
+    def _transpose(self, graph: Graph, linear: Flags, cotangents: Flags) -> TransposedGraph:
+        unknowns = [v for v, is_linear in zip(graph.inputs, linear, strict=True) if is_linear]
+        depends = dependents(graph.nodes, unknowns)
+        builder = GraphBuilder(f"{graph.name}.transpose")
+        builder.inputs += [v for v, is_linear in zip(graph.inputs, linear, strict=True) if not is_linear]
+        builder.nodes += [node for node in graph.nodes if depends.isdisjoint(node.operands)]
+        marked = [v for v, has in zip(graph.outputs, cotangents, strict=True) if has]
+        seeds = [(v, builder.input(v.type)) for v in marked]
+        nodes = [node for node in graph.nodes if not depends.isdisjoint(node.operands)]
+        found = pull_back(builder, nodes, depends, [s for s in seeds if s[0] in depends], self, self.role)
+        outputs = [found[v] for v in unknowns if v in found]
+        return TransposedGraph(prune(builder.build(outputs)), tuple(v in found for v in unknowns))
+
+
+def divide(found: Forward) -> tuple[list[Node], tuple[Node, ...], tuple[Value, ...]]:
+    """The nodes that do not depend on tangents; those that do and are needed; the values that cross.
+
+    What depends on no input and only moves elements (a broadcast constant) is repeated on the linear side rather than
+    handed over.
+    """
+    depends = dependents(found.nodes, found.tangent_inputs)
+    forward = [node for node in found.nodes if depends.isdisjoint(node.operands)]
+    tangents = [t for t in found.tangents if t is not None]
+    linear = live_nodes([node for node in found.nodes if not depends.isdisjoint(node.operands)], tangents)
+    repeated: set[Value] = set()
+    sources: list[Node] = []
+    for node in forward:
+        if node.op.kind in ("source", "movement") and repeated.issuperset(node.operands):
+            repeated.update(node.results)
+            sources.append(node)
+    nodes = live_nodes([*sources, *linear], tangents)
+    used = dict.fromkeys(v for node in linear for v in node.operands if v not in depends)
+    return forward, nodes, tuple(v for v in used if v not in repeated)
+
+
+def order_late(first: Sequence[Node], others: Sequence[Node], last: Sequence[Node]) -> tuple[Node, ...]:
+    """`first`, then `last`, with the nodes of `others` they need just before their first user.
+
+    Derivative coefficients are emitted beside the forward pass; computed late, they do not live across it.
+    """
+    order = list(first)
+    done = set(order)
+    producer = {v: node for node in (*others, *last) for v in node.results}
+    for root in last:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            missing = [producer[v] for v in node.operands if v in producer and producer[v] not in done]
+            if missing:
+                stack += reversed(missing)
+                continue
+            stack.pop()
+            if node not in done:
+                done.add(node)
+                order.append(node)
+    return tuple(order)

@@ -1,0 +1,146 @@
+"""Derivatives of every primitive against central differences in float64: jvp, vjp, and second order in every mix."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from graphc.core.errors import GradientError
+from graphc.graph.interpreter import interpret
+from graphc.graph.ir import Graph
+from graphc.graph.parser import parse
+from graphc.graph.registry import all_ops
+from graphc.graph.verify import verify
+from graphc.transform.autodiff import jvp, linearize, vjp
+from graphc.transform.autodiff.rows import NoDerivative, Zero
+from graphc.transform.autodiff.table import ROWS
+from tests.samples import SAMPLES, Sample, graph_of
+from tests.transform.corners import CORNERS
+
+STEP = 1e-5
+
+
+def differentiable(graph: Graph) -> list[bool]:
+    return [value.dtype.is_float for value in graph.inputs]
+
+
+def cases() -> list[Sample]:
+    """One sample or several per primitive that has a derivative, small enough to be quick."""
+    return [s for s in (*SAMPLES, *CORNERS) if s.differentiate and sum(x.size for x in s.inputs) <= 400]
+
+
+def directions(graph: Graph, rng: np.random.Generator) -> list[np.ndarray]:
+    return [rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.inputs if v.dtype.is_float]
+
+
+def finite_difference(
+    graph: Graph, point: Sequence[np.ndarray], direction: Sequence[np.ndarray], step: float = STEP
+) -> list[np.ndarray]:
+    """The derivative of the float outputs along `direction`, by central differences."""
+
+    def at(scale: float) -> list[np.ndarray]:
+        moved = iter(direction)
+        shifted = [x + (scale * next(moved)).astype(x.dtype) if x.dtype.kind == "f" else x for x in point]
+        return [y for y in interpret(graph, shifted) if y.dtype.kind == "f"]
+
+    with np.errstate(invalid="ignore"):  # the maximum of nothing is -inf and does not move
+        return [np.where(a == b, 0, (b - a) / (2 * step)) for a, b in zip(at(-step), at(step), strict=True)]
+
+
+def check_jvp(
+    graph: Graph, point: Sequence[np.ndarray], rng: np.random.Generator, tolerance: float, step: float
+) -> None:
+    direction = directions(graph, rng)
+    derived = jvp(graph, differentiable(graph))
+    verify(derived)
+    outputs = interpret(derived, [*point, *direction])
+    primal = interpret(graph, point)
+    for got, expected in zip(outputs, primal, strict=False):
+        np.testing.assert_array_equal(got, expected)
+    moved = finite_difference(graph, point, direction, step)
+    for got, want in zip(outputs[len(primal) :], moved, strict=True):
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+def check_vjp(
+    graph: Graph, point: Sequence[np.ndarray], rng: np.random.Generator, tolerance: float, step: float
+) -> None:
+    """<cotangent, finite difference along v> == <vjp(cotangent), v>."""
+    direction = directions(graph, rng)
+    derived = vjp(graph, differentiable(graph))
+    verify(derived)
+    primal = interpret(graph, point)
+    cotangents = [rng.normal(size=y.shape).astype(y.dtype) for y in primal if y.dtype.kind == "f"]
+    outputs = interpret(derived, [*point, *cotangents])
+    for got, expected in zip(outputs, primal, strict=False):
+        np.testing.assert_array_equal(got, expected)
+    moved = finite_difference(graph, point, direction, step)
+    left = sum(float(np.vdot(ct, d)) for ct, d in zip(cotangents, moved, strict=True))
+    right = sum(float(np.vdot(g, v)) for g, v in zip(outputs[len(primal) :], direction, strict=True))
+    assert left == pytest.approx(right, rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("check", [check_jvp, check_vjp])
+@pytest.mark.parametrize("sample", cases(), ids=lambda s: s.id)
+def test_first_order(sample: Sample, check: Callable[..., None]) -> None:
+    check(graph_of(sample), sample.inputs, np.random.default_rng(1), 1e-7, STEP)
+
+
+@pytest.mark.parametrize("inner", [jvp, vjp], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("check", [check_jvp, check_vjp])
+@pytest.mark.parametrize("sample", cases(), ids=lambda s: s.id)
+def test_second_order(sample: Sample, check: Callable[..., None], inner: Callable[..., Graph]) -> None:
+    rng = np.random.default_rng(2)
+    graph = graph_of(sample)
+    first = inner(graph, differentiable(graph))
+    point = [*sample.inputs, *(rng.normal(size=v.shape) for v in first.inputs[len(sample.inputs) :])]
+    check(first, point, rng, 1e-6, STEP)
+
+
+@pytest.mark.parametrize("sample", cases(), ids=lambda s: s.id)
+def test_linearize_agrees_with_jvp(sample: Sample) -> None:
+    graph, point = graph_of(sample), sample.inputs
+    direction = directions(graph, np.random.default_rng(3))
+    together = interpret(jvp(graph, differentiable(graph)), [*point, *direction])
+    forward, linear = linearize(graph, differentiable(graph))
+    verify(forward)
+    verify(linear)
+    results = interpret(forward, point)
+    count = len(graph.outputs)
+    tangents = interpret(linear, [*results[count:], *direction])
+    for got, want in zip([*results[:count], *tangents], together, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_casts_between_floats() -> None:
+    graph = parse("graph f(%0: f32[2]) {\n %1: f64[2] = cast(%0) {dtype=f64}\n %2: f64[2] = mul(%1, %1)\n return %2\n}")
+    (_, found) = interpret(vjp(graph, [True]), [np.array([1, 2], np.float32), np.ones(2)])
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, [2, 4])
+
+
+def test_every_primitive_has_a_row() -> None:
+    assert {op.name for op in ROWS} == {op.name for op in all_ops()}
+
+
+def test_every_rule_is_tested() -> None:
+    with_rule = {op.name for op, row in ROWS.items() if not isinstance(row, (Zero, NoDerivative))}
+    assert {sample.op for sample in cases()} >= with_rule
+
+
+def test_stop_gradient_stops() -> None:
+    graph = parse("graph f(%0: f64[2]) {\n %1: f64[2] = stop_gradient(%0)\n return %1\n}")
+    outputs = interpret(vjp(graph, [True]), [np.ones(2), np.ones(2)])
+    np.testing.assert_array_equal(outputs[1], np.zeros(2))
+
+
+def test_integer_arguments_have_no_derivative() -> None:
+    gather = next(s for s in CORNERS if s.op == "gather")
+    with pytest.raises(GradientError, match=r"gather: argument 1 is i32\[3,2\]"):
+        vjp(graph_of(gather), [True, True])
+
+
+def test_ops_without_a_derivative_name_themselves() -> None:
+    fusion = next(s for s in SAMPLES if s.op == "fusion")
+    with pytest.raises(GradientError, match="fusion: cannot be differentiated"):
+        jvp(graph_of(fusion), [True])

@@ -1,0 +1,435 @@
+"""Random well-typed graphs over all primitives, for property tests and the fuzzer.
+
+`random_graph(seed)` gives a graph and example inputs on which every value is finite and moderate (unless `wild`); each
+node is run as it is added, and one whose values leave the range is taken back. Shapes are small and include 0-d, 1, odd
+and empty extents. Constants favour 0, 1 and -1, and nodes are sometimes repeated, so that rewrites find work.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
+from graphc.core.source import Loc
+from graphc.graph.builder import GraphBuilder
+from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value
+from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source, structural
+
+DTYPES: tuple[DType, ...] = (
+    *(dtypes.float32, dtypes.float64, dtypes.float32, dtypes.float64),
+    *(dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.bool_),
+)
+SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 3), (3, 2), (1, 3), (2, 1, 3), (5,), (0,), (2, 0), (2, 3, 2))
+LARGEST = 1e4  # magnitudes a value may reach
+SMALLEST = 1e-4  # non-zero magnitudes below this are taken back too
+
+
+@dataclass(frozen=True, slots=True)
+class RandomGraph:
+    graph: Graph
+    inputs: tuple[np.ndarray, ...]
+
+
+Weights = Mapping[str, float]
+
+
+def random_graph(
+    seed: int, size: int = 12, weights: Weights | None = None, wild: bool = False, floats_only: bool = False
+) -> RandomGraph:
+    """A graph of about `size` steps (a step adds one node or a few).
+
+    `weights` scales how often the makers in `MAKERS` are chosen, by name, 1 by default; `wild` lets NaN, infinities and
+    huge values through and puts them into inputs and constants; `floats_only` makes every input a float.
+    """
+    grower = _Grower(np.random.default_rng(seed), wild, floats_only)
+    names = list(MAKERS)
+    chances = np.array([(weights or {}).get(name, 1.0) for name in names])
+    chances /= chances.sum()
+    for _ in range(grower.below(2) + 2):
+        grower.new_input(grower.random_type())
+    for name in grower.rng.choice(names, size, p=chances):
+        grower.attempt(MAKERS[str(name)])
+    return grower.finish(f"random_{seed}")
+
+
+class _Rejected(Exception):
+    """This step does not fit what there is, or its values left the range."""
+
+
+class _Grower:
+    def __init__(self, rng: np.random.Generator, wild: bool, floats_only: bool, depth: int = 0) -> None:
+        self.rng = rng
+        self.wild = wild
+        self.floats_only = floats_only
+        self.depth = depth
+        self.builder = GraphBuilder("random")
+        self.array: dict[Value, np.ndarray] = {}
+        self.pool: list[Value] = []
+
+    # Choices.
+
+    def below(self, n: int) -> int:
+        return int(self.rng.integers(0, n))
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def random_type(self) -> TensorType:
+        kinds = dtypes.FLOATS if self.floats_only else DTYPES
+        return TensorType(SHAPES[self.below(len(SHAPES))], kinds[self.below(len(kinds))])
+
+    def pick(self, accept: Callable[[Value], bool] = lambda _: True) -> Value:
+        """A value so far; recent ones are more likely."""
+        fitting = [v for v in self.pool if accept(v)]
+        if not fitting:
+            raise _Rejected
+        return fitting[max(self.below(len(fitting)), self.below(len(fitting)))]
+
+    def of_type(self, type: TensorType) -> Value:
+        """A value of that type: one there is, a constant, or a new input."""
+        same = [v for v in self.pool if v.type == type]
+        if same and self.chance(0.7):
+            return same[self.below(len(same))]
+        if self.chance(0.5):
+            return self.constant(type)
+        return self.new_input(type)
+
+    # Values.
+
+    def data(self, type: TensorType) -> np.ndarray:
+        kind = type.dtype.numpy
+        if type.dtype.is_bool:
+            return np.asarray(self.rng.random(type.shape) < 0.5)
+        if type.dtype.is_integer:
+            return self.rng.integers(0 if kind.kind == "u" else -3, 6, type.shape).astype(kind)
+        values = self.rng.uniform(-2, 2, type.shape)
+        if self.wild:
+            odd = self.rng.choice([0.0, -0.0, np.inf, -np.inf, np.nan, 1e30, 1e-42], type.shape)
+            values = np.where(self.rng.random(type.shape) < 0.3, odd, values)
+        return values.astype(kind)
+
+    def new_input(self, type: TensorType) -> Value:
+        if self.floats_only and not type.dtype.is_float:
+            return self.constant(type)
+        value = self.builder.input(type, f"x{len(self.builder.inputs)}")
+        self.array[value] = self.data(type)
+        self.pool.append(value)
+        return value
+
+    def constant(self, type: TensorType) -> Value:
+        if self.chance(0.6):
+            plain = np.array(self.rng.choice([0, 1, 1] if type.dtype.kind in ("uint", "bool") else [0, 1, -1, 2]))
+            scalar = self.add(source.constant, attrs=source.ConstantAttrs(plain.astype(type.dtype.numpy)))
+            if type.shape == ():
+                return scalar
+            return self.add(movement.broadcast, scalar, attrs=movement.BroadcastAttrs(type.shape, ()))
+        return self.add(source.constant, attrs=source.ConstantAttrs(self.data(type)))
+
+    def add(self, op: Op, *operands: Value, attrs: Attrs | None = None) -> Value:
+        """Append a node and run it; the first result."""
+        loc = Loc("random.py", len(self.builder.nodes) + 1)
+        results = self.builder.add(op, operands, attrs or op.attrs(), loc)
+        arrays = op.meaning(attrs or op.attrs(), *(self.array[v] for v in operands))
+        for value, array in zip(results, arrays, strict=True):
+            if not self.wild and not _moderate(array):
+                raise _Rejected
+            self.array[value] = array
+            self.pool.append(value)
+        return results[0]
+
+    def attempt(self, make: Callable[["_Grower"], object]) -> None:
+        """Run a step; when it is rejected, nothing of it stays."""
+        nodes, inputs, pool = len(self.builder.nodes), len(self.builder.inputs), len(self.pool)
+        try:
+            make(self)
+        except _Rejected:
+            del self.builder.nodes[nodes:], self.builder.inputs[inputs:], self.pool[pool:]
+
+    def finish(self, name: str) -> RandomGraph:
+        read = {v for node in self.builder.nodes for v in node.operands}
+        loose = [v for v in self.pool if v not in read and v not in self.builder.inputs]
+        outputs = [v for v in loose if self.chance(0.8)] or [self.pool[-1]]
+        if self.chance(0.3):
+            outputs.append(self.pool[self.below(len(self.pool))])
+        self.builder.name = name
+        return RandomGraph(self.builder.build(outputs), tuple(self.array[v] for v in self.builder.inputs))
+
+
+def _moderate(array: np.ndarray) -> bool:
+    if array.dtype.kind != "f" or array.size == 0:
+        return True
+    size = np.abs(array)
+    return bool(np.all(size <= LARGEST) and np.all((size >= SMALLEST) | (size == 0)))
+
+
+# Makers: each adds one step.
+
+_UNARY: tuple[tuple[Op, tuple[DType, ...]], ...] = (
+    *((op, dtypes.FLOATS) for op in (elementwise.exp, elementwise.expm1, elementwise.sin, elementwise.cos)),
+    *((op, dtypes.FLOATS) for op in (elementwise.tanh, elementwise.erf, elementwise.erfc, elementwise.sigmoid)),
+    *((op, dtypes.FLOATS) for op in (elementwise.floor, elementwise.ceil, elementwise.trunc, elementwise.round_)),
+    *((op, dtypes.FLOATS) for op in (elementwise.log, elementwise.log1p, elementwise.sqrt, elementwise.is_finite)),
+    *((op, elementwise.SIGNED) for op in (elementwise.neg,) * 3),
+    *((op, dtypes.NUMERIC) for op in (elementwise.abs_, elementwise.sign)),
+    (elementwise.not_, elementwise.BITS),
+    (elementwise.stop_gradient, dtypes.ALL),
+)
+_BINARY: tuple[tuple[Op, tuple[DType, ...]], ...] = (
+    *((op, dtypes.NUMERIC) for op in (elementwise.add, elementwise.sub, elementwise.mul, elementwise.div) * 3),
+    *((op, dtypes.NUMERIC) for op in (elementwise.rem, elementwise.max_, elementwise.min_)),
+    (elementwise.pow_, dtypes.FLOATS),
+    *((op, elementwise.BITS) for op in (elementwise.and_, elementwise.or_, elementwise.xor)),
+    *((op, dtypes.ALL) for op in (elementwise.eq, elementwise.ne, elementwise.lt)),
+    *((op, dtypes.ALL) for op in (elementwise.le, elementwise.gt, elementwise.ge)),
+)
+_POSITIVE = (elementwise.log, elementwise.log1p, elementwise.sqrt)
+
+
+def _unary(g: _Grower) -> None:
+    op, accepted = _UNARY[g.below(len(_UNARY))]
+    x = g.pick(lambda v: v.dtype in accepted)
+    if op in _POSITIVE and not g.wild:
+        x = g.add(elementwise.abs_, x)
+    g.add(op, x)
+
+
+def _binary(g: _Grower) -> None:
+    op, accepted = _BINARY[g.below(len(_BINARY))]
+    x = g.pick(lambda v: v.dtype in accepted)
+    pair = [x, g.of_type(x.type)]
+    if op is elementwise.pow_ and not g.wild:
+        pair[0] = g.add(elementwise.abs_, pair[0])
+    g.add(op, *(pair if g.chance(0.5) or op is elementwise.pow_ else reversed(pair)))
+
+
+def _shift(g: _Grower) -> None:
+    x = g.pick(lambda v: v.dtype.is_integer)
+    mask = g.add(source.constant, attrs=source.ConstantAttrs(np.full(x.shape, 7, x.dtype.numpy)))
+    count = g.add(elementwise.and_, g.of_type(x.type), mask)
+    g.add((elementwise.shift_left, elementwise.shift_right)[g.below(2)], x, count)
+
+
+def _select(g: _Grower) -> None:
+    x = g.pick()
+    g.add(elementwise.select, g.of_type(x.type.with_dtype(dtypes.bool_)), x, g.of_type(x.type))
+
+
+def _cast(g: _Grower) -> None:
+    x = g.pick()
+    g.add(elementwise.cast, x, attrs=elementwise.DTypeAttrs(DTYPES[g.below(len(DTYPES))]))
+
+
+def _bitcast(g: _Grower) -> None:
+    x = g.pick(lambda v: v.dtype in (dtypes.float32, dtypes.float64))
+    kind = dtypes.int32 if x.dtype is dtypes.float32 else dtypes.int64
+    g.add(elementwise.bitcast, x, attrs=elementwise.DTypeAttrs(kind))
+
+
+def _reshape(g: _Grower) -> None:
+    x = g.pick()
+    extents = list(x.shape)
+    g.rng.shuffle(extents)
+    if len(extents) > 1 and g.chance(0.5):
+        extents = [extents[0] * extents[1], *extents[2:]]
+    if g.chance(0.3):
+        extents.insert(g.below(len(extents) + 1), 1)
+    g.add(movement.reshape, x, attrs=movement.ShapeAttrs(tuple(extents)))
+
+
+def _transpose(g: _Grower) -> None:
+    x = g.pick()
+    g.add(movement.transpose, x, attrs=movement.TransposeAttrs(tuple(int(d) for d in g.rng.permutation(x.type.rank))))
+
+
+def _broadcast(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.rank <= 3 and v.type.size <= 12)
+    shape, dims = [], []
+    for extent in x.shape:
+        if g.chance(0.3):
+            shape.append(2)
+        dims.append(len(shape))
+        shape.append(3 if extent == 1 and g.chance(0.5) else extent)
+    if g.chance(0.3):
+        shape.append(2)
+    g.add(movement.broadcast, x, attrs=movement.BroadcastAttrs(tuple(shape), tuple(dims)))
+
+
+def _slice(g: _Grower) -> None:
+    x = g.pick()
+    start = tuple(g.below(e + 1) if g.chance(0.4) else 0 for e in x.shape)
+    stop = tuple(a + g.below(e - a + 1) if g.chance(0.4) else e for a, e in zip(start, x.shape, strict=True))
+    step = tuple(1 + g.below(3) if g.chance(0.3) else 1 for _ in x.shape)
+    g.add(movement.slice_, x, attrs=movement.SliceAttrs(start, stop, step))
+
+
+def _pad(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.size <= 12)
+    low, high, interior = (tuple(g.below(2) for _ in x.shape) for _ in range(3))
+    g.add(movement.pad, x, g.of_type(TensorType((), x.dtype)), attrs=movement.PadAttrs(low, high, interior))
+
+
+def _concatenate(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.rank > 0)
+    axis = g.below(x.type.rank)
+    others = [v for v in g.pool if v.dtype == x.dtype and v.type.rank == x.type.rank]
+    fitting = [v for v in others if v.shape[:axis] + v.shape[axis + 1 :] == x.shape[:axis] + x.shape[axis + 1 :]]
+    parts = [fitting[g.below(len(fitting))] for _ in range(1 + g.below(2))]
+    joined = g.add(movement.concatenate, x, *parts, attrs=movement.AxisAttrs(axis))
+    if g.chance(0.4):  # and take one part out again
+        start, stop = [0] * x.type.rank, list(joined.shape)
+        start[axis] = x.shape[axis] if g.chance(0.5) else 0
+        stop[axis] = start[axis] + (parts[0] if start[axis] else x).shape[axis]
+        attrs = movement.SliceAttrs(tuple(start), tuple(stop), (1,) * x.type.rank)
+        g.add(movement.slice_, joined, attrs=attrs)
+
+
+def _axes(g: _Grower, rank: int) -> movement.AxesAttrs:
+    return movement.AxesAttrs(tuple(d for d in range(rank) if g.chance(0.5)))
+
+
+def _reverse(g: _Grower) -> None:
+    x = g.pick()
+    g.add(movement.reverse, x, attrs=_axes(g, x.type.rank))
+
+
+def _reduce(g: _Grower) -> None:
+    ops = (
+        reduction.reduce_sum,
+        reduction.reduce_sum,
+        reduction.reduce_prod,
+        reduction.reduce_max,
+        reduction.reduce_min,
+    )
+    x = g.pick(lambda v: not v.dtype.is_bool)
+    g.add(ops[g.below(len(ops))], x, attrs=_axes(g, x.type.rank))
+
+
+def _arg(g: _Grower) -> None:
+    x = g.pick(lambda v: not v.dtype.is_bool and any(v.shape))
+    axes = [d for d, e in enumerate(x.shape) if e > 0]
+    if not axes:
+        raise _Rejected
+    op = (reduction.argmax, reduction.argmin)[g.below(2)]
+    g.add(op, x, attrs=reduction.ArgAttrs(axes[g.below(len(axes))]))
+
+
+def _dot(g: _Grower) -> None:
+    lhs = g.pick(lambda v: v.dtype in dtypes.NUMERIC)
+    rank = lhs.type.rank
+    dims = [int(d) for d in g.rng.permutation(rank)]
+    batch, contract = dims[: g.below(2) if rank > 1 else 0], dims[1 if rank > 1 else 0 :][:1]
+    batch = [d for d in batch if d not in contract]
+    shape = [lhs.shape[d] for d in (*contract, *batch)]
+    rhs = g.of_type(TensorType((*shape, *((2,) if g.chance(0.6) else ())), lhs.dtype))
+    attrs = contraction.DotAttrs(
+        tuple(contract), tuple(range(len(contract))), tuple(batch), tuple(range(len(contract), len(shape)))
+    )
+    g.add(contraction.dot_general, lhs, rhs, attrs=attrs)
+
+
+def _indices(g: _Grower) -> Value:
+    return g.of_type(TensorType(((), (2,), (3,))[g.below(3)], (dtypes.int32, dtypes.int64, dtypes.uint8)[g.below(3)]))
+
+
+def _gather(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.rank > 0 and v.type.size > 0)
+    g.add(indexing.gather, x, _indices(g), attrs=movement.AxisAttrs(g.below(x.type.rank)))
+
+
+def _scatter_add(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.rank > 0 and v.dtype in dtypes.NUMERIC)
+    axis = g.below(x.type.rank)
+    indices = _indices(g)
+    updates = g.of_type(x.type.with_shape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :]))
+    g.add(indexing.scatter_add, x, indices, updates, attrs=movement.AxisAttrs(axis))
+
+
+def _source(g: _Grower) -> None:
+    if g.chance(0.5):
+        type = g.random_type()
+        if type.rank == 0 or type.dtype.is_bool:
+            raise _Rejected
+        g.add(source.iota, attrs=source.IotaAttrs(type.shape, type.dtype, g.below(type.rank)))
+        return
+    key = g.constant(TensorType((2,), dtypes.uint32))
+    bits = g.add(source.random_bits, key, attrs=movement.ShapeAttrs(SHAPES[g.below(len(SHAPES))]))
+    if g.chance(0.5):
+        keys = g.constant(TensorType((4, 2), dtypes.uint32))
+        eleven = g.add(source.constant, attrs=source.ConstantAttrs(np.full(bits.shape, 11, np.uint32)))
+        below = g.add(elementwise.rem, bits, eleven)
+        g.add(source.shuffle_index, below, keys, attrs=source.ShuffleAttrs(11))
+
+
+def _again(g: _Grower) -> None:
+    """Repeat a node: the same op on the same operands."""
+    if not g.builder.nodes:
+        raise _Rejected
+    node = g.builder.nodes[g.below(len(g.builder.nodes))]
+    g.add(node.op, *node.operands, attrs=node.attrs)
+
+
+def _call(g: _Grower) -> None:
+    if g.depth > 1:
+        raise _Rejected
+    inner = _Grower(g.rng, g.wild, g.floats_only, g.depth + 1)
+    operands: list[Value] = []
+    for _ in range(1 + g.below(2)):
+        operand = g.pick()
+        value = inner.builder.input(operand.type, f"a{len(operands)}")
+        inner.array[value] = g.array[operand]
+        inner.pool.append(value)
+        operands.append(operand)
+    names = list(MAKERS)
+    for _ in range(4):
+        inner.attempt(MAKERS[names[inner.below(len(names))]])
+    callee = inner.finish(f"callee_{len(g.builder.nodes)}")
+    for value in callee.graph.inputs[len(operands) :]:
+        operand = g.new_input(value.type)
+        g.array[operand] = inner.array[value]
+        operands.append(operand)
+    g.add(structural.call, *operands, attrs=structural.CallAttrs(callee.graph))
+    if g.chance(0.4):
+        g.add(structural.call, *operands, attrs=structural.CallAttrs(callee.graph))
+
+
+MAKERS: Mapping[str, Callable[[_Grower], None]] = {
+    "unary": _unary,
+    "unary_again": _unary,
+    "binary": _binary,
+    "binary_again": _binary,
+    "shift": _shift,
+    "select": _select,
+    "cast": _cast,
+    "bitcast": _bitcast,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "broadcast": _broadcast,
+    "slice": _slice,
+    "pad": _pad,
+    "concatenate": _concatenate,
+    "reverse": _reverse,
+    "reduce": _reduce,
+    "arg": _arg,
+    "dot": _dot,
+    "gather": _gather,
+    "scatter_add": _scatter_add,
+    "source": _source,
+    "again": _again,
+    "call": _call,
+}
+
+
+def same_bits(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:
+    """Equal types and bits; any NaN equals any NaN."""
+    return len(a) == len(b) and all(
+        x.dtype == y.dtype and x.shape == y.shape and bool(np.all((_bits(x) == _bits(y)) | ((x != x) & (y != y))))
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def _bits(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind != "f":
+        return x
+    return np.array(x, order="C").view(f"u{x.dtype.itemsize}")

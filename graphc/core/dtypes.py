@@ -1,6 +1,7 @@
 """Element types of tensors: name, NumPy type, short text form, and array-API promotion.
 
-A `DType` is a singleton; compare with `is` or `==`. The table below is the whole set.
+A `DType` is a singleton; compare with `is` or `==`. It equals the NumPy dtype and the name of the same elements, and
+NumPy takes it where it takes a dtype. The table below is the whole set.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from graphc.core.errors import DTypeError
 Kind = Literal["bool", "int", "uint", "float"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DType:
     """One element type: NumPy name (`float32`), short text form (`f32`), kind and width in bits."""
 
@@ -32,6 +33,24 @@ class DType:
     def numpy(self) -> np.dtype[np.generic]:
         """The NumPy dtype with the same elements."""
         return np.dtype(self.name)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The same as `numpy`; NumPy reads it from objects that stand for a dtype."""
+        return np.dtype(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, DType) or other is None:
+            return False
+        try:
+            return bool(np.dtype(other) == self.numpy)  # type: ignore[call-overload]
+        except TypeError:
+            return False
+
+    def __hash__(self) -> int:
+        return hash(self.numpy)
 
     @property
     def is_float(self) -> bool:

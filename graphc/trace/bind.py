@@ -179,4 +179,14 @@ def _matched(op: Op, args: Sequence[ArrayLike]) -> list[Array]:
     else:
         arrays = promoted(op.name, args)
     shape = broadcast_shape(op.name, [array.shape for array in arrays])
+    if any(isinstance(array, TracedValue) for array in arrays):
+        # a small constant stays small: the program broadcasts it
+        arrays = [array if array.shape == shape else in_trace(array) for array in arrays]
     return [broadcast_to(array, shape) for array in arrays]
+
+
+def in_trace(x: Array) -> Array:
+    """`x` as a traced value of the innermost trace; call only beside a traced value."""
+    if isinstance(x, TracedValue) or not is_tracing():
+        return x
+    return current().constant(x)

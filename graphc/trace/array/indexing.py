@@ -307,13 +307,12 @@ def _replace(x: Array, block: Array, windows: Sequence[tuple[int, int, int]]) ->
     start, stop, step = windows[axis]
     if step > 1:
         return _replace_strided(x, block, windows)
-    inner = _replace(
-        slice_axis(x, axis, start, stop),
-        block,
-        [(0, stop - start, 1) if d == axis else w for d, w in enumerate(windows)],
-    )
-    parts = [slice_axis(x, axis, 0, start), inner, slice_axis(x, axis, stop, x.shape[axis])]
-    return movement.concatenate([part for part in parts if part.shape[axis] > 0], axis)
+    rest = [(0, stop - start, 1) if d == axis else w for d, w in enumerate(windows)]
+    covered = all(w == (0, x.shape[d], 1) for d, w in enumerate(windows) if d != axis)
+    inner = block if covered else _replace(slice_axis(x, axis, start, stop), block, rest)
+    before = [slice_axis(x, axis, 0, start)] if start > 0 else []
+    after = [slice_axis(x, axis, stop, x.shape[axis])] if stop < x.shape[axis] else []
+    return movement.concatenate([*before, inner, *after], axis)
 
 
 def _replace_strided(x: Array, block: Array, windows: Sequence[tuple[int, int, int]]) -> Array:

@@ -1,50 +1,65 @@
-"""Counter-based random numbers in NumPy: the specification every backend reproduces bit for bit.
+"""Counter-based random bits in NumPy: what graph operations and generated loops both compute.
 
-Philox 4x32-10 is from Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). The
-swap-or-not shuffle is from Hoang, Morris and Rogaway, "An enciphering scheme based on a card shuffle" (CRYPTO 2012).
+Philox 4x32-10 is a function of (counter, key), so element i of a tensor depends on i and the key alone. `shuffle_index`
+is a keyed permutation of range(n) that needs no table: element i of a shuffled order is found from i alone.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_LOW = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
+Words = npt.NDArray[np.uint32]
 
-
-def philox4x32(counter: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Ten rounds of Philox on `counter` uint32[..., 4] under `key` uint32[2]; returns uint32[..., 4]."""
-    x0, x1, x2, x3 = (counter[..., i].astype(np.uint64) for i in range(4))
-    k0, k1 = (np.uint64(key[i]) for i in range(2))
-    with np.errstate(over="ignore"):
-        for _ in range(10):
-            p0, p1 = _M0 * x0, _M1 * x2
-            x0, x1, x2, x3 = (p1 >> _HALF) ^ x1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ x3 ^ k1, p0 & _LOW
-            k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    return np.stack([x0, x1, x2, x3], axis=-1).astype(np.uint32)
+PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+PHILOX_INCREMENTS = (0x9E3779B9, 0xBB67AE85)  # of the key, per round
+PHILOX_ROUNDS = 10
+MIX_PREMULTIPLIER = 0x9E3779B1
+MIX_MULTIPLIERS = (0x85EBCA6B, 0xC2B2AE35)
+MIX_SHIFTS = (16, 13, 16)
 
 
-def mix32(x: np.ndarray) -> np.ndarray:
-    """A bijective 32-bit mix (two multiply-xorshift rounds) whose every output bit depends on every input bit."""
-    with np.errstate(over="ignore"):
-        x = x ^ (x >> np.uint32(16))
-        x = x * np.uint32(0x7FEB352D)
-        x = x ^ (x >> np.uint32(15))
-        x = x * np.uint32(0x846CA68B)
-        return x ^ (x >> np.uint32(16))
+def philox4x32(counter: npt.ArrayLike, key: npt.ArrayLike) -> Words:
+    """Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011): counter uint32[..., 4], key uint32[..., 2] -> uint32[..., 4].
 
-
-def shuffle_index(indices: np.ndarray, keys: np.ndarray, n: int) -> np.ndarray:
-    """Where each index in [0, n) goes under the permutation of [0, n) that `keys` uint32[rounds, 2] select.
-
-    Round r: partner = (k - x) mod n with k = floor(keys[r, 0] * n / 2**32); the pair {x, partner} is swapped when the
-    lowest bit of mix32(max(x, partner) ^ keys[r, 1]) is set. Each round is an involution on pairs, so the whole is a
-    bijection.
+    >>> [f"{word:08x}" for word in philox4x32([0, 0, 0, 0], [0, 0])]
+    ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
     """
-    x = np.asarray(indices, np.uint32).astype(np.uint64) % np.uint64(n)
-    for first, second in np.asarray(keys, np.uint32):
-        k = (np.uint64(first) * np.uint64(n)) >> _HALF
-        partner = np.where(k >= x, k - x, k + np.uint64(n) - x)
-        bit = mix32(np.maximum(x, partner).astype(np.uint32) ^ second) & np.uint32(1)
-        x = np.where(bit == 1, partner, x)
-    return x.astype(np.uint32)
+    x0, x1, x2, x3 = np.moveaxis(np.asarray(counter, np.uint32).astype(np.uint64), -1, 0)
+    k0, k1 = np.moveaxis(np.asarray(key, np.uint32).astype(np.uint64), -1, 0)
+    low = np.uint64(0xFFFFFFFF)
+    half = np.uint64(32)
+    for number in range(PHILOX_ROUNDS):
+        a, b = x0 * np.uint64(PHILOX_MULTIPLIERS[0]), x2 * np.uint64(PHILOX_MULTIPLIERS[1])
+        bump0 = np.uint64(number * PHILOX_INCREMENTS[0] & 0xFFFFFFFF)
+        bump1 = np.uint64(number * PHILOX_INCREMENTS[1] & 0xFFFFFFFF)
+        x0, x1, x2, x3 = (
+            (b >> half) ^ x1 ^ ((k0 + bump0) & low),
+            b & low,
+            (a >> half) ^ x3 ^ ((k1 + bump1) & low),
+            a & low,
+        )
+    return np.stack(np.broadcast_arrays(x0, x1, x2, x3), -1).astype(np.uint32)
+
+
+def shuffle_index(indices: npt.ArrayLike, keys: npt.ArrayLike, n: int) -> Words:
+    """Where a keyed permutation of range(n) sends `indices` (< n <= 2**32 - 1).
+
+    Swap-or-not (Hoang, Morris, Rogaway 2012) with one round per row of `keys`, uint32[rounds, 2]: a round pairs x with
+    k - x (mod n) and swaps the pair on one bit that both compute alike. 24 rounds look uniform.
+    """
+    x = np.asarray(indices, np.uint32)
+    size = np.uint32(n)
+    with np.errstate(over="ignore"):
+        for first, second in np.asarray(keys, np.uint32):
+            k = np.uint32(np.uint64(first) * np.uint64(n) >> np.uint64(32))
+            partner = np.where(x <= k, k - x, k - x + size)
+            swap = _mix(np.maximum(x, partner), second) >> np.uint32(31)
+            x = np.where(swap == 1, partner, x)
+    return np.asarray(x, np.uint32)
+
+
+def _mix(x: Words, key: np.uint32) -> Words:
+    """A bijection of 32 bits for each key (the finaliser of MurmurHash3)."""
+    h = (x * np.uint32(MIX_PREMULTIPLIER)) ^ key
+    h = (h ^ (h >> np.uint32(MIX_SHIFTS[0]))) * np.uint32(MIX_MULTIPLIERS[0])
+    h = (h ^ (h >> np.uint32(MIX_SHIFTS[1]))) * np.uint32(MIX_MULTIPLIERS[1])
+    return np.asarray(h ^ (h >> np.uint32(MIX_SHIFTS[2])))

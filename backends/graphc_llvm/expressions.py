@@ -34,10 +34,14 @@ from graphc_llvm.values import LINEAR, Value, integer, spread
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a buffer lies. `lanes` > 1: every element is a row of that many private copies, one per lane."""
+    """Where a buffer lies. `lanes` > 1: every element is a row of that many private copies, one per lane.
+
+    `private`: elements (copies included) of scratch no other thread sees; 0 for memory that others see.
+    """
 
     pointer: str
     lanes: int = 1
+    private: int = 0
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class Scope:
     places: dict[str, Place] = field(default_factory=dict)
     lanes: int = 1
     mask: str | None = None
+    padding: str | None = None  # the mask of a vector loop whose extent is no power of two
 
     def evaluate(self, expr: Expr) -> Value:
         """Emit `expr`."""
@@ -180,6 +185,19 @@ class Scope:
         kind = f"<{self.lanes} x i64>"
         return self.builder.emit(f"getelementptr {memory(buffer.dtype)}, ptr {pointer}, {kind} {positions}")
 
+    def writable(self, buffer: Buffer, offset: Value) -> bool:
+        """Whether the run of lanes from `offset` on may be read and written whole, masked lanes too.
+
+        Plain accesses let LLVM keep the buffer in registers; masked ones do not.
+        """
+        place = self.places[buffer.name]
+        if place.private == 0 or offset.step != 1:
+            return False
+        if place.lanes == self.lanes:
+            return True
+        start = Value(int64, offset.text).known
+        return start is not None and 0 <= start <= place.private - self.lanes
+
     def active(self) -> str:
         """The mask as a register or constant."""
         return self.mask or "splat (i1 true)"
@@ -193,7 +211,7 @@ class Scope:
             return self._from_memory(buffer.dtype, text, 1)
         lanes = self.lanes
         vector = widen(element, lanes)
-        if offset.step == 1 and self.mask is None:
+        if offset.step == 1 and (self.mask is None or self.writable(buffer, offset)):
             text = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, {align}")
             return self._from_memory(buffer.dtype, text, lanes)
         spelled = suffix(buffer.dtype, lanes, in_memory=True)
@@ -226,16 +244,25 @@ class Scope:
             last = b.emit(f"extractelement {vector} {text}, i64 {lanes - 1}")
             b.do(f"store {element} {last}, ptr {self.address(buffer, offset)}, {align}")
             return
-        if offset.step == 1 and self.mask is None:
+        if self.mask is not None and self.writable(buffer, offset):
+            text = self._blend(buffer, offset, vector, text)
+        elif offset.step == 1 and self.mask is not None:
+            where, mask = (f"ptr {align}", self.address(buffer, offset)), (f"<{lanes} x i1>", self.mask)
+            b.call(f"llvm.masked.store.{suffix(buffer.dtype, lanes, True)}.p0", "void", [(vector, text), where, mask])
+            return
+        if offset.step == 1:
             b.do(f"store {vector} {text}, ptr {self.address(buffer, offset)}, {align}")
             return
         spelled, mask = suffix(buffer.dtype, lanes, in_memory=True), (f"<{lanes} x i1>", self.active())
-        if offset.step == 1:
-            where = (f"ptr {align}", self.address(buffer, offset))
-            b.call(f"llvm.masked.store.{spelled}.p0", "void", [(vector, text), where, mask])
-            return
         where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
         b.call(f"llvm.masked.scatter.{spelled}.v{lanes}p0", "void", [(vector, text), where, mask])
+
+    def _blend(self, buffer: Buffer, offset: Value, vector: str, text: str) -> str:
+        """`text` in the active lanes and what is there in the others."""
+        if self.mask == self.padding and self.places[buffer.name].lanes == self.lanes:
+            return text  # the copies of lanes that do not exist: nobody reads them
+        old = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}")
+        return self.builder.emit(f"select <{self.lanes} x i1> {self.mask}, {vector} {text}, {vector} {old}")
 
     def _to_memory(self, value: Value, lanes: int) -> str:
         text = spread(self.builder, value, lanes)

@@ -8,10 +8,11 @@ kernels that differ in names only have the same text.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
-from graphc.kernel.ir import Alloc, Buffer, Const, For, Kernel, Let, Load, Stmt, operands
+from graphc.kernel.ir import Alloc, Binary, Buffer, Const, Expr, For, Kernel, Let, Load, Stmt, Var, index, operands
 from graphc_llvm.builder import Builder
 from graphc_llvm.cost import grain
 from graphc_llvm.expressions import Place, Scope
@@ -99,24 +100,50 @@ def _emit_phase(
             scope.values[let.var.name] = scope.evaluate(let.value)
     scratch = Scratch("%scratch")
     emitter = StatementEmitter(scope, scratch, labels)
-    extent, chunk = 0, 1
-    first = group[0]
-    if isinstance(first, For) and first.kind == "parallel":
-        extent = _parallel_extent(first)
-        chunk = grain(first)
-        emitter.counted(first, Value(int64, "%begin"), Value(int64, "%end"))
+    nest = _parallel_nest(group[0])
+    extent = 0
+    if nest:
+        extent = _shared_loop(nest, emitter)
     else:
         emitter.block(group)
     b.do("ret void")
     head = 3 + len(b.slots) + len(b.prologue) + 1
     notes = {head + line: text for line, text in b.notes.items()}
-    return Phase(b.text(""), extent, chunk, scratch.peak, notes)
+    return Phase(b.text(""), extent, grain(nest[-1]) if nest else 1, scratch.peak, notes)
 
 
-def _parallel_extent(loop: For) -> int:
-    if not isinstance(loop.extent, Const):
-        raise BackendError("a top-level parallel loop needs a constant extent")
-    return int(loop.extent.value)
+def _parallel_nest(statement: Stmt) -> list[For]:
+    """The perfectly nested parallel loops from here inwards."""
+    nest: list[For] = []
+    while isinstance(statement, For) and statement.kind == "parallel":
+        nest.append(statement)
+        if len(statement.body) != 1:
+            break
+        statement = statement.body[0]
+    return nest
+
+
+def _shared_loop(nest: Sequence[For], emitter: StatementEmitter) -> int:
+    """One loop over all combinations of the counters, the last one fastest. Returns the number of iterations."""
+    extents = []
+    for loop in nest:
+        if not isinstance(loop.extent, Const):
+            raise BackendError("a parallel loop at the top needs a constant extent")
+        extents.append(int(loop.extent.value))
+    total, flat = prod(extents), Var("@flat")
+    inner = For(flat, index(total), "serial", nest[-1].body)
+    below = total
+
+    def counters() -> None:
+        nonlocal below
+        for position, (loop, extent) in enumerate(zip(nest, extents)):
+            below //= max(extent, 1)
+            digit: Expr = flat if below == 1 else Binary("div", flat, index(below))
+            digit = digit if position == 0 else Binary("rem", digit, index(extent))
+            emitter.scope.values[loop.var.name] = emitter.scope.evaluate(digit)
+
+    emitter.counted(inner, Value(int64, "%begin"), Value(int64, "%end"), counters)
+    return total
 
 
 def _reads_memory(let: Let) -> bool:

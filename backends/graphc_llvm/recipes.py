@@ -1,7 +1,150 @@
-"""Schedules."""
+"""Schedules for the CPU: which loop goes to threads, which to vector lanes, which are tiled.
 
-from graphc.kernel.ir import Kernel
+In: a kernel as lowering writes it, whose `parallel` loops are independent iterations and whose `serial` loops have an
+order. Out: the same kernel with at most one parallel loop per phase (at the top), vector loops inside, contractions in
+register tiles. Guaranteed: every element is computed by the same operations in the same order, so no bit changes.
+
+What decides is how far each access moves when a counter grows by one: 0 or 1 element is cheap in vector lanes.
+"""
+
+from dataclasses import replace
+
+from graphc.kernel.ir import Alloc, Expr, For, If, Kernel, Let, LoopKind, Stmt, Var, While, index, walk
+from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
+from graphc_llvm.contraction import as_contraction, schedule_contraction
+from graphc_llvm.cost import cost
+from graphc_llvm.rewrite import Names, Substitution, around, extent_of, loop, plus, times
+
+SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
+UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
 
 
 def schedule(kernel: Kernel) -> Kernel:
-    return kernel
+    """The kernel arranged for this backend."""
+    names = Names({param.buffer.name for param in kernel.params} | set(_bound(kernel.body)))
+    body: list[Stmt] = []
+    for statement in kernel.body:
+        if isinstance(statement, For) and statement.kind == "parallel":
+            body += _phase(statement, names)
+        else:
+            body += vectorise_inside((statement,), names)
+    return replace(kernel, body=tuple(body))
+
+
+def _bound(body: tuple[Stmt, ...]) -> list[str]:
+    found = []
+    for statement in walk(body):
+        if isinstance(statement, For | Let):
+            found.append(statement.var.name)
+        elif isinstance(statement, Alloc):
+            found.append(statement.buffer.name)
+    return found
+
+
+def _phase(statement: For, names: Names) -> tuple[Stmt, ...]:
+    axes, leaf = nest(statement)
+    if any(axis.extent == 0 for axis in axes):
+        return ()
+    small = cost((statement,)) / 16 < SMALL_NS
+    found = as_contraction(axes, leaf)
+    if found is not None:
+        tiled = schedule_contraction(found, names, small)
+        if tiled is not None:
+            return tiled
+    best = min(axes, key=lambda axis: penalty(axis, leaf))
+    if inner_penalty(leaf) < penalty(best, leaf):
+        return _rows(axes, leaf, names, small)
+    return _lanes(axes, best, leaf, names, small)
+
+
+def _rows(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names, small: bool) -> tuple[Stmt, ...]:
+    """Threads over the outer loops, lanes inside the rows."""
+    kind: LoopKind = "serial" if small else "parallel"
+    return around([(a.var, a.extent) for a in axes], kind, vectorise_inside(leaf, names))
+
+
+def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: Names, small: bool) -> tuple[Stmt, ...]:
+    """Lanes along one of the outer loops, threads over the others and over blocks of it."""
+    lanes = lanes_for(leaf)
+    outer = tuple((a.var, a.extent) for a in axes if a is not along)
+    body = unroll_lanes(leaf)
+    rows = 1
+    for _, extent in outer:
+        rows *= extent
+    if small or rows >= UNITS or along.extent <= 2 * lanes:
+        kind: LoopKind = "serial" if small else "parallel"
+        return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))
+    block = -(-along.extent * rows // (UNITS * lanes)) * lanes
+    whole, rest = divmod(along.extent, block)
+    number = names.var(along.var.name)
+    copy = Substitution(names)
+    first = around(
+        (*outer, (number, whole)), "parallel", strips(along.var, block, times(number, block), lanes, body, names)
+    )
+    if not rest:
+        return first
+    tail = strips(along.var, rest, index(whole * block), lanes, body, names)
+    renamed = tuple((names.var(var.name), extent) for var, extent in outer)
+    tail = copy.binding({old.name: new for (old, _), (new, _) in zip(outer, renamed)}).block(tail)
+    return first + around(renamed, "serial", tail)
+
+
+def strips(var: Var, extent: int, begin: Expr, lanes: int, body: tuple[Stmt, ...], names: Names) -> tuple[Stmt, ...]:
+    """`body` for var in begin .. begin + extent, `lanes` at a time; what is left over is one shorter vector."""
+    whole, rest = divmod(extent, lanes)
+    result: list[Stmt] = []
+    if whole:
+        strip, lane = names.var(var.name), names.var("lane")
+        at = plus(plus(begin, times(strip, lanes) if whole > 1 else index(0)), lane)
+        vector = loop(lane, lanes, "vector", Substitution(names, {var.name: at}).block(body))
+        result.append(loop(strip, whole, "serial", (vector,)) if whole > 1 else vector)
+    if rest:
+        lane = names.var("lane")
+        at = plus(plus(begin, index(whole * lanes)), lane)
+        result.append(loop(lane, rest, "vector", Substitution(names, {var.name: at}).block(body)))
+    return tuple(result)
+
+
+def vectorise_inside(statements: tuple[Stmt, ...], names: Names) -> tuple[Stmt, ...]:
+    """The innermost parallel loops in lanes, those around them serial."""
+    result: list[Stmt] = []
+    for statement in statements:
+        match statement:
+            case For(var, _, kind, body):
+                extent = extent_of(statement)
+                inner = any(isinstance(s, For) and s.kind == "parallel" for s in walk(body))
+                if kind != "parallel" or extent is None or inner:
+                    kind = "serial" if kind == "parallel" else kind
+                    result.append(replace(statement, kind=kind, body=vectorise_inside(body, names)))
+                else:
+                    result += strips(var, extent, index(0), lanes_for(body), body, names)
+            case If(_, then, orelse):
+                then, orelse = vectorise_inside(then, names), vectorise_inside(orelse, names)
+                result.append(replace(statement, then=then, orelse=orelse))
+            case While(_, _, body):
+                result.append(replace(statement, body=vectorise_inside(body, names)))
+            case _:
+                result.append(statement)
+    return tuple(result)
+
+
+MOST_UNROLLED = 32
+
+
+def unroll_lanes(statements: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """Inside vector lanes: short parallel loops unrolled, so that what they index stays in registers."""
+    result: list[Stmt] = []
+    for statement in statements:
+        match statement:
+            case For(_, _, kind, body):
+                extent = extent_of(statement)
+                if kind == "parallel":
+                    kind = "unroll" if extent is not None and extent <= MOST_UNROLLED else "serial"
+                result.append(replace(statement, kind=kind, body=unroll_lanes(body)))
+            case If(_, then, orelse):
+                result.append(replace(statement, then=unroll_lanes(then), orelse=unroll_lanes(orelse)))
+            case While(_, _, body):
+                result.append(replace(statement, body=unroll_lanes(body)))
+            case _:
+                result.append(statement)
+    return tuple(result)

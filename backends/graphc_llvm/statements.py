@@ -4,6 +4,7 @@ Loops are rotated (test at the bottom) with a phi for the counter. A `vector` lo
 power of two of them, the surplus masked off. Loops of kind `parallel` below the top level run serially.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -81,7 +82,7 @@ class StatementEmitter:
             pointer = self.b.pointer(self.scratch.pointer, str(self.scratch.take(nbytes)))
         else:
             pointer = self.b.slot(memory(buffer.dtype), count)
-        self.scope.places[buffer.name] = Place(pointer, lanes)
+        self.scope.places[buffer.name] = Place(pointer, lanes, count)
 
     # ------------------------------------------------------------------------------------------------------- loops
 
@@ -117,13 +118,13 @@ class StatementEmitter:
         self.scope.lanes = lanes
         if lanes != extent:
             bits = ", ".join(f"i1 {'true' if lane < extent else 'false'}" for lane in range(lanes))
-            self.scope.mask = f"<{bits}>"
+            self.scope.mask = self.scope.padding = f"<{bits}>"
         self.scope.values[loop.var.name] = self.scope.lane_numbers()
         self.block(loop.body)
-        self.scope.lanes, self.scope.mask = 1, None
+        self.scope.lanes, self.scope.mask, self.scope.padding = 1, None, None
 
-    def counted(self, loop: For, begin: Value, end: Value) -> None:
-        """Iterations `begin` to `end` of a loop, one after the other."""
+    def counted(self, loop: For, begin: Value, end: Value, first: Callable[[], None] | None = None) -> None:
+        """Iterations `begin` to `end` of a loop, one after the other; `first` emits what each begins with."""
         if not end.uniform:
             self._ragged(loop, end)
             return
@@ -134,16 +135,18 @@ class StatementEmitter:
                 self.scope.values[loop.var.name] = begin
                 self.block(loop.body)
                 return
-            self._rotated(loop, begin, end, None)
+            self._rotated(loop, begin, end, None, first)
             return
         enter, leave = self.b.fresh("enter"), self.b.fresh("leave")
         self.b.branch_if(self.b.emit(f"icmp slt i64 {begin.text}, {end.text}"), enter, leave)
         self.b.start(enter)
-        self._rotated(loop, begin, end, None)
+        self._rotated(loop, begin, end, None, first)
         self.b.branch(leave)
         self.b.start(leave)
 
-    def _rotated(self, loop: For, begin: Value, end: Value, lane_ends: str | None) -> None:
+    def _rotated(
+        self, loop: For, begin: Value, end: Value, lane_ends: str | None, first: Callable[[], None] | None = None
+    ) -> None:
         """The loop itself, known to run at least once. `lane_ends`: lanes past their own end are masked off."""
         b, scope = self.b, self.scope
         before, body, after = b.block, b.fresh("loop"), b.fresh("after")
@@ -158,6 +161,8 @@ class StatementEmitter:
             kind = f"<{scope.lanes} x i64>"
             ahead = b.emit(f"icmp sgt {kind} {lane_ends}, {b.splat('i64', counter, scope.lanes)}")
             scope.mask = scope.both(mask, ahead)
+        if first is not None:
+            first()
         self.block(loop.body)
         scope.mask = mask
         b.lines[phi_at] = f"  {counter} = phi i64 [ {begin.text}, %{before} ], [ {following}, %{b.block} ]"

@@ -109,7 +109,15 @@ def _no_solution(stride: int, span: int | None, constant: int, free: list[tuple[
             step = gcd(step, coefficient)
     if small.low is None or small.high is None:
         return False
+    if step == 0:
+        return not any(_reaches(stride, sign, span, small.low, small.high) for sign in (1, -1))
     slack = max(abs(small.low), abs(small.high))
-    if slack >= stride:
-        return False
-    return step == 0 or (span is not None and stride * span + slack < step)
+    return slack < stride and span is not None and stride * span + slack < step
+
+
+def _reaches(stride: int, sign: int, span: int | None, low: int, high: int) -> bool:
+    """Whether sign * stride * d lies in -high .. -low for some 1 <= d <= span."""
+    if sign < 0:
+        low, high = -high, -low
+    first, last = max(-(high // stride), 1), (-low) // stride
+    return first <= (last if span is None else min(last, span))

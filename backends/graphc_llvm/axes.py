@@ -1,0 +1,104 @@
+"""What schedules ask about loops: the nest of independent loops, and how well an axis suits vector lanes."""
+
+from dataclasses import dataclass
+
+from graphc.kernel.affine import Facts, stride_of
+from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Load, Stmt, Store, Var, While, walk
+from graphc_llvm.cost import UNKNOWN_EXTENT
+from graphc_llvm.rewrite import extent_of
+from graphc_llvm.traverse import expressions
+
+LANES = 16  # of elements up to four bytes; wider ones take half as many
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One independent loop."""
+
+    var: Var
+    extent: int
+
+
+def nest(statement: For) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:
+    """The perfectly nested parallel loops of constant extent from here inwards, and the body of the last one."""
+    axes: list[Axis] = []
+    body: tuple[Stmt, ...] = (statement,)
+    while len(body) == 1 and isinstance(body[0], For) and body[0].kind == "parallel":
+        extent = extent_of(body[0])
+        if extent is None:
+            break
+        axes.append(Axis(body[0].var, extent))
+        body = body[0].body
+    return tuple(axes), body
+
+
+def lanes_for(statements: tuple[Stmt, ...]) -> int:
+    """Lanes of a vector loop over these statements: 16, or 8 when an 8-byte element is computed with."""
+    for buffer in touched(statements):
+        if buffer.dtype.bits == 64 and buffer.dtype.is_float:
+            return LANES // 2
+    return LANES
+
+
+def touched(statements: tuple[Stmt, ...]) -> set[Buffer]:
+    """All buffers read or written."""
+    return {access.buffer for access in accesses(statements)}
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One access: how often it happens per run of the block, and the innermost parallel loop around it in the block."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+    is_store: bool
+    times: float
+    inner: Axis | None
+
+
+def accesses(statements: tuple[Stmt, ...], times: float = 1.0, inner: Axis | None = None) -> list[Touch]:
+    """Every load and store of a block."""
+    found: list[Touch] = []
+    for statement in statements:
+        found += [Touch(e.buffer, e.index, False, times, inner) for e in expressions(statement) if isinstance(e, Load)]
+        match statement:
+            case Store(buffer, idx, _):
+                found.append(Touch(buffer, idx, True, times, inner))
+            case Accumulate(targets, _, _):
+                found += [Touch(buffer, idx, True, times, inner) for buffer, idx in targets]
+            case For(var, _, kind, body):
+                extent = extent_of(statement)
+                around = Axis(var, extent) if kind == "parallel" and extent is not None else inner
+                found += accesses(body, times * (UNKNOWN_EXTENT if extent is None else extent), around)
+            case If(_, then, orelse):
+                found += accesses(then, times, inner) + accesses(orelse, times, inner)
+            case While(_, bound, body):
+                found += accesses(body, times * min(bound, UNKNOWN_EXTENT), inner)
+            case Let() | Alloc():
+                continue
+    return found
+
+
+def facts(statements: tuple[Stmt, ...]) -> Facts:
+    """The `Let`s of a block, for index analysis."""
+    return Facts({}, {s.var.name: s.value for s in walk(statements) if isinstance(s, Let)})
+
+
+def penalty(axis: Axis, leaf: tuple[Stmt, ...]) -> float:
+    """The cost of all accesses of the leaf when `axis` runs in lanes."""
+    known = facts(leaf)
+    own = {s.buffer.name for s in walk(leaf) if isinstance(s, Alloc)}
+    return sum(t.times * _each(t, axis, known, t.buffer.name in own) for t in accesses(leaf))
+
+
+def inner_penalty(leaf: tuple[Stmt, ...]) -> float:
+    """The same when the innermost parallel loops inside the leaf run in lanes instead."""
+    known = facts(leaf)
+    return sum(t.times * (1.0 if t.inner is None else _each(t, t.inner, known, False)) for t in accesses(leaf))
+
+
+def _each(touch: Touch, axis: Axis, known: Facts, private: bool) -> float:
+    lanes = max(min(axis.extent, LANES), 1)
+    if private or stride_of(touch.buffer, touch.index, axis.var, known) in (0, 1):
+        return 1.0 / lanes
+    return 2.0 if touch.is_store else 1.0

@@ -118,6 +118,8 @@ def _write(buffer: Buffer, index: tuple[Expr, ...], value: Value, frame: _Frame)
     place = _place(buffer, index, frame)
     if place.ndim == 0 and frame.lanes is not None and frame.lanes > 1:
         raise VerifyError(f"{frame.lanes} lanes store to the same element of {buffer.name}")
+    if place.ndim == 0 and value.ndim == 1:  # the one active lane
+        value = value[0]
     frame.memory[buffer.name][place] = value
 
 

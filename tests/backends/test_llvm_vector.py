@@ -108,9 +108,7 @@ def test_masked_store_to_shared_scratch_keeps_the_other_lanes() -> None:
     body = (
         Alloc(acc),
         For(a, index(16), "vector", (Store(acc, (a,), Cast(a, float32)),)),
-        For(
-            b, index(5), "vector", (Store(acc, (plus(b, 3),), Binary("add", Load(acc, (plus(b, 3),)), Load(x, (b,)))),)
-        ),
+        For(b, index(5), "vector", (Store(acc, (place,), Binary("add", Load(acc, (place,)), Load(x, (b,)))),)),
         For(c, index(16), "vector", (Store(y, (c,), Load(acc, (c,))),)),
     )
     agree(kernel("blend", [x], [y], *body), [np.ones(5, np.float32)])

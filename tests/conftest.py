@@ -6,10 +6,13 @@ import difflib
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from graphc.core import dtypes
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -17,6 +20,40 @@ GOLDEN = ROOT / "tests" / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write the golden files from what the compiler prints now")
+    parser.addoption(
+        "--fuzz-seed", type=int, default=0, help="first seed of the random graphs (printed with each test)"
+    )
+    parser.addoption("--fuzz-count", type=int, default=30, help="random graphs per check")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which primitives the fuzzer met: tests record them as the property `coverage`, which crosses processes."""
+    cells = Counter(
+        tuple(cell)
+        for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed"))
+        for name, found in report.user_properties
+        if name == "coverage"
+        for cell in found
+    )
+    if cells:
+        terminalreporter.section("fuzzed graphs per primitive and dtype: forward/vjp/jvp")
+        for line in coverage_table(cells):
+            terminalreporter.write_line(line)
+
+
+def coverage_table(cells: Mapping[tuple[str, str, str], int]) -> list[str]:
+    """One line per primitive, one column per dtype; `cells` counts (primitive, dtype, forward | vjp | jvp)."""
+    columns = [dtype.short for dtype in dtypes.ALL]
+    lines = [" ".join([f"{'':14}", *(f"{column:>9}" for column in columns)])]
+    for op in sorted({op for op, _, _ in cells}):
+        texts = []
+        for column in columns:
+            counts = [str(cells.get((op, column, way), 0)) for way in ("forward", "vjp", "jvp")]
+            while len(counts) > 1 and counts[-1] == "0":
+                counts.pop()
+            texts.append("." if counts == ["0"] else "/".join(counts))
+        lines.append(" ".join([f"{op:14}", *(f"{text:>9}" for text in texts)]))
+    return lines
 
 
 def without_machine_paths(text: str) -> str:

@@ -22,6 +22,9 @@ DTYPES: tuple[DType, ...] = (
     *(dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.bool_),
 )
 SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 3), (3, 2), (1, 3), (2, 1, 3), (5,), (0,), (2, 0), (2, 3, 2))
+LARGE_SHAPES: tuple[tuple[int, ...], ...] = (  # longer than a vector, with and without a tail
+    *((), (17,), (64,), (1, 17), (7, 33), (33, 7), (16, 16), (5, 1, 19), (3, 16, 5), (0, 17), (130,)),
+)
 LARGEST = 1e4  # magnitudes a value may reach
 SMALLEST = 1e-4  # non-zero magnitudes below this are taken back too
 
@@ -36,14 +39,20 @@ Weights = Mapping[str, float]
 
 
 def random_graph(
-    seed: int, size: int = 12, weights: Weights | None = None, wild: bool = False, floats_only: bool = False
+    seed: int,
+    size: int = 12,
+    weights: Weights | None = None,
+    wild: bool = False,
+    floats_only: bool = False,
+    large: bool = False,
 ) -> RandomGraph:
     """A graph of about `size` steps (a step adds one node or a few).
 
     `weights` scales how often the makers in `MAKERS` are chosen, by name, 1 by default; `wild` lets NaN, infinities and
-    huge values through and puts them into inputs and constants; `floats_only` makes every input a float.
+    huge values through and puts them into inputs and constants; `floats_only` makes every input a float; `large` takes
+    shapes from `LARGE_SHAPES`.
     """
-    grower = _Grower(np.random.default_rng(seed), wild, floats_only)
+    grower = _Grower(np.random.default_rng(seed), wild, floats_only, large)
     names = list(MAKERS)
     chances = np.array([(weights or {}).get(name, 1.0) for name in names])
     chances /= chances.sum()
@@ -59,7 +68,10 @@ class _Rejected(Exception):
 
 
 class _Grower:
-    def __init__(self, rng: np.random.Generator, wild: bool, floats_only: bool, depth: int = 0) -> None:
+    def __init__(self, rng: np.random.Generator, wild: bool, floats_only: bool, large: bool, depth: int = 0) -> None:
+        self.large = large
+        self.shapes = LARGE_SHAPES if large else SHAPES
+        self.small = 300 if large else 12  # elements of what may be broadcast or padded
         self.rng = rng
         self.wild = wild
         self.floats_only = floats_only
@@ -78,7 +90,7 @@ class _Grower:
 
     def random_type(self) -> TensorType:
         kinds = dtypes.FLOATS if self.floats_only else DTYPES
-        return TensorType(SHAPES[self.below(len(SHAPES))], kinds[self.below(len(kinds))])
+        return TensorType(self.shapes[self.below(len(self.shapes))], kinds[self.below(len(kinds))])
 
     def pick(self, accept: Callable[[Value], bool] = lambda _: True) -> Value:
         """A value so far; recent ones are more likely."""
@@ -244,7 +256,7 @@ def _transpose(g: _Grower) -> None:
 
 
 def _broadcast(g: _Grower) -> None:
-    x = g.pick(lambda v: v.type.rank <= 3 and v.type.size <= 12)
+    x = g.pick(lambda v: v.type.rank <= 3 and v.type.size <= g.small)
     shape, dims = [], []
     for extent in x.shape:
         if g.chance(0.3):
@@ -265,7 +277,7 @@ def _slice(g: _Grower) -> None:
 
 
 def _pad(g: _Grower) -> None:
-    x = g.pick(lambda v: v.type.size <= 12)
+    x = g.pick(lambda v: v.type.size <= g.small)
     low, high, interior = (tuple(g.below(2) for _ in x.shape) for _ in range(3))
     g.add(movement.pad, x, g.of_type(TensorType((), x.dtype)), attrs=movement.PadAttrs(low, high, interior))
 
@@ -354,7 +366,7 @@ def _source(g: _Grower) -> None:
         g.add(source.iota, attrs=source.IotaAttrs(type.shape, type.dtype, g.below(type.rank)))
         return
     key = g.constant(TensorType((2,), dtypes.uint32))
-    bits = g.add(source.random_bits, key, attrs=movement.ShapeAttrs(SHAPES[g.below(len(SHAPES))]))
+    bits = g.add(source.random_bits, key, attrs=movement.ShapeAttrs(g.shapes[g.below(len(g.shapes))]))
     if g.chance(0.5):
         keys = g.constant(TensorType((4, 2), dtypes.uint32))
         eleven = g.add(source.constant, attrs=source.ConstantAttrs(np.full(bits.shape, 11, np.uint32)))
@@ -373,7 +385,7 @@ def _again(g: _Grower) -> None:
 def _call(g: _Grower) -> None:
     if g.depth > 1:
         raise _Rejected
-    inner = _Grower(g.rng, g.wild, g.floats_only, g.depth + 1)
+    inner = _Grower(g.rng, g.wild, g.floats_only, g.large, g.depth + 1)
     operands: list[Value] = []
     for _ in range(1 + g.below(2)):
         operand = g.pick()

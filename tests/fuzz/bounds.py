@@ -1,0 +1,112 @@
+"""What any implementation of a graph must give for some inputs, and how far it may be away.
+
+A graph is run several times: as the interpreter would, and with rounding errors put in by hand wherever an
+implementation may round differently. The distance of the runs, with a margin, bounds what is right. An output that all
+operations up to it leave exact (moves, integers, correctly rounded arithmetic) must be right to the bit. Where the runs
+disagree by a jump (a comparison that hangs on a rounding error) the bound is wide: no false alarms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.graph.ir import Attrs, Graph, Op, Value
+
+# Ops that round in ways an implementation may choose; all others are exact on exact operands.
+_SUMS = frozenset({"reduce_sum", "dot_general", "scatter_add"})  # errors are relative to the terms, not to the result
+INEXACT = _SUMS | {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "erfc", "sigmoid", "pow", "reduce_prod"}
+_RUNS = 3
+_ULPS = 4  # rounding error put in by hand per inexact operation
+_MARGIN = 32  # how many times the distance of the runs an implementation may be away
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """One array, its versions with rounding errors, and whether it is `exact`: no operation so far may round freely."""
+
+    array: np.ndarray
+    noisy: tuple[np.ndarray, ...]
+    exact: bool
+
+    @property
+    def tolerance(self) -> float:
+        """How far an element may be away; infinite where nothing can be said."""
+        if self.exact or self.array.size == 0:
+            return 0.0
+        if self.array.dtype.kind != "f":
+            return 0.0 if all(np.array_equal(self.array, x) for x in self.noisy) else np.inf
+        with np.errstate(all="ignore"):
+            wide = self.array.astype(np.float64)
+            distance = float(max(np.max(np.abs(wide - x.astype(np.float64))) for x in self.noisy))
+            bound = _MARGIN * distance + 8 * float(np.finfo(self.array.dtype).eps * np.max(np.abs(self.array)))
+        return bound if np.isfinite(bound) else np.inf
+
+    def differs(self, found: np.ndarray) -> str:
+        """What is wrong with `found`; empty when nothing is."""
+        array = self.array
+        if found.shape != array.shape or found.dtype != array.dtype:
+            return f"is {found.dtype}{list(found.shape)}, not {array.dtype}{list(array.shape)}"
+        with np.errstate(all="ignore"):
+            same = (found == array) | ((found != found) & (array != array))
+            if array.dtype.kind == "f":
+                same |= np.abs(found.astype(np.float64) - array.astype(np.float64)) <= self.tolerance
+        if self.tolerance == np.inf or np.all(same):
+            return ""
+        at = tuple(int(i) for i in np.argwhere(~same)[0])
+        count = int(np.sum(~same))
+        return (
+            f"{count} of {array.size} elements of {array.dtype}{list(array.shape)} differ, the first at {list(at)}: "
+            f"{found[at]!r}, expected {array[at]!r} within {self.tolerance:.1e}"
+        )
+
+
+def expected(graph: Graph, inputs: Sequence[np.ndarray], seed: int = 0) -> list[Bounded]:
+    """The outputs of `graph` for these inputs, with their bounds."""
+    rng = np.random.default_rng(seed)
+    given = [Bounded(np.asarray(x), (np.asarray(x),) * _RUNS, True) for x in inputs]
+    with np.errstate(all="ignore"):
+        return _evaluate(graph, given, rng)
+
+
+def _evaluate(graph: Graph, inputs: Sequence[Bounded], rng: np.random.Generator) -> list[Bounded]:
+    known: dict[Value, Bounded] = dict(zip(graph.inputs, inputs, strict=True))
+    for node in graph.nodes:
+        results = _apply(node.op, node.attrs, [known[v] for v in node.operands], rng)
+        known.update(zip(node.results, results, strict=True))
+    return [known[v] for v in graph.outputs]
+
+
+def _apply(op: Op, attrs: Attrs, operands: Sequence[Bounded], rng: np.random.Generator) -> list[Bounded]:
+    inner = getattr(attrs, "graph", None)
+    if isinstance(inner, Graph):
+        return _evaluate(inner, operands, rng)
+    plain = [np.asarray(x) for x in op.meaning(attrs, *(x.array for x in operands))]
+    rounds = op.name in INEXACT and plain[0].dtype.kind == "f"
+    if not rounds and all(x.exact for x in operands):
+        return [Bounded(x, (x,) * _RUNS, True) for x in plain]
+    runs = [_noisy(op, attrs, [x.noisy[i] for x in operands], rounds, rng) for i in range(_RUNS)]
+    return [Bounded(x, noisy, False) for x, noisy in zip(plain, zip(*runs, strict=True), strict=True)]
+
+
+def _noisy(
+    op: Op, attrs: Attrs, operands: Sequence[np.ndarray], rounds: bool, rng: np.random.Generator
+) -> list[np.ndarray]:
+    results = [np.asarray(x) for x in op.meaning(attrs, *operands)]
+    if not rounds:
+        return results
+    terms = results
+    if op.name in _SUMS:
+        terms = list(op.meaning(attrs, *(np.abs(x) if x.dtype.kind == "f" else x for x in operands)))
+    return [
+        (x + _ULPS * np.finfo(x.dtype).eps * np.abs(t) * rng.choice((-1.0, 1.0), x.shape)).astype(x.dtype)
+        for x, t in zip(results, terms, strict=True)
+    ]
+
+
+def differences(found: Sequence[np.ndarray], wanted: Sequence[Bounded]) -> list[str]:
+    """One line per output that is out of bounds."""
+    lines = [want.differs(got) for got, want in zip(found, wanted, strict=True)]
+    return [f"output {number} {line}" for number, line in enumerate(lines) if line]

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from graphc.trace.tracer import Tracer
 
 Scalar: TypeAlias = bool | int | float
-Array: TypeAlias = "Tracer | np.ndarray"
-ArrayLike: TypeAlias = "Tracer | np.ndarray | np.generic | Scalar | Sequence[object]"
+# typing.Union: `|` needs types on both sides, and Tracer is a name only
+Array: TypeAlias = Union["Tracer", np.ndarray]
+ArrayLike: TypeAlias = Union["Tracer", np.ndarray, np.generic, bool, int, float, Sequence[object]]
 
 
 def with_line(message: str, loc: Loc | None = None) -> str:

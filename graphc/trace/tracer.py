@@ -227,7 +227,7 @@ class Tracer(TracedValue):
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tracer":
         return _traced(reduction.argmin(self, axis, keepdims))
 
-    def clip(self, min: "ArrayLike | None" = None, max: "ArrayLike | None" = None) -> "Tracer":
+    def clip(self, min: ArrayLike | None = None, max: ArrayLike | None = None) -> "Tracer":
         return _traced(elementwise.clip(self, min, max))
 
     def round(self, decimals: int = 0) -> "Tracer":

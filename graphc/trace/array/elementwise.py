@@ -140,7 +140,7 @@ def _by_squaring(x: Array, exponent: int) -> Array:
     return result
 
 
-def clip(x: ArrayLike, low: "ArrayLike | None", high: "ArrayLike | None") -> Array:
+def clip(x: ArrayLike, low: ArrayLike | None, high: ArrayLike | None) -> Array:
     """`min(max(x, low), high)`; a bound that is None does not bind."""
     result = as_array(x)
     if low is not None:

@@ -1,0 +1,229 @@
+"""New arrays. While tracing they are made by the program and not stored in it.
+
+The default float is float32, the default integer int64; NumPy arrays keep their dtype.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
+from graphc.core.errors import ArgumentError
+from graphc.graph.ops import elementwise as ops
+from graphc.graph.ops.source import IotaAttrs
+from graphc.graph.ops.source import iota as iota_op
+from graphc.trace.array import movement
+from graphc.trace.bind import as_array, bind1, common_dtype, dtype_of, is_scalar, scalar_array, staged, to_dtype
+from graphc.trace.context import Array, ArrayLike, Scalar, TracedValue, bind_nodes, is_tracing, with_line
+from graphc.trace.spec import DEFAULT_FLOAT
+from graphc.trace.tracer import DTypeLike
+
+Shape = int | Sequence[int]
+
+
+def asarray(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """A traced value or NumPy array as it is (or cast); Python numbers and lists as bool, int64 or float32 arrays.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.asarray([1.0, 2.0]).dtype
+    dtype('float32')
+    """
+    return as_array(x, None if dtype is None else dtypes.dtype(dtype))
+
+
+def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """An array of one value; without a dtype it has that of the value.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.full((2,), 7).tolist()
+    [7, 7]
+    """
+    extents = movement.as_shape("full", shape)
+    value = as_array(fill_value, None if dtype is None else dtypes.dtype(dtype))
+    if isinstance(value, TracedValue):
+        return movement.broadcast_to(value, extents)
+    if not is_tracing():
+        return np.full(extents, value)
+    return movement.broadcast_to(staged(value), extents)
+
+
+def zeros(shape: Shape, dtype: DTypeLike = "float32") -> Array:
+    """An array of zeros.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.zeros((2, 2)).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    return full(shape, scalar_array(0, dtypes.dtype(dtype)))
+
+
+def ones(shape: Shape, dtype: DTypeLike = "float32") -> Array:
+    """An array of ones.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.ones(2, gnp.int32).tolist()
+    [1, 1]
+    """
+    return full(shape, scalar_array(1, dtypes.dtype(dtype)))
+
+
+def empty(shape: Shape, dtype: DTypeLike = "float32") -> Array:
+    """Zeros: nothing is left undefined.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.empty((2,)).tolist()
+    [0.0, 0.0]
+    """
+    return zeros(shape, dtype)
+
+
+def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """An array of one value with the shape and dtype of x.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.full_like([1.0, 2.0], 7).tolist()
+    [7.0, 7.0]
+    """
+    array = as_array(x)
+    return full(array.shape, fill_value, dtype_of(array) if dtype is None else dtype)
+
+
+def zeros_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """Zeros with the shape and dtype of x.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.zeros_like([1.0, 2.0]).tolist()
+    [0.0, 0.0]
+    """
+    return full_like(x, 0, dtype)
+
+
+def ones_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """Ones with the shape and dtype of x.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.ones_like([3, 4]).tolist()
+    [1, 1]
+    """
+    return full_like(x, 1, dtype)
+
+
+def empty_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """Zeros with the shape and dtype of x.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.empty_like([3, 4]).tolist()
+    [0, 0]
+    """
+    return full_like(x, 0, dtype)
+
+
+def indices_along(shape: Sequence[int], axis: int, dtype: DTypeLike = "int64") -> Array:
+    """Each element is its own index along `axis`.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.indices_along((2, 2), 1).tolist()
+    [[0, 1], [0, 1]]
+    """
+    attrs = IotaAttrs(tuple(shape), dtypes.dtype(dtype), movement.normal_axis("indices_along", axis, len(shape)))
+    return bind_nodes(iota_op, (), attrs)[0] if is_tracing() else np.array(bind1(iota_op, attrs=attrs))
+
+
+def arange(start: Scalar, stop: Scalar | None = None, step: Scalar = 1, dtype: DTypeLike | None = None) -> Array:
+    """start, start + step, ... below stop; ints give int64, floats float32. All three are Python numbers.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.arange(3).tolist(), gnp.arange(1.0, 2.0, 0.5).tolist()
+    ([0, 1, 2], [1.0, 1.5])
+    """
+    for bound in (start, stop, step):
+        if bound is not None and not isinstance(bound, (int, float, np.integer, np.floating)):
+            raise ArgumentError(with_line(f"arange: needs Python numbers, shapes are static; got {bound!r}"))
+    first, last = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise ArgumentError(with_line("arange: step is 0"))
+    count = max(math.ceil((last - first) / step), 0)
+    whole = all(isinstance(bound, (int, np.integer)) for bound in (first, last, step))
+    wanted = dtypes.dtype(dtype) if dtype is not None else dtypes.int64 if whole else DEFAULT_FLOAT
+    result = indices_along((count,), 0, wanted)
+    if step != 1:
+        result = bind1(ops.mul, result, scalar_array(step, wanted))
+    return result if first == 0 else bind1(ops.add, result, scalar_array(first, wanted))
+
+
+def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype: DTypeLike | None = None) -> Array:
+    """`num` evenly spaced floats from start to stop (with or without it); start and stop are Python numbers.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linspace(0.0, 1.0, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    wanted = DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)
+    return staged(np.linspace(float(start), float(stop), num, endpoint=endpoint).astype(wanted.numpy))
+
+
+def eye(rows: int, columns: int | None = None, k: int = 0, dtype: DTypeLike = "float32") -> Array:
+    """Ones on diagonal `k`, zeros elsewhere.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.eye(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    shape = (rows, rows if columns is None else columns)
+    row = indices_along(shape, 0)
+    return to_dtype(bind1(ops.eq, bind1(ops.add, row, k), indices_along(shape, 1)), dtypes.dtype(dtype))
+
+
+def identity(n: int, dtype: DTypeLike = "float32") -> Array:
+    """The square `eye`.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.identity(1).tolist()
+    [[1.0]]
+    """
+    return eye(n, dtype=dtype)
+
+
+def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Array]:
+    """Coordinate arrays of a grid, with rows along y ("xy") or in the order of the arrays ("ij").
+
+    >>> import graphc.numpy as gnp
+    >>> [a.tolist() for a in gnp.meshgrid([1, 2], [3, 4], indexing="ij")]
+    [[[1, 1], [2, 2]], [[3, 4], [3, 4]]]
+    """
+    if indexing not in ("xy", "ij"):
+        raise ArgumentError(with_line(f"meshgrid: indexing is 'xy' or 'ij', got {indexing!r}"))
+    listed = [as_array(x) for x in arrays]
+    rank = len(listed)
+    places = [1, 0, *range(2, rank)] if indexing == "xy" and rank > 1 else list(range(rank))
+    shape = [0] * rank
+    for place, array in zip(places, listed, strict=True):
+        shape[place] = array.shape[0]
+    lines = [
+        movement.reshape(array, tuple(-1 if d == place else 1 for d in range(rank)))
+        for place, array in zip(places, listed, strict=True)
+    ]
+    return [movement.broadcast_to(line, tuple(shape)) for line in lines]
+
+
+def result_type(*values: ArrayLike | DType) -> np.dtype[np.generic]:
+    """The NumPy dtype several arrays, dtypes and Python numbers are promoted to.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.result_type(gnp.zeros(2), 3)
+    dtype('float32')
+    """
+    arrays = [
+        value if is_scalar(value) or isinstance(value, (TracedValue, np.ndarray)) else np.zeros((), _named(value))
+        for value in values
+    ]
+    return common_dtype("result_type", arrays).numpy  # type: ignore[arg-type]
+
+
+def _named(value: object) -> np.dtype[np.generic]:
+    return dtypes.dtype(value).numpy  # type: ignore[arg-type]
+
+
+array = asarray

@@ -16,19 +16,11 @@ from graphc_llvm.builder import Builder
 from graphc_llvm.kernels import Compiled
 
 _WORDS = (
-    "arena",
-    "state",
-    "constants",
-    "step",  # addresses of segments
-    "inputs",
-    "outputs",  # addresses of tables of addresses
-    "pool",
-    "scratch",
-    "stride",  # the thread pool, heap scratch of thread 0 and its distance to the next thread's
-    "parallel",
-    "clock",  # functions of the runtime
-    "done",
-    "stop",  # steps finished; non-zero: stop after this step
+    *("arena", "state", "constants", "step"),  # addresses of the segments
+    *("inputs", "outputs"),  # addresses of tables of addresses
+    *("pool", "scratch", "stride"),  # the thread pool; heap scratch of thread 0 and how far the next thread's is
+    *("parallel", "clock"),  # functions of the runtime
+    *("done", "stop"),  # steps finished; not zero: stop after this step
 )
 RECORD: Mapping[str, int] = {name: 8 * word for word, name in enumerate(_WORDS)}
 RECORD_WORDS = 16

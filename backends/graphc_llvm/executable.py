@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,6 +29,17 @@ POLL_SECONDS = 0.1
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, *[ctypes.c_int64] * 4)
 _LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one call of an entry needs, looked up beforehand."""
+
+    name: str
+    function: Callable[[int, int, int, int, int], int]
+    inputs: tuple[tuple[Slot, tuple[int, ...], np.dtype[np.generic]], ...]
+    outputs: tuple[tuple[tuple[int, ...], np.dtype[np.generic]], ...]
+
+
 _alive: "weakref.WeakSet[CpuExecutable]" = weakref.WeakSet()
 
 
@@ -43,14 +55,17 @@ class CpuExecutable:
         self._module = module_text(plan)
         exports = [*self._module.entries.values(), *{f.name for f in self._module.kernels.values()}]
         self._library = codegen.link(codegen.object_code(self._module.text, self._target), exports)
-        self._functions = {
-            name: _RUN(self._library.addresses[function]) for name, function in self._module.entries.items()
-        }
+        self._calls = {entry.name: self._call(entry) for entry in plan.entries.values()}
         self._allocate()
         self._pool = Pool.get(self.threads)
         self._pool_process = os.getpid()
         self._lock = threading.RLock()
         _alive.add(self)
+
+    def _call(self, entry: Entry) -> _Call:
+        function = _RUN(self._library.addresses[self._module.entries[entry.name]])
+        inputs = tuple((slot, slot.shape, slot.dtype.numpy) for slot in entry.inputs)
+        return _Call(entry.name, function, inputs, tuple((slot.shape, slot.dtype.numpy) for slot in entry.outputs))
 
     def _allocate(self) -> None:
         plan = self._plan
@@ -67,6 +82,7 @@ class CpuExecutable:
         self._inputs, self._outputs = np.zeros(most_inputs + 1, np.int64), np.zeros(most_outputs + 1, np.int64)
         self._record = aligned(8 * RECORD_WORDS).view(np.int64)
         self._record_address = address(self._record)
+        self._at_pool, self._at_stop = RECORD["pool"] // 8, RECORD["stop"] // 8
         runtime = codegen.runtime().addresses
         words = {
             "arena": address(self._arena),
@@ -93,10 +109,10 @@ class CpuExecutable:
     def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
         """Run one entry once."""
         described = self._entry(entry)
-        outputs = [np.empty(slot.shape, slot.dtype.numpy) for slot in described.outputs]
+        outputs = [np.empty(shape, dtype) for shape, dtype in described.outputs]
         with self._lock:
             self._prepare(described, inputs, outputs)
-            self._enter(entry, step, 0, 1, 0)
+            self._enter(described, step, 0, 1, 0)
         return outputs
 
     def run(
@@ -111,38 +127,40 @@ class CpuExecutable:
         if n < 0:
             raise ArgumentError(f"run: the number of steps must not be negative, not {n}")
         described = self._entry(entry)
-        outputs = [np.empty((n, *slot.shape), slot.dtype.numpy) for slot in described.outputs]
+        outputs = [np.empty((n, *shape), dtype) for shape, dtype in described.outputs]
         done = 0
         with self._lock:
             self._prepare(described, inputs, outputs)
             while done < n:
                 # A KeyboardInterrupt is raised here, between two native calls: the step is finished, the state whole.
-                done = self._enter(entry, first, done, n, int(POLL_SECONDS * 1e9))
+                done = self._enter(described, first, done, n, int(POLL_SECONDS * 1e9))
                 if done < n and poll is not None and poll(Progress(first, done), outputs):
                     break
         return done, outputs
 
-    def _entry(self, name: str) -> Entry:
-        if name not in self._plan.entries:
+    def _entry(self, name: str) -> _Call:
+        if name not in self._calls:
             raise ArgumentError(f"no entry {name!r}; this program has {', '.join(self._plan.entries)}")
-        return self._plan.entries[name]
+        return self._calls[name]
 
-    def _prepare(self, entry: Entry, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+    def _prepare(self, entry: _Call, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         if len(inputs) != len(entry.inputs):
             raise ArgumentError(f"{entry.name}: takes {len(entry.inputs)} inputs, not {len(inputs)}")
-        for position, (array, slot) in enumerate(zip(inputs, entry.inputs)):
-            _check(entry.name, array, slot)
+        for position, (array, (slot, shape, dtype)) in enumerate(zip(inputs, entry.inputs)):
+            flags = array.flags
+            if array.shape != shape or array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
+                raise BackendError(_misfit(entry.name, array, slot))
             self._inputs[position] = address(array)
         for position, array in enumerate(outputs):
             self._outputs[position] = address(array)
         if self._pool_process != os.getpid():  # forked: the workers stayed in the parent
             self._pool, self._pool_process = Pool.get(self.threads), os.getpid()
-        self._record[RECORD["stop"] // 8] = 0
+        self._record[self._at_stop] = 0
 
-    def _enter(self, entry: str, first: int, start: int, n: int, budget: int) -> int:
+    def _enter(self, entry: _Call, first: int, start: int, n: int, budget: int) -> int:
         with self._pool.lock:
-            self._record[RECORD["pool"] // 8] = self._pool.pointer
-            return int(self._functions[entry](self._record_address, first, start, n, budget))
+            self._record[self._at_pool] = self._pool.pointer
+            return int(entry.function(self._record_address, first, start, n, budget))
 
     def state(self) -> list[np.ndarray]:
         """Views of the state slots."""
@@ -170,7 +188,7 @@ class CpuExecutable:
         args = np.array([address(block) for block in blocks] or [0], np.int64)
         samples = []
         with self._lock, self._pool.lock:
-            self._record[RECORD["pool"] // 8] = self._pool.pointer
+            self._record[self._at_pool] = self._pool.pointer
             for _ in range(repeats):
                 begin = time.perf_counter()
                 function(self._record_address, address(args))
@@ -182,17 +200,8 @@ class CpuExecutable:
         self._lock = threading.RLock()
 
 
-def _check(entry: str, array: np.ndarray, slot: Slot) -> None:
-    if array.shape == slot.shape and array.dtype == slot.dtype.numpy and array.flags.carray:
-        return
-    if (
-        array.shape == slot.shape
-        and array.dtype == slot.dtype.numpy
-        and array.flags.c_contiguous
-        and array.flags.aligned
-    ):
-        return  # read-only
-    raise BackendError(
+def _misfit(entry: str, array: np.ndarray, slot: Slot) -> str:
+    return (
         f"{entry}: input {slot.name} must be a C-contiguous {slot.dtype} array of shape {slot.shape}, "
         f"not {array.dtype} {array.shape} with strides {array.strides}"
     )

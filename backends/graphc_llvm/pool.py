@@ -43,13 +43,9 @@ class Pool:
         self._owner = os.getpid()
         crowded = threads > config.available_cores()
         self._block[FIELDS["spins"] : FIELDS["spins"] + 8].view(np.int64)[0] = SPINS_CROWDED if crowded else SPINS
+        self.pointer = address(self._block) if threads > 1 else 0  # what native code takes; 0: no workers
         self._workers = [_start(self._block, number) for number in range(1, threads)]
         self._stop = weakref.finalize(self, _stop, self._block, self._workers, self._owner)
-
-    @property
-    def pointer(self) -> int:
-        """What native code takes as its pool; 0 when there are no workers."""
-        return address(self._block) if self.threads > 1 else 0
 
     @staticmethod
     def get(threads: int) -> "Pool":

@@ -1,15 +1,21 @@
 """Run one kernel, or a hand-written block, on the CPU backend and on the interpreter."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from graphc.kernel import interpret
-from graphc.kernel.ir import Alloc, Binary, Const, Expr, Kernel, Var, index
+from graphc.kernel.ir import Alloc, Binary, Expr, Kernel, index
 from graphc.plan.ir import Block, Entry, Launch, Plan, Ref, Slot
 from graphc_llvm.executable import CpuExecutable
 
 
-def plan_of(kernel: Kernel) -> Plan:
-    """A plan with one entry `main` that launches `kernel` once; "inout" parameters are an input copied to an output."""
+def plan_of(*kernels: Kernel) -> Plan:
+    """A plan with one entry per kernel, named by position, that launches it once; what is no input is an output."""
+    return Plan((), 0, (), 0, {str(number): _entry(str(number), kernel) for number, kernel in enumerate(kernels)})
+
+
+def _entry(name: str, kernel: Kernel) -> Entry:
     inputs: list[Slot] = []
     outputs: list[Slot] = []
     args: list[Ref] = []
@@ -24,12 +30,12 @@ def plan_of(kernel: Kernel) -> Plan:
             scratch.append(Ref("arena", top, statement.buffer.nbytes))
             top += -(-statement.buffer.nbytes // 64) * 64
     block = Block((Launch(kernel, tuple(args), tuple(scratch)),))
-    return Plan((), 0, (), 0, {"main": Entry("main", tuple(inputs), tuple(outputs), block, top, (), top)})
+    return Entry(name, tuple(inputs), tuple(outputs), block, top, (), top)
 
 
 def run_native(kernel: Kernel, inputs: list[np.ndarray], threads: int = 1) -> list[np.ndarray]:
     """The outputs of the compiled kernel."""
-    return CpuExecutable(plan_of(kernel), threads).call("main", inputs)
+    return CpuExecutable(plan_of(kernel), threads).call("0", inputs)
 
 
 def run_interpreted(kernel: Kernel, inputs: list[np.ndarray]) -> list[np.ndarray]:
@@ -55,8 +61,27 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 
 def agree(kernel: Kernel, inputs: list[np.ndarray], threads: int = 1) -> None:
     """Fails unless compiled and interpreted outputs have the same bits."""
-    for got, wanted in zip(run_native(kernel, inputs, threads), run_interpreted(kernel, inputs), strict=True):
-        assert same_bits(got, wanted), f"{kernel.name}: compiled\n{got}\ninterpreted\n{wanted}"
+    cases = Cases()
+    cases.add(kernel, inputs)
+    cases.check(threads)
+
+
+@dataclass(slots=True)
+class Cases:
+    """Kernels that are compiled together, which is much faster than one by one."""
+
+    cases: list[tuple[Kernel, list[np.ndarray]]] = field(default_factory=list)
+
+    def add(self, kernel: Kernel, inputs: list[np.ndarray]) -> None:
+        self.cases.append((kernel, inputs))
+
+    def check(self, threads: int = 1) -> None:
+        """Fails unless compiled and interpreted outputs have the same bits."""
+        assert self.cases
+        executable = CpuExecutable(plan_of(*(kernel for kernel, _ in self.cases)), threads)
+        for number, (kernel, inputs) in enumerate(self.cases):
+            for got, wanted in zip(executable.call(str(number), inputs), run_interpreted(kernel, inputs), strict=True):
+                assert same_bits(got, wanted), f"{kernel.name}: compiled\n{got}\ninterpreted\n{wanted}"
 
 
 def plus(x: Expr, y: Expr | int) -> Expr:
@@ -65,13 +90,3 @@ def plus(x: Expr, y: Expr | int) -> Expr:
 
 def times(x: Expr, y: int) -> Expr:
     return Binary("mul", x, index(y))
-
-
-def f32(value: float) -> Const:
-    from graphc.core.dtypes import float32
-
-    return Const(value, float32)
-
-
-def var(name: str) -> Var:
-    return Var(name)

@@ -41,6 +41,10 @@ class VerifyError(GraphcError, ValueError):
     """An IR breaks one of its invariants: always a bug in graphc or in hand-written IR."""
 
 
+class ScheduleError(GraphcError, ValueError):
+    """A schedule step that would change what a kernel computes, or does not apply to the loop it was given."""
+
+
 class ParseError(GraphcError, ValueError):
     """IR text that cannot be read."""
 

@@ -224,9 +224,10 @@ def to_expr(x: Affine) -> Expr:
 def interval(x: Affine, facts: Facts = NOTHING) -> Interval:
     """Bounds of a sum from the bounds of its atoms and from each guard alone."""
     box = _box(x, facts)
+    unguarded = replace(facts, guards=())  # a guard's own atoms may mention what it guards
     for guard in facts.guards:
         # x >= x - guard and x <= x + guard
-        box = box.meet(Interval(_box(x - guard, facts).low, _box(x + guard, facts).high))
+        box = box.meet(Interval(_box(x - guard, unguarded).low, _box(x + guard, unguarded).high))
     return box
 
 

@@ -4,11 +4,28 @@ The proof looks at one number at a time: the index of each dimension, and the fl
 in the loop counter, the numbers differ if the counter's stride cannot be made up for by the other counters.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
-from graphc.kernel.affine import Affine, Facts, Interval, bounds, flat_index, loads, normal, variables
-from graphc.kernel.ir import Buffer, Const, Expr, For, Var
+from graphc.kernel.affine import NOTHING, Affine, Facts, Interval, bounds, flat_index, loads, normal, variables
+from graphc.kernel.ir import (
+    Accumulate,
+    Alloc,
+    Binary,
+    Buffer,
+    Compare,
+    Const,
+    Expr,
+    For,
+    If,
+    Let,
+    Stmt,
+    Store,
+    Var,
+    While,
+    walk,
+)
 
 
 @dataclass(frozen=True)
@@ -66,30 +83,77 @@ def conflict(first: Access, second: Access, scope: Scope) -> bool:
         return False
     if not first.buffer.size:
         return False
-    sides = zip(first.numbers(), second.numbers(), strict=True)
-    return not any(_differ(a, b, first, second, scope) for a, b in sides)
+    sides = list(zip(first.numbers(), second.numbers(), strict=True))
+    whole = _Digit(loop.var, _span(loop))
+    if any(_differ(a, b, first, second, scope, [whole], 0) for a, b in sides):
+        return False
+    digits = _digits(scope.loop, [number for pair in sides for number in pair])
+    ranks = range(len(digits))
+    return not digits or not all(
+        any(_differ(a, b, first, second, scope, digits, rank) for a, b in sides) for rank in ranks
+    )
 
 
-def _differ(a: Affine, b: Affine, first: Access, second: Access, scope: Scope) -> bool:
-    counter = scope.loop.var
-    stride = a.coefficient(counter)
-    if stride == 0 or stride != b.coefficient(counter):
+@dataclass(frozen=True, slots=True)
+class _Digit:
+    """A digit of the loop counter in mixed radix: its atom and the largest distance between two values."""
+
+    atom: Expr
+    span: int | None
+
+
+def _digits(loop: For, numbers: list[Affine]) -> list[_Digit]:
+    """The counter's digits, highest first, when divisions and remainders of it make up a whole number system.
+
+    Two iterations that differ, differ first in some digit: below it anything may happen, above it nothing does.
+    """
+    if not isinstance(loop.extent, Const):
+        return []
+    weights: dict[int, tuple[Expr, int | None]] = {}  # weight: atom and base, None for the highest digit
+    for atom in dict.fromkeys(atom for number in numbers for atom, _ in number.terms):
+        match atom:
+            case Binary("rem", Var() as v, Const(base, _)) if v == loop.var:
+                weights[1] = (atom, int(base))
+            case Binary("rem", Binary("div", Var() as v, Const(weight, _)), Const(base, _)) if v == loop.var:
+                weights[int(weight)] = (atom, int(base))
+            case Binary("div", Var() as v, Const(weight, _)) if v == loop.var:
+                weights[int(weight)] = (atom, None)
+    result: list[_Digit] = []
+    expected: int | None = 1
+    for weight in sorted(weights):
+        digit, radix = weights[weight]
+        if weight != expected:
+            return []
+        result.append(_Digit(digit, (int(loop.extent.value) - 1) // weight if radix is None else radix - 1))
+        expected = None if radix is None else weight * radix
+    return result[::-1] if expected is None else []
+
+
+def _differ(a: Affine, b: Affine, first: Access, second: Access, scope: Scope, digits: list[_Digit], rank: int) -> bool:
+    """Whether a and b differ when the counter's digits above `rank` agree and that one does not."""
+    counter = digits[rank]
+    above = {digit.atom for digit in digits[:rank]}
+    below = {digit.atom: Interval(0, digit.span) for digit in digits[rank + 1 :]}
+    stride = a.coefficient(counter.atom)
+    if stride == 0 or stride != b.coefficient(counter.atom):
         return False
     free: list[tuple[int, Interval]] = []  # terms that may differ between the iterations
     same: dict[Expr, int] = {}
     for form, access, sign in ((a, first, 1), (b, second, -1)):
         for atom, coefficient in form.terms:
-            if atom == counter:
+            if atom == counter.atom:
                 continue
-            if scope.is_same(atom, access.facts):
+            if atom in above or scope.is_same(atom, access.facts):
                 same[atom] = same.get(atom, 0) + sign * coefficient
-            elif isinstance(atom, Var):
+            elif atom in below:
+                free.append((sign * coefficient, below[atom]))
+            elif isinstance(atom, Var) and atom != scope.loop.var:
                 free.append((sign * coefficient, bounds(atom, access.facts)))
             else:
                 return False
     if any(same.values()):
         return False
-    return _no_solution(stride, _span(scope.loop), a.const - b.const, free)
+    return _no_solution(stride, counter.span, a.const - b.const, free)
 
 
 def _span(loop: For) -> int | None:
@@ -121,3 +185,96 @@ def _reaches(stride: int, sign: int, span: int | None, low: int, high: int) -> b
         low, high = -high, -low
     first, last = max(-(high // stride), 1), (-low) // stride
     return first <= (last if span is None else min(last, span))
+
+
+# ------------------------------------------------------------------------------------------------------- whole loops
+
+
+def inside_loop(loop: For, facts: Facts) -> Facts:
+    """What is known in the body of a loop."""
+    extent = bounds(loop.extent, facts)
+    highest = None if extent.high is None else max(extent.high - 1, 0)
+    facts = facts.with_range(loop.var, Interval(0, highest))
+    return facts if isinstance(loop.extent, Const) else facts.with_guard(Compare("lt", loop.var, loop.extent))
+
+
+def accesses(statements: tuple[Stmt, ...], facts: Facts = NOTHING) -> Iterator[Access]:
+    """Every load and store of memory that is not allocated inside `statements`."""
+    private = {s.buffer.name for s in walk(statements) if isinstance(s, Alloc)}
+    for access in _accesses(statements, facts):
+        if access.buffer.name not in private:
+            yield access
+
+
+def _accesses(statements: tuple[Stmt, ...], facts: Facts) -> Iterator[Access]:
+    for statement in statements:
+        for expr in expressions(statement):
+            for load in loads(expr):
+                yield Access(load.buffer, load.index, False, facts)
+        match statement:
+            case For():
+                yield from _accesses(statement.body, inside_loop(statement, facts))
+            case Let(var, value):
+                facts = facts.with_let(var, value)
+            case Store(buffer, idx, _):
+                yield Access(buffer, idx, True, facts)
+            case Accumulate(targets):
+                for buffer, idx in targets:
+                    yield Access(buffer, idx, True, facts)
+            case If(cond, then, orelse):
+                yield from _accesses(then, facts.with_guard(cond))
+                yield from _accesses(orelse, facts.with_guard(cond, False))
+            case While(cond, _, body):
+                yield from _accesses(body, facts)
+            case Alloc():
+                continue
+
+
+def expressions(statement: Stmt) -> tuple[Expr, ...]:
+    """The expressions a statement holds itself, not those of statements inside it."""
+    match statement:
+        case For(_, extent):
+            return (extent,)
+        case Let(_, value):
+            return (value,)
+        case Store(_, idx, value):
+            return (*idx, value)
+        case Accumulate(targets, values):
+            return (*(i for _, idx in targets for i in idx), *values)
+        case If(cond) | While(cond):
+            return (cond,)
+        case Alloc():
+            return ()
+
+
+def iterations_independent(loop: For) -> bool:
+    """Whether no iteration of the loop stores what another accesses, so that they may run in any order."""
+    return not may_meet(loop, loop.body, loop.body)
+
+
+def may_meet(loop: For, first: tuple[Stmt, ...], second: tuple[Stmt, ...]) -> bool:
+    """Whether `first` in one iteration and `second` in another may touch one element, one of them storing it."""
+    facts = inside_loop(loop, NOTHING)
+    lets = {s.var: s.value for s in loop.body if isinstance(s, Let)}
+    for var, value in lets.items():
+        facts = facts.with_let(var, value)
+    everything = list(accesses(loop.body, facts))
+    stored = {access.buffer.name for access in everything if access.stored}
+    private = {s.buffer.name for s in walk(loop.body) if isinstance(s, Alloc)}
+    steady = {access.buffer.name for access in everything} - stored
+    scope = Scope(loop, _free(loop), None, frozenset(steady - private))
+    left = [a for a in dict.fromkeys(accesses(first, facts)) if a.buffer.name in stored]
+    right = [a for a in dict.fromkeys(accesses(second, facts)) if a.buffer.name in stored]
+    return any(conflict(a, b, scope) for a in left for b in right if a.buffer == b.buffer and (a.stored or b.stored))
+
+
+def _free(loop: For) -> frozenset[str]:
+    """Variables a loop uses and does not define."""
+    used: set[str] = set()
+    defined = {loop.var.name}
+    for statement in walk((loop,)):
+        for expr in expressions(statement):
+            used |= variables(expr)
+        if isinstance(statement, For | Let):
+            defined.add(statement.var.name)
+    return frozenset(used - defined)

@@ -95,12 +95,19 @@ def interleaved(lanes: int) -> For:
     return loop(lane, lanes, "parallel", loop(k, 3, "serial", store))
 
 
+def fused_tiles(count: int, columns: int) -> For:
+    """Tiles of 4 x 8 numbered row by row, two to a row; with another number of columns they overlap."""
+    row, column = add(mul(div(f, columns), 4), j), add(mul(rem(f, 2), 8), k)
+    return loop(f, count, "parallel", loop(j, 4, "serial", loop(k, 8, "serial", Store(y, (row, column), ZERO))))
+
+
 GOOD: dict[str, Callable[[], Kernel]] = {
     "tiles": lambda: kernel(copy_tile()),
     "fused loops": lambda: kernel(loop(f, 192, "parallel", Store(y, (div(f, 16), rem(f, 16)), ZERO))),
     "three fused loops": lambda: kernel(
         loop(f, 24, "parallel", loop(j, 8, "vector", Store(y, (div(f, 2), add(mul(rem(f, 2), 8), j)), ZERO)))
     ),
+    "fused tiles": lambda: kernel(fused_tiles(6, 2)),
     "interleaved lanes": lambda: kernel(
         loop(
             i, 12, "serial", loop(lane, 4, "parallel", loop(k, 4, "serial", Store(y, (i, add(mul(k, 4), lane)), ZERO)))
@@ -227,6 +234,7 @@ BAD: dict[str, tuple[str, Callable[[], Kernel]]] = {
         "two iterations",
         lambda: kernel(loop(f, 192, "parallel", Store(y, (index(0), rem(f, 16)), ZERO))),
     ),
+    "race: fused tiles of another width": ("two iterations", lambda: kernel(fused_tiles(6, 3))),
     "race: interleaving too wide": (
         "two iterations",
         lambda: kernel(

@@ -1,0 +1,195 @@
+"""Rewriting kernels: map expressions, substitute variables, copy under fresh names, replace one statement.
+
+Everything is pure: statements in, new statements out.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from graphc.core.errors import ScheduleError
+from graphc.kernel.ir import (
+    Accumulate,
+    Alloc,
+    Binary,
+    Bitcast,
+    Buffer,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    Fma,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Select,
+    Stmt,
+    Store,
+    Unary,
+    Var,
+    While,
+    walk,
+)
+
+Block = tuple[Stmt, ...]
+
+
+class Names:
+    """The names taken in a kernel; `fresh` makes and takes another."""
+
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        self._taken: set[str] = set()
+        if kernel is not None:
+            self._taken |= {param.buffer.name for param in kernel.params}
+            self.take(kernel.body)
+
+    def take(self, statements: Block) -> None:
+        """Mark every name defined in `statements` as used."""
+        for statement in walk(statements):
+            if isinstance(statement, For | Let):
+                self._taken.add(statement.var.name)
+            elif isinstance(statement, Alloc):
+                self._taken.add(statement.buffer.name)
+
+    def fresh(self, base: str) -> str:
+        """`base`, or `base_2`, `base_3`, ..."""
+        name, number = base, 1
+        while name in self._taken:
+            number += 1
+            name = f"{base}_{number}"
+        self._taken.add(name)
+        return name
+
+
+# ---------------------------------------------------------------------------------------------------- expressions
+
+
+def map_expr(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """Rebuild an expression bottom up, `change` applied to every node."""
+    match expr:
+        case Const() | Var():
+            return change(expr)
+        case Load(buffer, idx):
+            return change(Load(buffer, tuple(map_expr(i, change) for i in idx)))
+        case Unary(op, x):
+            return change(Unary(op, map_expr(x, change)))
+        case Binary(op, lhs, rhs):
+            return change(Binary(op, map_expr(lhs, change), map_expr(rhs, change)))
+        case Compare(op_, lhs, rhs):
+            return change(Compare(op_, map_expr(lhs, change), map_expr(rhs, change)))
+        case Select(cond, a, b):
+            return change(Select(map_expr(cond, change), map_expr(a, change), map_expr(b, change)))
+        case Cast(x, dtype):
+            return change(Cast(map_expr(x, change), dtype))
+        case Bitcast(x, dtype):
+            return change(Bitcast(map_expr(x, change), dtype))
+        case Fma(a, b, c):
+            return change(Fma(map_expr(a, change), map_expr(b, change), map_expr(c, change)))
+
+
+def map_block(
+    statements: Block,
+    expr: Callable[[Expr], Expr],
+    access: Callable[[Buffer, tuple[Expr, ...]], tuple[Buffer, tuple[Expr, ...]]] = lambda b, i: (b, i),
+    var: Callable[[Var], Var] = lambda v: v,
+) -> Block:
+    """Rebuild statements: `expr` maps whole expressions, `access` targets of stores, `var` names being defined."""
+    result: list[Stmt] = []
+    for statement in statements:
+        match statement:
+            case For(v, extent, kind, body):
+                result.append(For(var(v), expr(extent), kind, map_block(body, expr, access, var)))
+            case Let(v, value):
+                result.append(Let(var(v), expr(value)))
+            case Store(buffer, idx, value):
+                place = access(buffer, tuple(expr(i) for i in idx))
+                result.append(Store(*place, expr(value)))
+            case Accumulate(targets, values, combine):
+                places = tuple(access(b, tuple(expr(i) for i in idx)) for b, idx in targets)
+                result.append(Accumulate(places, tuple(expr(v) for v in values), combine))
+            case If(cond, then, orelse):
+                then, orelse = (map_block(part, expr, access, var) for part in (then, orelse))
+                result.append(If(expr(cond), then, orelse))
+            case While(cond, bound, body):
+                result.append(While(expr(cond), bound, map_block(body, expr, access, var)))
+            case Alloc(buffer):
+                result.append(Alloc(access(buffer, ())[0]))
+    return tuple(result)
+
+
+def substitute_expr(expr: Expr, values: Mapping[str, Expr]) -> Expr:
+    """Replace variables by name."""
+    return map_expr(expr, lambda e: values.get(e.name, e) if isinstance(e, Var) else e)
+
+
+def substitute(statements: Block, values: Mapping[str, Expr]) -> Block:
+    """Replace variables by name in every expression."""
+    return map_block(statements, lambda e: substitute_expr(e, values))
+
+
+def fresh_copy(statements: Block, names: Names) -> Block:
+    """The same statements with every name they define replaced by a fresh one."""
+    variables: dict[str, Expr] = {}
+    buffers: dict[str, Buffer] = {}
+    for statement in walk(statements):
+        if isinstance(statement, For | Let):
+            variables[statement.var.name] = Var(names.fresh(statement.var.name), statement.var.dtype)
+        elif isinstance(statement, Alloc):
+            buffers[statement.buffer.name] = replace(statement.buffer, name=names.fresh(statement.buffer.name))
+
+    def expr(e: Expr) -> Expr:
+        def node(n: Expr) -> Expr:
+            if isinstance(n, Var):
+                return variables.get(n.name, n)
+            if isinstance(n, Load):
+                return Load(buffers.get(n.buffer.name, n.buffer), n.index)
+            return n
+
+        return map_expr(e, node)
+
+    def defined(v: Var) -> Var:
+        new = variables[v.name]
+        assert isinstance(new, Var)
+        return new
+
+    return map_block(statements, expr, lambda b, i: (buffers.get(b.name, b), i), defined)
+
+
+# ---------------------------------------------------------------------------------------------------------- kernels
+
+
+def find_loop(kernel: Kernel, name: str) -> For:
+    """The loop whose counter is `name`."""
+    for statement in walk(kernel.body):
+        if isinstance(statement, For) and statement.var.name == name:
+            return statement
+    raise ScheduleError(f"kernel {kernel.name} has no loop {name}")
+
+
+def replace_statement(statements: Block, old: Stmt, new: Block) -> Block:
+    """Put `new` where the statement `old` (found by identity) stands."""
+    result: list[Stmt] = []
+    for statement in statements:
+        if statement is old:
+            result += new
+            continue
+        match statement:
+            case For() | While():
+                body = replace_statement(statement.body, old, new)
+                result.append(statement if body is statement.body else replace(statement, body=body))
+            case If(_, then, orelse):
+                then, orelse = replace_statement(then, old, new), replace_statement(orelse, old, new)
+                same = then is statement.then and orelse is statement.orelse
+                result.append(statement if same else replace(statement, then=then, orelse=orelse))
+            case _:
+                result.append(statement)
+    unchanged = len(result) == len(statements) and all(a is b for a, b in zip(result, statements))
+    return statements if unchanged else tuple(result)
+
+
+def edit(kernel: Kernel, name: str, step: Callable[[For], For | Block]) -> Kernel:
+    """Apply a schedule step to the loop whose counter is `name`."""
+    loop = find_loop(kernel, name)
+    new = step(loop)
+    return replace(kernel, body=replace_statement(kernel.body, loop, new if isinstance(new, tuple) else (new,)))

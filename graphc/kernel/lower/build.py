@@ -1,0 +1,89 @@
+"""What all kinds of kernels share: parameters, the emitter with all rules, and closing a kernel.
+
+Parameters are the inputs of the body, then its outputs. An output may lie on an input when every read of the input
+happens at the element written, before it is written; `finish` finds the inputs that allow it.
+"""
+
+from dataclasses import dataclass
+
+from graphc.graph.cost import graph_flops
+from graphc.graph.ir import Graph, Value
+from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Param, Store, Var
+from graphc.kernel.lower import elementwise, movement
+from graphc.kernel.lower.emit import Emitter, PullRule, in_buffer
+from graphc.kernel.lower.expr import Index
+from graphc.kernel.lower.naming import sources_of
+
+RULES: dict[str, PullRule] = {**elementwise.RULES, **movement.RULES}
+
+
+@dataclass(slots=True)
+class Output:
+    """One store of a result: where and in which stage."""
+
+    buffer: Buffer
+    index: Index
+    stage: int
+    outer: frozenset[str]  # counters of the parallel loops around all stages of the iteration
+
+
+class KernelBuilder:
+    """One kernel being written. `body` has merged dims; `original` is the body as the graph has it."""
+
+    def __init__(self, body: Graph, original: Graph) -> None:
+        self.body = body
+        self.original = original
+        self.emitter = Emitter(body, RULES)
+        self.inputs = [Buffer(f"in{i}", v.dtype, v.shape) for i, v in enumerate(body.inputs)]
+        self.outputs = [Buffer(f"out{i}", v.dtype, v.shape) for i, v in enumerate(body.outputs)]
+        for value, buffer in zip(body.inputs, self.inputs, strict=True):
+            self.emitter.stored[value] = in_buffer(buffer)
+        self.stores: list[Output] = []
+        self.outer: frozenset[str] = frozenset()
+
+    def store(self, position: int, idx: Index, value: Expr) -> None:
+        """Write output `position`."""
+        buffer = self.outputs[position]
+        self.stores.append(Output(buffer, idx, self.emitter.stage, self.outer))
+        self.emitter.append(Store(buffer, idx, value))
+
+    def output_positions(self, value: Value) -> list[int]:
+        return [i for i, v in enumerate(self.body.outputs) if v is value]
+
+    def finish(self, name: str) -> Kernel:
+        """The kernel."""
+        params = [
+            Param(buffer, "in", f"{value.type} {sources_of(self.original, value)}".rstrip())
+            for buffer, value in zip(self.inputs, self.original.inputs, strict=True)
+        ]
+        for buffer, value in zip(self.outputs, self.original.outputs, strict=True):
+            source = f"{value.type} {sources_of(self.original, value)}".rstrip()
+            params.append(Param(buffer, "out", source, self._aliases(buffer)))
+        (scope,) = self.emitter.scopes
+        lines = tuple(dict.fromkeys(str(node.loc) for node in self.original.nodes if node.loc.line))
+        return Kernel(name, tuple(params), tuple(scope.statements), graph_flops(self.original), lines)
+
+    def _aliases(self, target: Buffer) -> tuple[str, ...]:
+        """Inputs `target` may overwrite: of its size, and read nowhere but at the element that is written."""
+        stores = [store for store in self.stores if store.buffer is target]
+        if len(stores) != 1:
+            return ()
+        (store,) = stores
+        return tuple(
+            source.name
+            for source in self.inputs
+            if source.nbytes == target.nbytes
+            and source.shape == target.shape
+            and all(_before(load, stage, store) for load, stage in self.emitter.loads if load.buffer is source)
+        )
+
+
+def _before(load: Load, stage: int, store: Output) -> bool:
+    """Whether a load sees the old element: at the written place, or in an earlier stage of the same iteration."""
+    if stage == store.stage and load.index == store.index:
+        return True
+    if stage >= store.stage or not store.outer:
+        return False
+    pairs = list(zip(load.index, store.index, strict=True))
+    fixed = {here.name for there, here in pairs if isinstance(here, Var) and there == here}
+    return store.outer <= fixed

@@ -1,0 +1,149 @@
+"""Contractions: `out[batch, i, j] = epilogue(sum over k of lhs * rhs)`.
+
+One accumulator per output element and one chain of fused multiply-adds in ascending k (row-major over several
+contracted dims). Sums longer than 4096 are cut at multiples of 4096, and the parts are combined by the left-aligned
+pairwise tree. Operands may be moved (transposed, sliced, broadcast) and cast on the way in; what follows is applied to
+the finished element.
+"""
+
+from collections.abc import Sequence
+
+from graphc.core.errors import UnsupportedError
+from graphc.graph.dims import Slot, classes_of
+from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.contraction import DotAttrs
+from graphc.kernel.ir import Accumulate, Binary, Buffer, Expr, Fma, Kernel, Load, LoopKind, Store, Var, index
+from graphc.kernel.lower.build import KernelBuilder
+from graphc.kernel.lower.expr import Index, add, const, delinear, mul
+from graphc.kernel.lower.merge import merge_dims
+
+CHAIN = 4096  # longest sum that is one chain
+
+
+def lower_contraction(original: Graph, name: str) -> Kernel:
+    """The kernel of a body with one contraction."""
+    builder = KernelBuilder(merge_dims(original), original)
+    return _Contraction(builder).lower(name)
+
+
+class _Contraction:
+    def __init__(self, builder: KernelBuilder) -> None:
+        self.builder = builder
+        self.emitter = builder.emitter
+        self.node: Node = next(n for n in builder.body.nodes if n.op.kind == "contraction")
+        assert isinstance(self.node.attrs, DotAttrs)
+        self.attrs: DotAttrs = self.node.attrs
+        self.classes = classes_of(builder.body)
+        self.summed = tuple(self.node.operands[0].shape[d] for d in self.attrs.lhs_contract)
+
+    @property
+    def count(self) -> int:
+        total = 1
+        for extent in self.summed:
+            total *= extent
+        return total
+
+    def lower(self, name: str) -> Kernel:
+        result = self.node.result
+        counters = [self.emitter.fresh("i") for _ in result.shape]
+        self.emitter.open()
+        self.emitter.floor = 1
+        idx: Index = tuple(counters)
+        total = self._chain(idx) if self.count <= CHAIN else self._cut(idx)
+        self.emitter.bind(result, idx, total)
+        self._epilogue(dict(zip(self.classes.of(result), counters, strict=True)))
+        self.emitter.close_phase(counters, result.shape)
+        return self.builder.finish(name)
+
+    def _chain(self, idx: Index) -> Expr:
+        dtype = self.node.result.dtype
+        acc = self.emitter.buffer("acc", dtype, (), "register")
+        self.emitter.append(Store(acc, (), const(0, dtype)))
+        counters = [self.emitter.fresh("k") for _ in self.summed]
+        nest: list[tuple[Var, int, LoopKind]] = [(c, e, "serial") for c, e in zip(counters, self.summed, strict=True)]
+        self._sum(acc, (), idx, counters, nest)
+        return self.emitter.let(Load(acc, ()), "dot")
+
+    def _cut(self, idx: Index) -> Expr:
+        dtype = self.node.result.dtype
+        full, tail = divmod(self.count, CHAIN)
+        parts = self.emitter.buffer("part", dtype, (full + (tail > 0),), "worker")
+        part = self.emitter.fresh("q")
+        self.emitter.open()
+        self.emitter.append(Store(parts, (part,), const(0, dtype)))
+        k = self.emitter.fresh("k")
+        self._sum(parts, (part,), idx, self._summed_at(add(mul(part, CHAIN), k)), [(k, CHAIN, "serial")])
+        self.emitter.close_nest([(part, full, "serial")])
+        if tail:
+            last = (index(full),)
+            self.emitter.append(Store(parts, last, const(0, dtype)))
+            k = self.emitter.fresh("k")
+            self._sum(parts, last, idx, self._summed_at(add(index(full * CHAIN), k)), [(k, tail, "serial")])
+        self._tree(parts)
+        return self.emitter.let(Load(parts, (index(0),)), "dot")
+
+    def _summed_at(self, position: Expr) -> Index:
+        return delinear(position, self.summed)
+
+    def _tree(self, parts: Buffer) -> None:
+        stride = 1
+        while stride < parts.size:
+            pairs = -(-(parts.size - stride) // (2 * stride))
+            pair = self.emitter.fresh("t")
+            self.emitter.open()
+            left = mul(pair, 2 * stride)
+            self.emitter.append(
+                Accumulate(((parts, (left,)),), (Load(parts, (add(left, index(stride)),)),), "add")
+            )
+            self.emitter.close_nest([(pair, pairs, "serial")])
+            stride *= 2
+
+    def _sum(
+        self, acc: Buffer, at: Index, idx: Index, summed: Sequence[Expr], nest: list[tuple[Var, int, LoopKind]]
+    ) -> None:
+        """`acc[at] += lhs * rhs` in loops over the contracted dims."""
+        lhs, rhs = self.node.operands
+        self.emitter.open()
+        self.emitter.naming = False  # operands appear in the multiply-add itself
+        free = len(self.attrs.lhs_batch)
+        lhs_place = self._operand_place(lhs, self.attrs.lhs_batch, self.attrs.lhs_contract, idx, summed, free)
+        free = lhs.type.rank - len(self.attrs.lhs_contract)
+        rhs_place = self._operand_place(rhs, self.attrs.rhs_batch, self.attrs.rhs_contract, idx, summed, free)
+        a, b = self.emitter.pull(lhs, lhs_place), self.emitter.pull(rhs, rhs_place)
+        self.emitter.naming = True
+        old = Load(acc, at)
+        value: Expr = Fma(a, b, old) if a.dtype.is_float else Binary("add", old, Binary("mul", a, b))
+        self.emitter.append(Store(acc, at, value))
+        self.emitter.close_nest(nest)
+
+    def _operand_place(
+        self, x: Value, batch: tuple[int, ...], contract: tuple[int, ...], idx: Index, summed: Sequence[Expr], free: int
+    ) -> Index:
+        """The element of an operand; `free` is the result dim of its first free dim."""
+        place: list[Expr] = []
+        for dim in range(x.type.rank):
+            if dim in batch:
+                place.append(idx[batch.index(dim)])
+            elif dim in contract:
+                place.append(summed[contract.index(dim)])
+            else:
+                place.append(idx[free])
+                free += 1
+        return tuple(place)
+
+    def _epilogue(self, env: dict[Slot, Expr]) -> None:
+        self.emitter.stage += 1
+        body = self.builder.body
+        values = list(dict.fromkeys(body.outputs))
+        places = [self._output_place(value, env) for value in values]
+        elements = [self.emitter.pull(v, place) for v, place in zip(values, places, strict=True)]
+        for value, place, element in zip(values, places, elements, strict=True):
+            for position in self.builder.output_positions(value):
+                self.builder.store(position, place, element)
+
+    def _output_place(self, value: Value, env: dict[Slot, Expr]) -> Index:
+        slots = self.classes.of(value)
+        wide = {s for s, e in zip(self.classes.of(self.node.result), self.node.result.shape, strict=True) if e != 1}
+        if set(self.classes.wide(value)) != wide or len(self.classes.wide(value)) != len(wide):
+            raise UnsupportedError(f"{self.builder.body.name}: output {value.type} does not run along the product")
+        return tuple(index(0) if extent == 1 else env[s] for s, extent in zip(slots, value.shape, strict=True))

@@ -1,0 +1,125 @@
+"""Lowering of elementwise primitives: one row each, from operand expressions to the result's expression."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from graphc.core.dtypes import bool_
+from graphc.graph.ir import Attrs, Node
+from graphc.graph.ops.elementwise import DTypeAttrs
+from graphc.kernel.ir import Binary, BinaryOp, Bitcast, Cast, Compare, CompareOp, Expr, Select, Unary, UnaryOp
+from graphc.kernel.lower.emit import Emitter, Pull, PullRule
+from graphc.kernel.lower.expr import Index, const
+
+Row = Callable[[Emitter, Attrs, Sequence[Expr]], Expr]
+
+
+def _unary(op: UnaryOp) -> Row:
+    return lambda _, __, args: Unary(op, args[0])
+
+
+def _binary(op: BinaryOp) -> Row:
+    return lambda _, __, args: Binary(op, args[0], args[1])
+
+
+def _compare(op: CompareOp) -> Row:
+    return lambda _, __, args: Compare(op, args[0], args[1])
+
+
+def _math(name: str) -> Row:
+    def row(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:
+        from graphc.kernel.math import expand
+
+        return expand(name, tuple(args), emitter.let)
+
+    return row
+
+
+def _abs(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:
+    return args[0] if args[0].dtype.kind == "uint" else Unary("abs", args[0])
+
+
+def _sign(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:
+    (x,) = args
+    zero, one = const(0, x.dtype), const(1, x.dtype)
+    if x.dtype.kind == "uint":
+        return Select(Compare("gt", x, zero), one, zero)
+    nan_or_zero = Select(Compare("eq", x, zero), zero, x) if x.dtype.is_float else zero
+    return Select(Compare("gt", x, zero), one, Select(Compare("lt", x, zero), const(-1, x.dtype), nan_or_zero))
+
+
+def _is_finite(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:
+    return Compare("lt", Unary("abs", args[0]), const(np.inf, args[0].dtype))
+
+
+def _cast(emitter: Emitter, attrs: Attrs, args: Sequence[Expr]) -> Expr:
+    assert isinstance(attrs, DTypeAttrs)
+    (x,) = args
+    if x.dtype == attrs.dtype:
+        return x
+    return Compare("ne", x, const(0, x.dtype)) if attrs.dtype is bool_ else Cast(x, attrs.dtype)
+
+
+def _bitcast(emitter: Emitter, attrs: Attrs, args: Sequence[Expr]) -> Expr:
+    assert isinstance(attrs, DTypeAttrs)
+    return Bitcast(args[0], attrs.dtype)
+
+
+ROWS: dict[str, Row] = {
+    "neg": _unary("neg"),
+    "abs": _abs,
+    "sign": _sign,
+    "exp": _math("exp"),
+    "expm1": _math("expm1"),
+    "log": _math("log"),
+    "log1p": _math("log1p"),
+    "sqrt": _unary("sqrt"),
+    "sin": _math("sin"),
+    "cos": _math("cos"),
+    "tanh": _math("tanh"),
+    "erf": _math("erf"),
+    "erfc": _math("erfc"),
+    "sigmoid": _math("sigmoid"),
+    "floor": _unary("floor"),
+    "ceil": _unary("ceil"),
+    "trunc": _unary("trunc"),
+    "round": _unary("rint"),
+    "is_finite": _is_finite,
+    "not": _unary("not"),
+    "add": _binary("add"),
+    "sub": _binary("sub"),
+    "mul": _binary("mul"),
+    "div": _binary("div"),
+    "rem": _binary("rem"),
+    "pow": _math("pow"),
+    "max": _binary("max"),
+    "min": _binary("min"),
+    "and": _binary("and"),
+    "or": _binary("or"),
+    "xor": _binary("xor"),
+    "shift_left": _binary("shl"),
+    "shift_right": _binary("shr"),
+    "eq": _compare("eq"),
+    "ne": _compare("ne"),
+    "lt": _compare("lt"),
+    "le": _compare("le"),
+    "gt": _compare("gt"),
+    "ge": _compare("ge"),
+    "select": lambda _, __, args: Select(args[0], args[1], args[2]),
+    "cast": _cast,
+    "bitcast": _bitcast,
+    "stop_gradient": lambda _, __, args: args[0],
+}
+
+
+def _rule(row: Row) -> PullRule:
+    def rule(emitter: Emitter, node: Node, idx: Index) -> Pull:
+        args: list[Expr] = []
+        for operand in node.operands:
+            args.append((yield operand, idx))
+        return row(emitter, node.attrs, args)
+
+    return rule
+
+
+RULES: dict[str, PullRule] = {name: _rule(row) for name, row in ROWS.items()}

@@ -1,0 +1,174 @@
+"""How a reduction adds up: the rounding rule, as loops.
+
+The n elements of a reduction, in row-major order over the reduced axes, are cut into aligned chunks of 1024. In a chunk
+lane l of 16 accumulates elements l, l + 16, ... one after the other, starting from the identity (+0 for sums); the
+lanes are combined by `l += l + 8`, `+= l + 4`, `+= l + 2`, `+= l + 1`; the chunks by the left-aligned pairwise tree
+(strides 1, 2, 4, ...). One element alone is its own result. Bits therefore depend on n alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from graphc.core.dtypes import DType, int64
+from graphc.graph.ir import Node
+from graphc.graph.ops.reduction import limits
+from graphc.kernel.ir import Accumulate, Buffer, Combine, Expr, Load, LoopKind, Space, Store, Var, index
+from graphc.kernel.lower.emit import Emitter
+from graphc.kernel.lower.expr import Index, add, const, delinear, mul
+
+LANES = 16
+CHUNK = 1024
+
+_COMBINE: dict[str, Combine] = {
+    "reduce_sum": "add",
+    "reduce_prod": "mul",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "argmax": "argmax",
+    "argmin": "argmin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reducer:
+    """One reduction: how values combine, from which identity, in buffers of which dtypes."""
+
+    node: Node
+    combine: Combine
+    identity: tuple[Expr, ...]
+
+    @property
+    def picks_index(self) -> bool:
+        return self.combine in ("argmax", "argmin")
+
+    @property
+    def dtypes(self) -> tuple[DType, ...]:
+        return tuple(e.dtype for e in self.identity)
+
+
+def reducer(node: Node) -> Reducer:
+    """The reducer of a reduction node."""
+    combine = _COMBINE[node.op.name]
+    dtype = node.operands[0].dtype
+    low, high = limits(dtype)
+    start = {"add": 0, "mul": 1, "max": low, "argmax": low, "min": high, "argmin": high}[combine]
+    identity: tuple[Expr, ...] = (const(start, dtype),)
+    if combine in ("argmax", "argmin"):
+        identity += (const(2**63 - 1, int64),)
+    return Reducer(node, combine, identity)
+
+
+Element = Callable[[Sequence[Expr]], Sequence[tuple[Expr, ...]]]
+# from the index along the reduced axes to the values each reducer combines there
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Emits the loops of reducers that run over the same elements."""
+
+    emitter: Emitter
+    reducers: tuple[Reducer, ...]
+    extents: tuple[int, ...]  # of the reduced axes
+    element: Element
+
+    @property
+    def count(self) -> int:
+        total = 1
+        for extent in self.extents:
+            total *= extent
+        return total
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.count // CHUNK)
+
+    def row(self) -> list[Expr]:
+        """The whole reduction in the current block; one result per reducer."""
+        if self.count == 0:
+            return [r.identity[-1] for r in self.reducers]
+        if self.count == 1:
+            values = self.element([index(0)] * len(self.extents))
+            return [index(0) if r.picks_index else v[0] for r, v in zip(self.reducers, values, strict=True)]
+        if self.chunks == 1:
+            return [value[-1] for value in self.chunk(index(0), self.count)]
+        partial = self.buffers("part", (self.chunks,), "worker")
+        full, tail = divmod(self.count, CHUNK)
+        counter = self.emitter.fresh("q")
+        self.emitter.open()
+        self.store_chunk(partial, mul(counter, CHUNK), CHUNK, (counter,))
+        self.emitter.close_nest([(counter, full, "serial")])
+        if tail:
+            self.store_chunk(partial, index(full * CHUNK), tail, (index(full),))
+        return self.tree(partial, self.chunks, ())
+
+    def buffers(self, name: str, shape: tuple[int, ...], space: Space) -> list[tuple[Buffer, ...]]:
+        """Scratch for every reducer."""
+        return [tuple(self.emitter.buffer(name, d, shape, space) for d in r.dtypes) for r in self.reducers]
+
+    def store_chunk(self, into: list[tuple[Buffer, ...]], base: Expr, count: int, idx: Index) -> None:
+        """Reduce elements [base, base + count) and keep the results at `idx` of scratch."""
+        for buffers, values in zip(into, self.chunk(base, count), strict=True):
+            for buffer, value in zip(buffers, values, strict=True):
+                self.emitter.append(Store(buffer, idx, value))
+
+    def chunk(self, base: Expr, count: int) -> list[tuple[Expr, ...]]:
+        """Reduce elements [base, base + count) in the current block."""
+        lanes = self.buffers("acc", (LANES,), "register")
+        lane = self.emitter.fresh("l")
+        self.emitter.open()
+        for reducer, buffers in zip(self.reducers, lanes, strict=True):
+            for buffer, identity in zip(buffers, reducer.identity, strict=True):
+                self.emitter.append(Store(buffer, (lane,), identity))
+        self.emitter.close_nest([(lane, LANES, "parallel")])
+        full, tail = divmod(count, LANES)
+        if full:
+            step, lane = self.emitter.fresh("c"), self.emitter.fresh("l")
+            self.accumulate(lanes, add(base, mul(step, LANES)), lane, [(step, full, "serial"), (lane, LANES, "parallel")])
+        if tail:
+            lane = self.emitter.fresh("l")
+            self.accumulate(lanes, add(base, index(full * LANES)), lane, [(lane, tail, "parallel")])
+        for half in (8, 4, 2, 1):
+            lane = self.emitter.fresh("l")
+            self.emitter.open()
+            for reducer, buffers in zip(self.reducers, lanes, strict=True):
+                self.emitter.append(_combine(reducer, buffers, (lane,), (add(lane, index(half)),)))
+            self.emitter.close_nest([(lane, half, "parallel")])
+        return [tuple(self.emitter.let(Load(b, (index(0),)), "r") for b in buffers) for buffers in lanes]
+
+    def accumulate(
+        self, lanes: list[tuple[Buffer, ...]], base: Expr, lane: Var, nest: list[tuple[Var, int, LoopKind]]
+    ) -> None:
+        self.emitter.open()
+        values = self.element(self._position(base, lane))
+        for reducer, buffers, value in zip(self.reducers, lanes, values, strict=True):
+            targets = tuple((b, (lane,)) for b in buffers)
+            self.emitter.append(Accumulate(targets, value, reducer.combine))
+        self.emitter.close_nest(nest)
+
+    def _position(self, base: Expr, lane: Expr) -> Index:
+        """Where element `base + lane` is along the reduced axes; `base` is a multiple of 16."""
+        if len(self.extents) == 1:
+            return (add(base, lane),)
+        if self.extents[-1] % LANES:
+            return delinear(add(base, lane), self.extents)
+        place = delinear(base, self.extents)
+        return (*place[:-1], add(place[-1], lane))
+
+    def tree(self, parts: list[tuple[Buffer, ...]], count: int, idx: Index) -> list[Expr]:
+        """Combine `parts[0..count, *idx]` by the left-aligned pairwise tree; the results."""
+        stride = 1
+        while stride < count:
+            pairs = -(-(count - stride) // (2 * stride))
+            pair = self.emitter.fresh("t")
+            self.emitter.open()
+            left = mul(pair, 2 * stride)
+            for reducer, buffers in zip(self.reducers, parts, strict=True):
+                there = (add(left, index(stride)), *idx)
+                self.emitter.append(_combine(reducer, buffers, (left, *idx), there))
+            self.emitter.close_nest([(pair, pairs, "serial")])
+            stride *= 2
+        return [self.emitter.let(Load(buffers[-1], (index(0), *idx)), "r") for buffers in parts]
+
+
+def _combine(reducer: Reducer, buffers: tuple[Buffer, ...], here: Index, there: Index) -> Accumulate:
+    return Accumulate(tuple((b, here) for b in buffers), tuple(Load(b, there) for b in buffers), reducer.combine)

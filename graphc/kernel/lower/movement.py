@@ -1,0 +1,185 @@
+"""Lowering of movement, source and index primitives: which element of which operand a result element is.
+
+Where a result element has no source (padding) the load behind it is clamped into bounds and its value not used.
+"""
+
+from graphc.core.dtypes import int64
+from graphc.core.errors import UnsupportedError
+from graphc.graph.dims import matching_dims
+from graphc.graph.ir import Node
+from graphc.graph.ops.movement import (
+    AxesAttrs,
+    AxisAttrs,
+    BroadcastAttrs,
+    PadAttrs,
+    ShapeAttrs,
+    SliceAttrs,
+    TransposeAttrs,
+)
+from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
+from graphc.kernel.ir import Binary, Cast, Compare, Expr, Select, index
+from graphc.kernel.lower.emit import Emitter, Pull, PullRule
+from graphc.kernel.lower.expr import Index, add, all_of, between, clamp, const, delinear, div, linear, mul, rem
+from graphc.kernel.lower.random import philox_word, shuffle
+
+
+def _reshape(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    source, target = node.operands[0].shape, node.result.shape
+    found: list[Expr] = []
+    for left, right in matching_dims(source, target):
+        here = tuple(source[d] for d in left)
+        there = tuple(target[d] for d in right)
+        found += delinear(linear([idx[d] for d in right], there), here)
+    return (yield node.operands[0], tuple(found))
+
+
+def _transpose(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, TransposeAttrs)
+    found: list[Expr] = [index(0)] * len(idx)
+    for position, dim in zip(idx, node.attrs.permutation, strict=True):
+        found[dim] = position
+    return (yield node.operands[0], tuple(found))
+
+
+def _broadcast(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, BroadcastAttrs)
+    (x,) = node.operands
+    found = (index(0) if extent == 1 else idx[dim] for extent, dim in zip(x.shape, node.attrs.dims, strict=True))
+    return (yield x, tuple(found))
+
+
+def _slice(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, SliceAttrs)
+    found = (
+        add(mul(position, step), index(start))
+        for position, start, step in zip(idx, node.attrs.start, node.attrs.step, strict=True)
+    )
+    return (yield node.operands[0], tuple(found))
+
+
+def _reverse(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, AxesAttrs)
+    x = node.operands[0]
+    found = (
+        Binary("sub", index(extent - 1), position) if dim in node.attrs.axes else position
+        for dim, (position, extent) in enumerate(zip(idx, x.shape, strict=True))
+    )
+    return (yield x, tuple(found))
+
+
+def _pad(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, PadAttrs)
+    x, fill = node.operands
+    outside = yield fill, ()
+    if x.type.size == 0:
+        return outside
+    conditions: list[Expr] = []
+    found: list[Expr] = []
+    widths = zip(idx, x.shape, node.attrs.low, node.attrs.high, node.attrs.interior, strict=True)
+    for position, extent, low, high, interior in widths:
+        step = interior + 1
+        covered = (extent - 1) * step + 1
+        if low or high:
+            conditions.append(between(position, low, low + covered))
+            position = clamp(Binary("sub", position, index(low)) if low else position, covered)
+        if interior:
+            conditions.append(Compare("eq", rem(position, step), index(0)))
+            position = div(position, step)
+        found.append(position)
+    inside = yield x, tuple(found)
+    condition = all_of(conditions)
+    return inside if condition is None else Select(condition, inside, outside)
+
+
+def _concatenate(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, AxisAttrs)
+    axis = node.attrs.axis
+    parts = [x for x in node.operands if x.shape[axis] > 0]
+    ends: list[int] = []
+    values: list[Expr] = []
+    for x in parts:
+        start = ends[-1] if ends else 0
+        ends.append(start + x.shape[axis])
+        local = Binary("sub", idx[axis], index(start)) if start else idx[axis]
+        inside = idx[:axis] + (clamp(local, x.shape[axis]) if len(parts) > 1 else local,) + idx[axis + 1 :]
+        values.append((yield x, inside))
+    result = values[-1]
+    for end, value in zip(reversed(ends[:-1]), reversed(values[:-1]), strict=True):
+        result = Select(Compare("lt", idx[axis], index(end)), value, result)
+    return result
+
+
+def nearest(position: Expr, extent: int) -> Expr:
+    """A data-dependent index clamped into [0, extent), as int64; exact for every integer dtype."""
+    dtype = position.dtype
+    largest = (1 << (dtype.bits - (dtype.kind == "int"))) - 1
+    if extent - 1 < largest:
+        position = Binary("min", position, const(extent - 1, dtype))
+    if dtype.kind == "int":
+        position = Binary("max", position, const(0, dtype))
+    return position if dtype is int64 else Cast(position, int64)
+
+
+def _gather(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, AxisAttrs)
+    x, indices = node.operands
+    axis = node.attrs.axis
+    position = yield indices, idx[axis : axis + indices.type.rank]
+    chosen = emitter.let(nearest(position, x.shape[axis]), "at")
+    return (yield x, (*idx[:axis], chosen, *idx[axis + indices.type.rank :]))
+
+
+def _constant(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, ConstantAttrs)
+    array = node.attrs.value
+    flat = array.reshape(-1)
+    if flat.size == 0 or any(v.tobytes() != flat[0].tobytes() for v in flat[1:]):
+        raise UnsupportedError(f"constant {node.result.type} inside a fusion is not one repeated value ({node.loc})")
+    return const(flat[0], node.result.dtype)
+    yield  # a rule is a generator, also one that asks for nothing
+
+
+def _iota(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, IotaAttrs)
+    position = idx[node.attrs.axis]
+    return position if node.attrs.dtype is int64 else Cast(position, node.attrs.dtype)
+    yield
+
+
+def _random_bits(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, ShapeAttrs)
+    (key,) = node.operands
+    low = yield key, (index(0),)
+    high = yield key, (index(1),)
+    flat = emitter.let(linear(idx, node.attrs.shape), "flat")
+    return philox_word(emitter, flat, low, high)
+
+
+def _shuffle_index(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, ShuffleAttrs)
+    indices, keys = node.operands
+    start = yield indices, idx
+    rounds: list[tuple[Expr, Expr]] = []
+    for number in range(keys.shape[0]):
+        first = yield keys, (index(number), index(0))
+        second = yield keys, (index(number), index(1))
+        rounds.append((first, second))
+    return shuffle(emitter, start, rounds, node.attrs.n)
+
+
+RULES: dict[str, PullRule] = {
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "broadcast": _broadcast,
+    "slice": _slice,
+    "reverse": _reverse,
+    "pad": _pad,
+    "concatenate": _concatenate,
+    "gather": _gather,
+    "constant": _constant,
+    "iota": _iota,
+    "random_bits": _random_bits,
+    "shuffle_index": _shuffle_index,
+}
+
+

@@ -1,0 +1,30 @@
+"""Names and source lines of kernels, for people."""
+
+from graphc.core.source import UNKNOWN
+from graphc.graph.ir import Graph, Value
+
+MAX_NAME = 40  # characters
+
+_SHORT = {"dot_general": "dot", "reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
+_SILENT = {"broadcast", "reshape", "constant", "stop_gradient"}
+
+
+def sources_of(graph: Graph, value: Value) -> str:
+    """The user's line of a value of a fusion body: where it is made, or else where it is first read."""
+    node = graph.producers.get(value)
+    if node is None:
+        node = next(iter(graph.users.get(value, ())), None)
+    return "" if node is None or node.loc is UNKNOWN else str(node.loc)
+
+
+def kernel_name(graph: Graph) -> str:
+    """What is inside: `dot_add_max`, `max_sub_exp_sum_div`; at most 40 characters."""
+    spoken = [_SHORT.get(n.op.name, n.op.name) for n in graph.nodes if n.op.name not in _SILENT]
+    parts = list(dict.fromkeys(spoken)) or ["copy"]
+    name = parts[0]
+    for position, part in enumerate(parts[1:], 1):
+        left = len(parts) - position
+        if len(name) + 1 + len(part) > MAX_NAME - 4:
+            return f"{name}_{left}ops"
+        name = f"{name}_{part}"
+    return name

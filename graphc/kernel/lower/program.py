@@ -1,0 +1,235 @@
+"""A fused graph to a `LoopProgram`: kernels in order over tensors.
+
+In: a graph of `fusion` nodes, constants and views (reshape; contiguous slice; concatenate of parts that follow each
+other in memory), with the inputs of an entry: state slots, the caller's, the step. Out: one kernel call per fusion.
+
+A view costs nothing: it is a part of its operand's memory. A concatenate becomes memory of its own with its operands
+as parts, where each operand is a temporary made once and for this place alone; otherwise it is copied by a kernel.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from graphc.core.errors import UnsupportedError
+from graphc.core.source import UNKNOWN
+from graphc.graph.builder import GraphBuilder
+from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.movement import AxisAttrs, SliceAttrs
+from graphc.graph.ops.source import ConstantAttrs
+from graphc.graph.ops.structural import FusionAttrs
+from graphc.kernel.ir import Kernel
+from graphc.kernel.lower.fusion import lower_body
+from graphc.kernel.program import KernelCall, LoopProgram, Tensor
+
+
+def lower_graph(
+    graph: Graph, *, name: str, state_inputs: int = 0, num_inputs: int | None = None, takes_step: bool = False
+) -> LoopProgram:
+    """Lower one entry. Its inputs are `state_inputs` state slots, `num_inputs` arguments and the step; its outputs the
+    new state values, then the caller's. A state whose new value is its input has no update.
+
+    Raises `UnsupportedError` naming the op for a bare node that is neither constant nor view.
+    """
+    if num_inputs is None:
+        num_inputs = len(graph.inputs) - state_inputs - takes_step
+    if len(graph.inputs) != state_inputs + num_inputs + takes_step:
+        raise UnsupportedError(f"{name}: {len(graph.inputs)} inputs are not state, arguments and step")
+    return _Lowering(graph, name).run(state_inputs, num_inputs)
+
+
+def slice_offset(attrs: SliceAttrs, x: Value) -> int | None:
+    """First element of a slice that is contiguous in its operand, else None."""
+    offset = 0
+    stride = x.type.size
+    one_row = True  # all dims before this one have extent 1 in the result
+    for extent, start, stop, step in zip(x.shape, attrs.start, attrs.stop, attrs.step, strict=True):
+        stride //= max(extent, 1)
+        kept = -(-(stop - start) // step)
+        if kept > 1 and step > 1:
+            return None
+        if kept != extent and not one_row:
+            return None
+        offset += start * stride
+        one_row = one_row and kept == 1
+    return offset
+
+
+def is_flat_concatenate(node: Node) -> bool:
+    """Whether the operands of a concatenate follow each other in memory."""
+    assert isinstance(node.attrs, AxisAttrs)
+    return all(extent == 1 for extent in node.result.shape[: node.attrs.axis])
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.graph = graph
+        self.name = name
+        self.tensors: dict[int, Tensor] = {}
+        self.of: dict[Value, int] = {}
+        self.constants: list[np.ndarray] = []
+        self.calls: list[KernelCall] = []
+        self.names: dict[str, int] = {}
+        self.bodies: dict[Graph, Kernel] = {}
+
+    def run(self, state_inputs: int, num_inputs: int) -> LoopProgram:
+        inputs: list[int] = []
+        for position, value in enumerate(self.graph.inputs):
+            if position < state_inputs:
+                self._add(value, Tensor(0, value.type.nbytes, "state", position, label=f"{value.name} {value.type}"))
+            elif position < state_inputs + num_inputs:
+                slot = position - state_inputs
+                inputs.append(
+                    self._add(value, Tensor(0, value.type.nbytes, "input", slot, label=f"{value.name} {value.type}"))
+                )
+            else:
+                self._add(value, Tensor(0, value.type.nbytes, "step", label="step"))
+        self._place_concatenates()
+        for node in self.graph.nodes:
+            self._node(node)
+        outputs = [self.of[value] for value in self.graph.outputs]
+        updates = tuple(
+            (slot, outputs[slot]) for slot in range(state_inputs) if self.graph.outputs[slot] is not self.graph.inputs[slot]
+        )
+        return LoopProgram(
+            self.name,
+            self.tensors,
+            tuple(self.calls),
+            tuple(inputs),
+            tuple(outputs[state_inputs:]),
+            updates,
+            tuple(self.constants),
+        )
+
+    # ------------------------------------------------------------------------------------------------ tensors
+
+    def _add(self, value: Value, tensor: Tensor) -> int:
+        number = len(self.tensors)
+        self.tensors[number] = replace(tensor, id=number)
+        self.of[value] = number
+        return number
+
+    def _temporary(self, value: Value, node: Node) -> int:
+        if value in self.of:  # it has a place in a concatenate
+            return self.of[value]
+        return self._add(value, _described(value, node, node.op.name))
+
+    def _view(self, value: Value, of: int, offset: int, node: Node) -> int:
+        """A part of another tensor; views of views are views of what owns the memory."""
+        owner = self.tensors[of]
+        if owner.view_of is not None:
+            of, offset = owner.view_of, offset + owner.view_offset
+        described = _described(value, node, node.op.name)
+        return self._add(value, replace(described, view_of=of, view_offset=offset))
+
+    def _place_concatenates(self) -> None:
+        """Give the operands of flat concatenates their places, so that they are made where they end up."""
+        for node in reversed(self.graph.nodes):  # an outer concatenate first: its parts may be concatenates
+            if node.op.name != "concatenate" or not is_flat_concatenate(node) or not self._can_place(node):
+                continue
+            whole = self._temporary(node.result, node)
+            offset = 0
+            for operand in node.operands:
+                self._place_part(operand, whole, offset)
+                offset += operand.type.nbytes
+
+    def _place_part(self, value: Value, whole: int, offset: int) -> None:
+        while True:
+            producer = self.graph.producers[value]
+            self._view(value, whole, offset, producer)
+            if producer.op.name != "reshape":
+                return
+            value = producer.operands[0]
+
+    def _can_place(self, node: Node) -> bool:
+        """Every operand is a different temporary made by a fusion (or seen through reshapes) with no other place."""
+        origins: list[Value] = []
+        for operand in node.operands:
+            value = operand
+            while True:
+                producer = self.graph.producers.get(value)
+                if producer is None or value in self.of:
+                    return False
+                if producer.op.name != "reshape":
+                    break
+                value = producer.operands[0]
+            placed = producer.op.name == "fusion" or (producer.op.name == "concatenate" and is_flat_concatenate(producer))
+            if not placed:
+                return False
+            origins.append(value)
+        return len(set(origins)) == len(origins)
+
+    # ------------------------------------------------------------------------------------------------ nodes
+
+    def _node(self, node: Node) -> None:
+        match node.op.name:
+            case "fusion":
+                assert isinstance(node.attrs, FusionAttrs)
+                self._call(node, node.attrs.graph)
+            case "constant":
+                assert isinstance(node.attrs, ConstantAttrs)
+                described = _described(node.result, node, "constant")
+                self._add(node.result, replace(described, role="constant", slot=len(self.constants)))
+                self.constants.append(np.ascontiguousarray(node.attrs.value))
+            case "reshape":
+                if node.result not in self.of:
+                    self._view(node.result, self.of[node.operands[0]], 0, node)
+            case "slice" if (offset := self._slice_offset(node)) is not None:
+                source = self.of[node.operands[0]]
+                self._view(node.result, source, offset * node.result.dtype.itemsize, node)
+            case "concatenate":
+                if not self._is_placed(node):
+                    self._copy(node)
+            case _:
+                raise UnsupportedError(f"{node.op.name}: is not fused and is no view ({node.loc})")
+
+    def _slice_offset(self, node: Node) -> int | None:
+        assert isinstance(node.attrs, SliceAttrs)
+        return slice_offset(node.attrs, node.operands[0])
+
+    def _is_placed(self, node: Node) -> bool:
+        if node.result not in self.of:
+            return False
+        whole = self.of[node.result]
+        owner = self.tensors[whole]
+        base = (whole, 0) if owner.view_of is None else (owner.view_of, owner.view_offset)
+        offset = base[1]
+        for operand in node.operands:
+            part = self.tensors[self.of[operand]]
+            if (part.view_of, part.view_offset) != (base[0], offset):
+                return False
+            offset += operand.type.nbytes
+        return True
+
+    def _copy(self, node: Node) -> None:
+        builder = GraphBuilder("concatenate")
+        operands = tuple(dict.fromkeys(node.operands))
+        inputs = {value: builder.input(value.type) for value in operands}
+        result = builder.add1(node.op, [inputs[v] for v in node.operands], node.attrs, node.loc)
+        copied = Node(node.op, operands, node.attrs, node.results, node.loc)
+        self._call(copied, builder.build([result]))
+
+    def _call(self, node: Node, body: Graph) -> None:
+        results = [self._temporary(value, node) for value in node.results]
+        if all(value.type.size == 0 for value in node.results):
+            return
+        if body not in self.bodies:
+            self.bodies[body] = lower_body(body)
+        kernel = self.bodies[body]
+        kernel = replace(kernel, name=self._unique(kernel.name))
+        self.calls.append(KernelCall(kernel, (*(self.of[v] for v in node.operands), *results)))
+
+    def _unique(self, base: str) -> str:
+        number = self.names.get(base, 0)
+        self.names[base] = number + 1
+        return f"{base}.{number}" if number else base
+
+
+def _described(value: Value, node: Node, label: str) -> Tensor:
+    made = node
+    if isinstance(node.attrs, FusionAttrs):
+        inner = node.attrs.graph
+        made = inner.producers.get(inner.outputs[node.results.index(value)], node) if value in node.results else node
+        label = made.op.name
+    source = "" if made.loc is UNKNOWN else str(made.loc)
+    return Tensor(0, value.type.nbytes, label=f"{label} {value.type}", source=source)

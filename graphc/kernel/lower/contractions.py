@@ -57,6 +57,8 @@ class _Contraction:
 
     def _chain(self, idx: Index) -> Expr:
         dtype = self.node.result.dtype
+        if self.count == 0:
+            return const(0, dtype)
         acc = self.emitter.buffer("acc", dtype, (), "register")
         self.emitter.append(Store(acc, (), const(0, dtype)))
         counters = [self.emitter.fresh("k") for _ in self.summed]
@@ -92,10 +94,8 @@ class _Contraction:
             pair = self.emitter.fresh("t")
             self.emitter.open()
             left = mul(pair, 2 * stride)
-            self.emitter.append(
-                Accumulate(((parts, (left,)),), (Load(parts, (add(left, index(stride)),)),), "add")
-            )
-            self.emitter.close_nest([(pair, pairs, "serial")])
+            self.emitter.append(Accumulate(((parts, (left,)),), (Load(parts, (add(left, index(stride)),)),), "add"))
+            self.emitter.close_nest([(pair, pairs, "parallel")])
             stride *= 2
 
     def _sum(

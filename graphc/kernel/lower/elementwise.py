@@ -10,6 +10,7 @@ from graphc.graph.ops.elementwise import DTypeAttrs
 from graphc.kernel.ir import Binary, BinaryOp, Bitcast, Cast, Compare, CompareOp, Expr, Select, Unary, UnaryOp
 from graphc.kernel.lower.emit import Emitter, Pull, PullRule
 from graphc.kernel.lower.expr import Index, const
+from graphc.kernel.math import expand
 
 Row = Callable[[Emitter, Attrs, Sequence[Expr]], Expr]
 
@@ -27,12 +28,7 @@ def _compare(op: CompareOp) -> Row:
 
 
 def _math(name: str) -> Row:
-    def row(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:
-        from graphc.kernel.math import expand
-
-        return expand(name, tuple(args), emitter.let)
-
-    return row
+    return lambda emitter, _, args: expand(name, tuple(args), emitter.let)
 
 
 def _abs(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:

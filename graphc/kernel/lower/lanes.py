@@ -123,7 +123,9 @@ class Lanes:
         full, tail = divmod(count, LANES)
         if full:
             step, lane = self.emitter.fresh("c"), self.emitter.fresh("l")
-            self.accumulate(lanes, add(base, mul(step, LANES)), lane, [(step, full, "serial"), (lane, LANES, "parallel")])
+            self.accumulate(
+                lanes, add(base, mul(step, LANES)), lane, [(step, full, "serial"), (lane, LANES, "parallel")]
+            )
         if tail:
             lane = self.emitter.fresh("l")
             self.accumulate(lanes, add(base, index(full * LANES)), lane, [(lane, tail, "parallel")])
@@ -165,7 +167,7 @@ class Lanes:
             for reducer, buffers in zip(self.reducers, parts, strict=True):
                 there = (add(left, index(stride)), *idx)
                 self.emitter.append(_combine(reducer, buffers, (left, *idx), there))
-            self.emitter.close_nest([(pair, pairs, "serial")])
+            self.emitter.close_nest([(pair, pairs, "parallel")])
             stride *= 2
         return [self.emitter.let(Load(buffers[-1], (index(0), *idx)), "r") for buffers in parts]
 

@@ -3,7 +3,7 @@
 Where a result element has no source (padding) the load behind it is clamped into bounds and its value not used.
 """
 
-from graphc.core.dtypes import int64
+from graphc.core.dtypes import int64, uint32, uint64
 from graphc.core.errors import UnsupportedError
 from graphc.graph.dims import matching_dims
 from graphc.graph.ir import Node
@@ -17,10 +17,10 @@ from graphc.graph.ops.movement import (
     TransposeAttrs,
 )
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
-from graphc.kernel.ir import Binary, Cast, Compare, Expr, Select, index
+from graphc.kernel.ir import Binary, Cast, Compare, Const, Expr, Select, index
 from graphc.kernel.lower.emit import Emitter, Pull, PullRule
 from graphc.kernel.lower.expr import Index, add, all_of, between, clamp, const, delinear, div, linear, mul, rem
-from graphc.kernel.lower.random import philox_word, shuffle
+from graphc.kernel.math import philox, shuffle_index
 
 
 def _reshape(emitter: Emitter, node: Node, idx: Index) -> Pull:
@@ -152,7 +152,12 @@ def _random_bits(emitter: Emitter, node: Node, idx: Index) -> Pull:
     low = yield key, (index(0),)
     high = yield key, (index(1),)
     flat = emitter.let(linear(idx, node.attrs.shape), "flat")
-    return philox_word(emitter, flat, low, high)
+    words = philox(Cast(div(flat, 4), uint64), Const(0, uint64), low, high, emitter.let)
+    which = emitter.let(rem(flat, 4))
+    result = words[3]
+    for number in (2, 1, 0):
+        result = Select(Compare("eq", which, index(number)), words[number], result)
+    return result
 
 
 def _shuffle_index(emitter: Emitter, node: Node, idx: Index) -> Pull:
@@ -164,7 +169,7 @@ def _shuffle_index(emitter: Emitter, node: Node, idx: Index) -> Pull:
         first = yield keys, (index(number), index(0))
         second = yield keys, (index(number), index(1))
         rounds.append((first, second))
-    return shuffle(emitter, start, rounds, node.attrs.n)
+    return shuffle_index(start, Const(node.attrs.n, uint32), rounds, emitter.let)
 
 
 RULES: dict[str, PullRule] = {
@@ -181,5 +186,3 @@ RULES: dict[str, PullRule] = {
     "random_bits": _random_bits,
     "shuffle_index": _shuffle_index,
 }
-
-

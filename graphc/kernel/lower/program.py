@@ -89,7 +89,9 @@ class _Lowering:
             self._node(node)
         outputs = [self.of[value] for value in self.graph.outputs]
         updates = tuple(
-            (slot, outputs[slot]) for slot in range(state_inputs) if self.graph.outputs[slot] is not self.graph.inputs[slot]
+            (slot, outputs[slot])
+            for slot in range(state_inputs)
+            if self.graph.outputs[slot] is not self.graph.inputs[slot]
         )
         return LoopProgram(
             self.name,
@@ -153,7 +155,9 @@ class _Lowering:
                 if producer.op.name != "reshape":
                     break
                 value = producer.operands[0]
-            placed = producer.op.name == "fusion" or (producer.op.name == "concatenate" and is_flat_concatenate(producer))
+            placed = producer.op.name == "fusion" or (
+                producer.op.name == "concatenate" and is_flat_concatenate(producer)
+            )
             if not placed:
                 return False
             origins.append(value)

@@ -20,7 +20,9 @@ from graphc.kernel.lower.expr import Index, mul
 from graphc.kernel.lower.lanes import CHUNK, Lanes, reducer
 from graphc.kernel.lower.merge import merge_dims
 
-COSTLY = frozenset({"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "erfc", "sigmoid", "pow", "random_bits"})
+COSTLY = frozenset(
+    {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "erfc", "sigmoid", "pow", "random_bits"}
+)
 MAX_KEPT = 16384  # elements of one row kept from one stage for the next
 FEW_ROWS = 64
 

@@ -6,10 +6,10 @@ further over blocks of the axis when there are few of them: an iteration then lo
 
 from graphc.graph.ir import Graph, Node
 from graphc.graph.ops.movement import AxisAttrs
-from graphc.kernel.ir import Accumulate, Binary, Cast, Compare, Expr, If, Kernel, index
+from graphc.kernel.ir import Accumulate, Binary, Compare, Expr, If, Kernel, index
 from graphc.kernel.lower.build import KernelBuilder
 from graphc.kernel.lower.expr import Index, const
-from graphc.core.dtypes import int64
+from graphc.kernel.lower.movement import nearest
 
 
 def lower_scatter(original: Graph, name: str) -> Kernel:
@@ -18,9 +18,8 @@ def lower_scatter(original: Graph, name: str) -> Kernel:
     emitter = builder.emitter
     node: Node = next(n for n in original.nodes if n.op.name == "scatter_add")
     assert isinstance(node.attrs, AxisAttrs)
-    x, indices, updates = node.operands
-    axis, rank = node.attrs.axis, indices.type.rank
-    target = builder.outputs[0]
+    x, indices, _ = node.operands
+    axis = node.attrs.axis
     outer = [d for d in range(x.type.rank) if d != axis]
     counters = [emitter.fresh("i") for _ in outer]
     emitter.open()
@@ -33,19 +32,28 @@ def lower_scatter(original: Graph, name: str) -> Kernel:
     emitter.close_nest([(row, x.shape[axis], "serial")])
     emitter.stage += 1
 
-    steps = [emitter.fresh("u") for _ in range(rank)]
+    if indices.type.size:
+        _add_updates(builder, node, before, after)
+    emitter.close_phase(counters, [x.shape[d] for d in outer])
+    return builder.finish(name)
+
+
+def _add_updates(builder: KernelBuilder, node: Node, before: Index, after: Index) -> None:
+    """`target[before, index, after] += update` for every index in order; those outside of the axis are dropped."""
+    emitter = builder.emitter
+    assert isinstance(node.attrs, AxisAttrs)
+    x, indices, updates = node.operands
+    extent = x.shape[node.attrs.axis]
+    steps = [emitter.fresh("u") for _ in indices.shape]
     emitter.open()
     position = emitter.pull(indices, tuple(steps))
     emitter.open()
-    at = emitter.let(position if position.dtype is int64 else Cast(position, int64), "at")
+    at = emitter.let(nearest(position, extent), "at")  # clamped, so that it is in bounds as far as anyone sees
     update = emitter.pull(updates, (*before, *steps, *after))
-    place: Index = (*before, at, *after)
-    emitter.append(Accumulate(((target, place),), (update,), "add"))
+    emitter.append(Accumulate(((builder.outputs[0], (*before, at, *after)),), (update,), "add"))
     inside = emitter.close()
-    emitter.append(If(_inside(position, x.shape[axis]), inside))
+    emitter.append(If(_inside(position, extent), inside))
     emitter.close_nest([(s, e, "serial") for s, e in zip(steps, indices.shape, strict=True)])
-    emitter.close_phase(counters, [x.shape[d] for d in outer])
-    return builder.finish(name)
 
 
 def _inside(position: Expr, extent: int) -> Expr:
@@ -56,5 +64,3 @@ def _inside(position: Expr, extent: int) -> Expr:
     if dtype.kind == "uint":
         return upper
     return Binary("and", Compare("ge", position, const(0, dtype)), upper)
-
-

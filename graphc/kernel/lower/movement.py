@@ -101,8 +101,8 @@ def _concatenate(emitter: Emitter, node: Node, idx: Index) -> Pull:
         start = ends[-1] if ends else 0
         ends.append(start + x.shape[axis])
         local = Binary("sub", idx[axis], index(start)) if start else idx[axis]
-        inside = idx[:axis] + (clamp(local, x.shape[axis]) if len(parts) > 1 else local,) + idx[axis + 1 :]
-        values.append((yield x, inside))
+        local = clamp(local, x.shape[axis]) if len(parts) > 1 else local
+        values.append((yield x, (*idx[:axis], local, *idx[axis + 1 :])))
     result = values[-1]
     for end, value in zip(reversed(ends[:-1]), reversed(values[:-1]), strict=True):
         result = Select(Compare("lt", idx[axis], index(end)), value, result)

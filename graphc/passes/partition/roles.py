@@ -70,7 +70,7 @@ class _Roles:
     def run(self) -> dict[Node, Role]:
         for node in self.graph.nodes:
             self.role[node] = self._first_role(node)
-            if self.role[node] == "view" or node.op.name == "constant" and self.role[node] == "bare":
+            if self.role[node] == "view" or (node.op.name == "constant" and self.role[node] == "bare"):
                 self.in_memory.add(node.result)
         for node in self.graph.nodes:
             self._settle_concatenate(node)

@@ -1,5 +1,6 @@
 """Writing formulas as loop-IR expressions: an `Emitter` names values, a `Scalar` gives them operators."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -161,7 +162,9 @@ class Scalar:
 
 
 def _constant(value: Number, dtype: DType) -> Const:
-    return Const(float(dtype.numpy.type(value)) if dtype.is_float else value, dtype)
+    if not dtype.is_float:
+        return Const(value, dtype)
+    return Const(float(dtype.numpy.type(value)) if value == value else math.nan, dtype)  # one NaN, equal to itself
 
 
 def fma(a: Scalar, b: Scalar | Number, c: Scalar | Number) -> Scalar:

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from graphc.core.dtypes import DType, bool_, int64
 from graphc.core.errors import VerifyError
 from graphc.kernel.affine import NOTHING, Facts, Interval, bounds, loads, normal, variables
-from graphc.kernel.independence import Access, Scope, conflict
+from graphc.kernel.independence import Access, Scope, conflict, inside_loop
 from graphc.kernel.ir import (
     Accumulate,
     Alloc,
@@ -161,10 +161,7 @@ class _Verifier:
         self.define(loop.var.name)
         before = self.vars, self.facts
         self.vars = {**self.vars, loop.var.name: int64}
-        highest = None if extent.high is None else max(extent.high - 1, 0)
-        self.facts = self.facts.with_range(loop.var, Interval(0, highest))
-        if not isinstance(loop.extent, Const):
-            self.facts = self.facts.with_guard(Compare("lt", loop.var, loop.extent))
+        self.facts = inside_loop(loop, self.facts)
         if loop.kind in ("parallel", "vector"):
             self.open_loops.append(_Loop(loop, frozenset(self.buffers), self.facts))
         self.block(loop.body)

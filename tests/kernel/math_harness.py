@@ -1,8 +1,14 @@
-"""Run an expansion over arrays with the interpreter, and measure errors in units in the last place."""
+"""Run an expansion over arrays with the interpreter, and measure errors in units in the last place.
 
+`python -m tests.kernel.math_harness exp` checks a float32 function at all 2**32 arguments; that takes a quarter of an
+hour.
+"""
+
+import sys
 from collections.abc import Callable
 
 import numpy as np
+import scipy.special
 
 from graphc.core.dtypes import dtype
 from graphc.kernel.interpret import run
@@ -50,3 +56,35 @@ def stratified32(seed: int, per_exponent: int) -> np.ndarray:
 
 
 Truth = Callable[..., np.ndarray]
+TRUTH32: dict[str, Truth] = {
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tanh": np.tanh,
+    "sigmoid": scipy.special.expit,
+    "erf": scipy.special.erf,
+    "erfc": scipy.special.erfc,
+}
+
+
+def sweep(name: str, truth: Truth, step: int) -> tuple[float, float]:
+    """The largest error over every `step`-th float32, and where it is."""
+    worst, at = 0.0, 0.0
+    chunk = step << 20
+    for first in range(0, 1 << 32, chunk):
+        numbers = np.arange(first, min(first + chunk, 1 << 32), step, dtype=np.uint64)
+        x = numbers.astype(np.uint32).view(np.float32)
+        with np.errstate(all="ignore"):
+            error = ulps32(evaluate(name, x), truth(x.astype(np.float64)))
+        if error.max() > worst:
+            worst, at = float(error.max()), float(x[error.argmax()])
+    return worst, at
+
+
+if __name__ == "__main__":
+    for function in sys.argv[1:] or TRUTH32:
+        print(function, *sweep(function, TRUTH32[function], 1))

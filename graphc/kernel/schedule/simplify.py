@@ -133,12 +133,6 @@ def simplify(kernel: Kernel) -> Kernel:
     return replace(kernel, body=simplify_block(kernel.body))
 
 
-def is_zero(expr: Expr) -> bool:
-    """Whether an integer expression is provably 0."""
-    form = normal(expr)
-    return form.is_const and form.const == 0
-
-
 def counter_range(var: Var, extent: int, facts: Facts = NOTHING) -> Facts:
     """`facts` with 0 <= var < extent, for `simplify_expr` outside of a kernel."""
     return inside_loop(For(var, Const(extent, int64), "serial", ()), facts)

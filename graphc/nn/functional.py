@@ -1,0 +1,100 @@
+"""Layers, activations and losses as functions of arrays: PyTorch's names and defaults."""
+
+from __future__ import annotations
+
+import graphc.api as gc
+import graphc.numpy as gnp
+from graphc.api import ArgumentError, Array, ShapeError
+from graphc.nn.activations import (
+    gelu,
+    leaky_relu,
+    log_softmax,
+    logsumexp,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from graphc.nn.losses import (
+    accuracy,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    gaussian_nll_loss,
+    hinge_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+)
+
+__all__ = [
+    "accuracy",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "gaussian_nll_loss",
+    "gelu",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "mse_loss",
+    "nll_loss",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """x @ weight.T + bias over the last axis of x; weight is [out, in]."""
+    if len(x.shape) == 0 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"linear: input {list(x.shape)} does not end in the {weight.shape[1]} features of the weight")
+    product = x @ weight.T
+    return product if bias is None else product + bias
+
+
+def dropout(x: Array, drop: float, key: Array) -> Array:
+    """Zero each element with probability `drop` and divide the others by 1 - drop (inverted dropout)."""
+    if not 0.0 <= drop <= 1.0:
+        raise ArgumentError(f"dropout: drop={drop} is outside [0, 1]")
+    if drop == 0.0:
+        return x
+    zeros = gnp.zeros_like(x)
+    if drop == 1.0:
+        return zeros
+    keep = gc.random.uniform(key, tuple(x.shape), "float32") >= drop
+    return gnp.where(keep, x * (1.0 / (1.0 - drop)), zeros)
+
+
+def layer_norm(
+    x: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+) -> Array:
+    """(x - mean) / sqrt(variance + eps) over the last dims, which must be `normalized_shape`; biased variance."""
+    rank = len(normalized_shape)
+    if rank == 0 or tuple(x.shape[-rank:]) != tuple(normalized_shape):
+        raise ShapeError(f"layer_norm: input {list(x.shape)} does not end in {list(normalized_shape)}")
+    axes = tuple(range(-rank, 0))
+    centred = x - gnp.mean(x, axis=axes, keepdims=True)
+    variance = gnp.mean(centred * centred, axis=axes, keepdims=True)
+    normed = centred / gnp.sqrt(variance + eps)
+    if weight is not None:
+        normed = normed * weight
+    return normed if bias is None else normed + bias

@@ -1,0 +1,433 @@
+"""Modules: Python objects that hold named arrays, and the functional view of them that a static graph needs.
+
+Comes in: a class that assigns `Parameter`s, `Buffer`s, other modules and lists or dicts of these to its attributes, and
+defines `forward`. Goes out: dotted names for all arrays (PyTorch's), and `functional_call`, which runs the module on
+given arrays.
+
+Guaranteed:
+- A module is a pytree whose leaves are its arrays, each once, under the first name it is found by. Two attributes that
+  hold the same array object (`decoder.weight = embedding.weight`) are tied: one leaf, one gradient.
+- `functional_call` never changes the module: it works on a copy, and buffers assigned during the call come back as a
+  result.
+- There is no mode flag on a module. A plain call `model(x)` is evaluation; training is asked for per call.
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+import graphc.api as gc
+from graphc.api import Array, ArgumentError
+
+
+class Leaf:
+    """A named array of a module. Reading the attribute it was assigned to gives the array itself."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Array) -> None:
+        self.value: Array = np.array(value) if isinstance(value, np.ndarray | np.generic | float | list) else value
+
+    def copy(self) -> Leaf:
+        """The same array in a leaf of its own."""
+        twin = type(self).__new__(type(self))
+        for kind in type(self).__mro__:
+            for slot in getattr(kind, "__slots__", ()):
+                setattr(twin, slot, getattr(self, slot))
+        return twin
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value.dtype}{list(self.value.shape)})"
+
+
+class Parameter(Leaf):
+    """An array that the optimiser changes, unless `requires_grad` is False: then it is frozen and takes no gradient."""
+
+    __slots__ = ("requires_grad",)
+
+    def __init__(self, value: Array, requires_grad: bool = True) -> None:
+        super().__init__(value)
+        if not str(self.value.dtype).startswith("float"):
+            raise ArgumentError(f"Parameter: needs a floating dtype, got {self.value.dtype}; use Buffer for other arrays")
+        self.requires_grad = requires_grad
+
+
+class Buffer(Leaf):
+    """An array that belongs to the state but takes no gradient: running statistics, counters, tables.
+
+    Assigning the attribute in `forward` gives it a new value; shape and dtype stay.
+    """
+
+    __slots__ = ()
+
+
+class _Call:
+    """What one functional call knows: the mode, the random key, and what its modules returned."""
+
+    __slots__ = ("counts", "is_bound", "key", "output", "training")
+
+    def __init__(self, training: bool, key: Array | None, is_bound: bool) -> None:
+        self.training = training
+        self.key = key
+        self.is_bound = is_bound
+        self.counts: dict[str, int] = {}
+        self.output: object = None  # of the outermost module, for metrics
+
+    def next_key(self, path: str) -> Array:
+        if self.key is None:
+            raise ArgumentError(f"{path or 'the model'}: draws random numbers, so training=True needs key=")
+        count = self.counts.get(path, 0)
+        self.counts[path] = count + 1
+        return gc.random.fold_in(gc.random.fold_in(self.key, zlib.crc32(path.encode())), count)
+
+
+_EVALUATION = _Call(training=False, key=None, is_bound=False)
+
+
+class Module:
+    """Base of layers and models. Assign parameters and children in `__init__`, compute in `forward`.
+
+    ```python
+    class Scale(nn.Module):
+        def __init__(self, size: int) -> None:
+            self.gain = nn.Parameter(nn.init.ones((size,)))
+
+        def forward(self, x):
+            return x * self.gain  # reading the attribute gives the array
+    ```
+    """
+
+    _slots: dict[str, object]  # attribute -> Leaf, or a list, tuple or dict of leaves
+    _call: _Call
+    _path: str
+
+    def __new__(cls, *args: object, **kwargs: object) -> Module:
+        module = super().__new__(cls)
+        module.__dict__.update(_slots={}, _call=_EVALUATION, _path="")
+        return module
+
+    def forward(self, *args: Array, **kwargs: Array) -> Array:
+        """What the module computes; subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *args: object, **kwargs: object) -> Array:
+        output = self.forward(*args, **kwargs)  # type: ignore[arg-type]
+        if self._path == "":
+            self._call.output = output if self._call.is_bound else None
+        return output
+
+    @property
+    def training(self) -> bool:
+        """Whether this call is a training call: static, so an ordinary `if` works."""
+        return self._call.training
+
+    def random_key(self) -> Array:
+        """A key of this module's own: another one at each use, the same ones when the call is repeated."""
+        return self._call.next_key(self._path)
+
+    # Attributes. Leaves live apart from `__dict__`, so that `self.weight` can give the array.
+    def __getattr__(self, name: str) -> Array:
+        slots = self.__dict__.get("_slots", {})
+        if name in slots:
+            return _read(slots[name])
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if _holds_leaves(value):
+            self.__dict__.pop(name, None)
+            self._slots[name] = value
+        elif name in self._slots and value is not None:
+            self._assign(name, value)
+        else:
+            self._slots.pop(name, None)
+            object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._slots:
+            del self._slots[name]
+        else:
+            object.__delattr__(self, name)
+
+    def _assign(self, name: str, value: object) -> None:
+        leaf = self._slots[name]
+        where = f"{type(self).__name__}.{name}"
+        if not isinstance(leaf, Leaf):
+            raise ArgumentError(f"{where}: assign a new list of parameters as a whole")
+        if self._call.is_bound and isinstance(leaf, Parameter):
+            raise ArgumentError(f"{where}: a parameter is changed by the optimiser; make it a Buffer to assign it in forward")
+        old = leaf.value
+        new = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value, old.dtype)
+        if tuple(new.shape) != tuple(old.shape) or str(new.dtype) != str(old.dtype):
+            raise ArgumentError(
+                f"{where}: is {old.dtype}{list(old.shape)}, cannot become {new.dtype}{list(new.shape)}"
+            )
+        leaf.value = new
+
+    # Structure.
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Child modules with their names, in order of assignment; `layers.0` for those in lists and dicts."""
+        for name, value in self.__dict__.items():
+            yield from _items(name, value, Module)
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each with its dotted path; the path of the module itself is `prefix`."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Each parameter once, under its first name."""
+        for name, leaf in named_leaves(self).items():
+            if isinstance(leaf, Parameter):
+                yield name, leaf
+
+    def parameters(self) -> list[Parameter]:
+        """Each parameter once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Each buffer once, under its first name."""
+        for name, leaf in named_leaves(self).items():
+            if isinstance(leaf, Buffer):
+                yield name, leaf
+
+    def freeze(self) -> Module:
+        """Let the optimiser pass over all parameters of this module; they take no gradient. Returns the module."""
+        return self._set_requires_grad(False)
+
+    def unfreeze(self) -> Module:
+        """Undo `freeze`. Returns the module."""
+        return self._set_requires_grad(True)
+
+    def _set_requires_grad(self, value: bool) -> Module:
+        for parameter in self.parameters():
+            parameter.requires_grad = value
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All arrays by name, tied ones under each of their names, as in PyTorch. The arrays are not copied."""
+        return {name: np.asarray(leaf.value) for name, leaf in _all_leaves(self)}
+
+    def load_state_dict(self, state: Mapping[str, object], strict: bool = True) -> None:
+        """Copy arrays (NumPy's, or PyTorch's tensors) into this module, by name.
+
+        Raises `ArgumentError` for a shape that differs and, when `strict`, for names that are missing or unknown; then
+        nothing has been changed.
+        """
+        own = dict(_all_leaves(self))
+        missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
+        if strict and (missing or unknown):
+            raise ArgumentError(f"load_state_dict: missing {missing or 'none'}, unknown {unknown or 'none'}")
+        arrays = {name: _plain(state[name]) for name in own if name in state}
+        for name, array in arrays.items():
+            if array.shape != tuple(own[name].value.shape):
+                raise ArgumentError(f"load_state_dict: {name} is {list(own[name].value.shape)}, got {list(array.shape)}")
+        for name, array in arrays.items():
+            np.copyto(own[name].value, array, casting="same_kind")
+
+    def extra_repr(self) -> str:
+        """The arguments shown between the brackets of `repr`."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        if not children:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return "\n".join([f"{type(self).__name__}({self.extra_repr()}", *children, ")"])
+
+
+def _plain(value: object) -> np.ndarray:
+    return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+
+
+def _items(name: str, value: object, kind: type) -> Iterator[tuple[str, Module]]:
+    """`value` if it is of `kind`, or those inside it if it is a list, tuple or dict, with their names."""
+    if isinstance(value, kind):
+        yield name, value  # type: ignore[misc]
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _items(f"{name}.{index}", item, kind)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _items(f"{name}.{key}", item, kind)
+
+
+def _holds_leaves(value: object) -> bool:
+    if isinstance(value, Leaf):
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(_holds_leaves(item) for item in inner)
+
+
+def _map(value: object, fn: Callable[[object], object]) -> object:
+    """`fn` on what is inside nested lists, tuples and dicts."""
+    if isinstance(value, list):
+        return [_map(item, fn) for item in value]
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(_map(item, fn) for item in value)
+    if isinstance(value, dict):
+        twin = copy.copy(value)
+        twin.update({key: _map(item, fn) for key, item in value.items()})
+        return twin
+    return fn(value)
+
+
+def _read(slot: object) -> Array:
+    """What reading an attribute gives: the array, or a container of arrays that cannot be changed by mistake."""
+    if isinstance(slot, Leaf):
+        return slot.value
+    if isinstance(slot, list | tuple):
+        return tuple(_read(item) for item in slot)  # type: ignore[return-value]
+    if isinstance(slot, dict):
+        return MappingProxyType({key: _read(item) for key, item in slot.items()})  # type: ignore[return-value]
+    return slot  # type: ignore[return-value]
+
+
+def _all_leaves(module: Module) -> Iterator[tuple[str, Leaf]]:
+    """Every leaf under every name: own parameters and buffers first, then those of the children (PyTorch's order)."""
+    for path, owner in module.named_modules():
+        for kind in (Parameter, Buffer):
+            for name, slot in owner._slots.items():
+                for full, leaf in _items(f"{path}.{name}" if path else name, slot, kind):
+                    yield full, leaf  # type: ignore[misc]
+
+
+def canonical_names(module: Module) -> dict[str, str]:
+    """The first name of the array behind every name: tied arrays share it."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(leaf.value), name) for name, leaf in _all_leaves(module)}
+
+
+def named_leaves(module: Module) -> dict[str, Leaf]:
+    """Each array once, under its first name. A tied array is frozen only if it is frozen everywhere."""
+    names = canonical_names(module)
+    return {name: leaf for name, leaf in _all_leaves(module) if names[name] == name}
+
+
+def leaves(module: Module) -> dict[str, Array]:
+    """The arrays of a module by name, each once: what `functional_call` takes."""
+    return {name: leaf.value for name, leaf in named_leaves(module).items()}
+
+
+def bind(module: Module, values: Mapping[str, Array], *, training: bool, key: Array | None = None) -> Module:
+    """A copy of the module that holds `values` (names as in `leaves`; those not given keep their arrays).
+
+    Everything that is not a module or a leaf is shared with the original.
+    """
+    names = canonical_names(module)
+    unknown = [name for name in values if name not in names]
+    if unknown:
+        raise ArgumentError(f"no such parameter or buffer: {', '.join(unknown)}; there are {', '.join(names)}")
+    twin = _copy(module, _Call(training, key, is_bound=True))
+    for name, leaf in _all_leaves(twin):
+        leaf.value = values.get(names[name], leaf.value)
+    return twin
+
+
+def _copy(root: Module, call: _Call) -> Module:
+    copies: dict[int, object] = {}
+    paths: dict[int, str] = {}
+    for path, module in root.named_modules():
+        paths.setdefault(id(module), path)
+
+    def twin_of(value: object) -> object:
+        if id(value) in copies:
+            return copies[id(value)]
+        if isinstance(value, Leaf):
+            copies[id(value)] = value.copy()
+        elif isinstance(value, Module):
+            twin = object.__new__(type(value))
+            copies[id(value)] = twin
+            for name, item in value.__dict__.items():
+                twin.__dict__[name] = item if name in ("_call", "_path") else _map(item, twin_of)
+            twin.__dict__.update(_call=call, _path=paths[id(value)])
+        else:
+            return value
+        return copies[id(value)]
+
+    twin = twin_of(root)
+    assert isinstance(twin, Module)
+    return twin
+
+
+def buffers_after(bound: Module, module: Module) -> dict[str, Array]:
+    """The values that the buffers of `module` have in `bound`, a copy that has been called."""
+    after = dict(_all_leaves(bound))
+    return {name: after[name].value for name, _ in module.named_buffers()}
+
+
+def last_output(module: Module) -> object:
+    """What the last call of a bound module returned; None when it has not been called."""
+    return module._call.output
+
+
+def functional_call(
+    module: Module,
+    values: Mapping[str, Array],
+    *args: object,
+    training: bool = False,
+    key: Array | None = None,
+    **kwargs: object,
+) -> tuple[Array, dict[str, Array]]:
+    """Call a module as a pure function of its arrays: `(output, buffers after the call)`. The module stays as it is.
+
+    `values` maps names to arrays, as `leaves(module)` does; arrays that are not named keep their values. `key` feeds
+    the random layers: each module draws from `fold_in(key, its path)`.
+    """
+    bound = bind(module, values, training=training, key=key)
+    output = bound(*args, **kwargs)
+    return output, buffers_after(bound, module)
+
+
+class _Template:
+    """The static part of a module as a pytree: everything but its arrays. Equal for modules of the same structure."""
+
+    __slots__ = ("module", "signature")
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.signature = tuple(
+            (path, type(part), tuple(_static(name, value) for name, value in sorted(part.__dict__.items())))
+            for path, part in module.named_modules()
+        ) + tuple(canonical_names(module).items())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Template) and self.signature == other.signature
+
+    def __hash__(self) -> int:
+        return hash(self.signature)
+
+
+def _static(name: str, value: object) -> tuple[str, object]:
+    if name in ("_slots", "_call", "_path") or isinstance(value, Module):
+        return name, None
+    if isinstance(value, list | tuple):
+        return name, tuple(_static("", item) for item in value)
+    if isinstance(value, dict):
+        return name, tuple(_static(str(key), item) for key, item in value.items())
+    if isinstance(value, np.ndarray):
+        return name, (value.shape, value.dtype.str, value.tobytes())
+    try:
+        hash(value)
+    except TypeError:
+        return name, id(value)
+    return name, value
+
+
+def _unflatten(static: object, children: Sequence[object]) -> Module:
+    assert isinstance(static, _Template)
+    model = static.module
+    twin = _copy(model, model._call)
+    names = canonical_names(model)
+    values = dict(zip(dict.fromkeys(names.values()), children, strict=True))
+    for name, leaf in _all_leaves(twin):
+        leaf.value = values[names[name]]  # type: ignore[assignment]
+    return twin
+
+
+gc.pytree.register(Module, lambda module: (list(leaves(module).items()), _Template(module)), _unflatten)

@@ -6,7 +6,19 @@ its docstring says so.
 
 from graphc.nn import functional, init
 from graphc.nn.layers import Dropout, Flatten, Identity, LayerNorm, Linear, Sequential
-from graphc.nn.module import Buffer, Module, Parameter, bind, buffers_after, functional_call, last_output, leaves
+from graphc.nn.module import (
+    Buffer,
+    Module,
+    Parameter,
+    all_leaves,
+    bind,
+    buffers_after,
+    canonical_names,
+    functional_call,
+    last_output,
+    leaves,
+    named_leaves,
+)
 from graphc.nn.modules import (
     GELU,
     BCELoss,
@@ -54,11 +66,14 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "all_leaves",
     "bind",
     "buffers_after",
+    "canonical_names",
     "functional",
     "functional_call",
     "init",
     "last_output",
     "leaves",
+    "named_leaves",
 ]

@@ -211,7 +211,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All arrays by name, tied ones under each of their names, as in PyTorch. The arrays are not copied."""
-        return {name: np.asarray(leaf.value) for name, leaf in _all_leaves(self)}
+        return {name: np.asarray(leaf.value) for name, leaf in all_leaves(self)}
 
     def load_state_dict(self, state: Mapping[str, object], strict: bool = True) -> None:
         """Copy arrays (NumPy's, or PyTorch's tensors) into this module, by name.
@@ -219,7 +219,7 @@ class Module:
         Raises `ArgumentError` for a shape that differs and, when `strict`, for names that are missing or unknown; then
         nothing has been changed.
         """
-        own = dict(_all_leaves(self))
+        own = dict(all_leaves(self))
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
         if strict and (missing or unknown):
             raise ArgumentError(f"load_state_dict: missing {missing or 'none'}, unknown {unknown or 'none'}")
@@ -288,7 +288,7 @@ def _read(slot: object) -> Array:
     return slot  # type: ignore[return-value]
 
 
-def _all_leaves(module: Module) -> Iterator[tuple[str, Leaf]]:
+def all_leaves(module: Module) -> Iterator[tuple[str, Leaf]]:
     """Every leaf under every name: own parameters and buffers first, then those of the children (PyTorch's order)."""
     for path, owner in module.named_modules():
         for kind in (Parameter, Buffer):
@@ -300,13 +300,13 @@ def _all_leaves(module: Module) -> Iterator[tuple[str, Leaf]]:
 def canonical_names(module: Module) -> dict[str, str]:
     """The first name of the array behind every name: tied arrays share it."""
     first: dict[int, str] = {}
-    return {name: first.setdefault(id(leaf.value), name) for name, leaf in _all_leaves(module)}
+    return {name: first.setdefault(id(leaf.value), name) for name, leaf in all_leaves(module)}
 
 
 def named_leaves(module: Module) -> dict[str, Leaf]:
     """Each array once, under its first name. A tied array is frozen only if it is frozen everywhere."""
     names = canonical_names(module)
-    return {name: leaf for name, leaf in _all_leaves(module) if names[name] == name}
+    return {name: leaf for name, leaf in all_leaves(module) if names[name] == name}
 
 
 def leaves(module: Module) -> dict[str, Array]:
@@ -324,7 +324,7 @@ def bind(module: Module, values: Mapping[str, Array], *, training: bool, key: Ar
     if unknown:
         raise ArgumentError(f"no such parameter or buffer: {', '.join(unknown)}; there are {', '.join(names)}")
     twin = _copy(module, _Call(training, key, is_bound=True))
-    for name, leaf in _all_leaves(twin):
+    for name, leaf in all_leaves(twin):
         leaf.value = values.get(names[name], leaf.value)
     return twin
 
@@ -357,7 +357,7 @@ def _copy(root: Module, call: _Call) -> Module:
 
 def buffers_after(bound: Module, module: Module) -> dict[str, Array]:
     """The values that the buffers of `module` have in `bound`, a copy that has been called."""
-    after = dict(_all_leaves(bound))
+    after = dict(all_leaves(bound))
     return {name: after[name].value for name, _ in module.named_buffers()}
 
 
@@ -425,7 +425,7 @@ def _unflatten(static: object, children: Sequence[object]) -> Module:
     twin = _copy(model, model._call)
     names = canonical_names(model)
     values = dict(zip(dict.fromkeys(names.values()), children, strict=True))
-    for name, leaf in _all_leaves(twin):
+    for name, leaf in all_leaves(twin):
         leaf.value = values[names[name]]  # type: ignore[assignment]
     return twin
 

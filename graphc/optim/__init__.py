@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from graphc.api import ArgumentError
 from graphc.optim.clipping import clip_by_global_norm, global_norm
+from graphc.optim.description import describe, restore
 from graphc.optim.rules import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp, adagrad, adam, adamw, rmsprop, sgd
 from graphc.optim.schedules import Rate, Schedule, constant, cosine, linear, warmup
 
@@ -27,8 +28,10 @@ __all__ = [
     "clip_by_global_norm",
     "constant",
     "cosine",
+    "describe",
     "global_norm",
     "linear",
+    "restore",
     "rmsprop",
     "sgd",
     "warmup",

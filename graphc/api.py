@@ -6,28 +6,64 @@ from typing import Literal, TypeVar
 from graphc import random, transform
 from graphc.compiler import Options
 from graphc.core import pytree
-from graphc.core.errors import ArgumentError
+from graphc.core.errors import (
+    ArgumentError,
+    BackendError,
+    CheckpointError,
+    DataError,
+    DTypeError,
+    GradientError,
+    GraphcError,
+    LeakedTracerError,
+    MemoryBudgetError,
+    ParseError,
+    ShapeError,
+    TraceError,
+    UnsupportedError,
+    VerifyError,
+)
 from graphc.execution.arguments import memory_size
 from graphc.execution.compiled import CompiledFunction, compile_function
+from graphc.execution.cost import CostReport
 from graphc.execution.jit import CacheInfo, Jitted
 from graphc.execution.program import Program
 from graphc.graph.ir import Graph
 from graphc.graph.parser import parse
+from graphc.plan.report import MemoryReport
 from graphc.runtime.discovery import backend_names, find_backend
-from graphc.runtime.protocol import Backend
-from graphc.trace import Spec, Tracer, is_tracing, spec
+from graphc.runtime.protocol import Backend, Progress
+from graphc.trace import Array, ArrayLike, Spec, Tracer, is_tracing, spec
 from graphc.trace import trace as trace_function
 from graphc.transform import GradientReport, gradcheck, stop_gradient
 
 __all__ = [
+    "ArgumentError",
+    "Array",
+    "ArrayLike",
+    "BackendError",
     "CacheInfo",
+    "CheckpointError",
     "CompiledFunction",
+    "CostReport",
+    "DTypeError",
+    "DataError",
+    "GradientError",
     "GradientReport",
     "Graph",
+    "GraphcError",
     "Jitted",
+    "LeakedTracerError",
+    "MemoryBudgetError",
+    "MemoryReport",
+    "ParseError",
     "Program",
+    "Progress",
+    "ShapeError",
     "Spec",
+    "TraceError",
     "Tracer",
+    "UnsupportedError",
+    "VerifyError",
     "compile",
     "devices",
     "grad",

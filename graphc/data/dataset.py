@@ -90,7 +90,9 @@ def _check_finite(name: str, array: np.ndarray, nonfinite: NonFinite) -> None:
     if not len(bad):
         return
     place = [int(i) for i in bad[0]]
-    message = f"array {name} has {len(bad)} elements that are NaN or infinite, the first {array[tuple(place)]} at {place}"
+    message = (
+        f"array {name} has {len(bad)} elements that are NaN or infinite, the first {array[tuple(place)]} at {place}"
+    )
     if nonfinite == "error":
         raise DataError(f"data.arrays: {message}; pass nonfinite='allow' to keep them")
     warnings.warn(message, stacklevel=4)

@@ -1,7 +1,7 @@
 """Neural network layers: modules, activations, losses and initial values.
 
-Names, defaults, layouts and initial distributions follow PyTorch, whose state dicts load by name; where a layer differs,
-its docstring says so.
+Names, defaults, layouts and initial distributions follow PyTorch, whose state dicts load by name; where a layer
+differs, its docstring says so.
 """
 
 from graphc.nn import functional, init

@@ -23,7 +23,7 @@ def leaky_relu(x: Array, negative_slope: float | Array = 0.01) -> Array:
 
 
 def gelu(x: Array, approximate: str = "none") -> Array:
-    """x * Phi(x), with the normal distribution function exactly ("none") or by tanh ("tanh") (Hendrycks and Gimpel 2016).
+    """x * Phi(x), the normal distribution function exact ("none") or by tanh ("tanh") (Hendrycks and Gimpel 2016).
 
     The exact form is x * erfc(-x / sqrt(2)) / 2, which keeps its relative precision far to the left, where
     1 + erf(x / sqrt(2)) has cancelled to nothing.

@@ -1,8 +1,8 @@
 """Initial values of parameters, as functions of a shape. Formulas and defaults are PyTorch's (`torch.nn.init`).
 
 Random values come from `key`; without one they come from the generator of this module: a seed and a counter, like
-`torch.manual_seed`. It starts at seed 0, so a script that builds its models in the same order gets the same weights each
-time, on every machine. The streams are graphc's own, not PyTorch's.
+`torch.manual_seed`. It starts at seed 0, so a script that builds its models in the same order gets the same weights
+each time, on every machine. The streams are graphc's own, not PyTorch's.
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ def _pick(values: Array, labels: Array, axis: int) -> Array:
     shape = tuple(values.shape)
     expected = shape[:axis] + shape[axis + 1 :]
     if tuple(labels.shape) != expected:
-        raise ShapeError(f"integer labels {list(labels.shape)} do not fit an output {list(shape)}: expected {list(expected)}")
+        raise ShapeError(
+            f"integer labels {list(labels.shape)} do not fit an output {list(shape)}: expected {list(expected)}"
+        )
     line = [1] * len(shape)
     line[axis] = shape[axis]
     classes = gnp.reshape(gnp.arange(shape[axis], dtype=labels.dtype), tuple(line))
@@ -219,9 +221,7 @@ def hinge_loss(output: Array, target: Array, *, margin: float = 1.0, reduction: 
     return reduce(gnp.where(slack <= 0, gnp.zeros_like(slack), slack), reduction)
 
 
-def kl_div(
-    log_q: Array, p: Array, *, log_target: bool = False, reduction: str = "mean"
-) -> Array:
+def kl_div(log_q: Array, p: Array, *, log_target: bool = False, reduction: str = "mean") -> Array:
     """sum p (log p - log q), pointwise, with 0 log 0 = 0. The first argument is log q, as in PyTorch.
 
     `reduction="batchmean"` divides the sum by the first extent, which is the KL divergence proper.

@@ -22,7 +22,7 @@ from types import MappingProxyType
 import numpy as np
 
 import graphc.api as gc
-from graphc.api import Array, ArgumentError
+from graphc.api import ArgumentError, Array
 
 
 class Leaf:
@@ -53,7 +53,9 @@ class Parameter(Leaf):
     def __init__(self, value: Array, requires_grad: bool = True) -> None:
         super().__init__(value)
         if not str(self.value.dtype).startswith("float"):
-            raise ArgumentError(f"Parameter: needs a floating dtype, got {self.value.dtype}; use Buffer for other arrays")
+            raise ArgumentError(
+                f"Parameter: needs a floating dtype, got {self.value.dtype}; use Buffer for other arrays"
+            )
         self.requires_grad = requires_grad
 
 
@@ -159,13 +161,13 @@ class Module:
         if not isinstance(leaf, Leaf):
             raise ArgumentError(f"{where}: assign a new list of parameters as a whole")
         if self._call.is_bound and isinstance(leaf, Parameter):
-            raise ArgumentError(f"{where}: a parameter is changed by the optimiser; make it a Buffer to assign it in forward")
+            raise ArgumentError(
+                f"{where}: a parameter is changed by the optimiser; make it a Buffer to assign it in forward"
+            )
         old = leaf.value
         new = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value, old.dtype)
         if tuple(new.shape) != tuple(old.shape) or str(new.dtype) != str(old.dtype):
-            raise ArgumentError(
-                f"{where}: is {old.dtype}{list(old.shape)}, cannot become {new.dtype}{list(new.shape)}"
-            )
+            raise ArgumentError(f"{where}: is {old.dtype}{list(old.shape)}, cannot become {new.dtype}{list(new.shape)}")
         leaf.value = new
 
     # Structure.
@@ -226,7 +228,9 @@ class Module:
         arrays = {name: _plain(state[name]) for name in own if name in state}
         for name, array in arrays.items():
             if array.shape != tuple(own[name].value.shape):
-                raise ArgumentError(f"load_state_dict: {name} is {list(own[name].value.shape)}, got {list(array.shape)}")
+                raise ArgumentError(
+                    f"load_state_dict: {name} is {list(own[name].value.shape)}, got {list(array.shape)}"
+                )
         for name, array in arrays.items():
             np.copyto(own[name].value, array, casting="same_kind")
 
@@ -293,8 +297,7 @@ def all_leaves(module: Module) -> Iterator[tuple[str, Leaf]]:
     for path, owner in module.named_modules():
         for kind in (Parameter, Buffer):
             for name, slot in owner._slots.items():
-                for full, leaf in _items(f"{path}.{name}" if path else name, slot, kind):
-                    yield full, leaf  # type: ignore[misc]
+                yield from _items(f"{path}.{name}" if path else name, slot, kind)  # type: ignore[misc]
 
 
 def canonical_names(module: Module) -> dict[str, str]:

@@ -194,6 +194,4 @@ class NLLLoss(_Loss):
         self.ignore_index = ignore_index
 
     def forward(self, output: Array, target: Array) -> Array:
-        return F.nll_loss(
-            output, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )
+        return F.nll_loss(output, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction)

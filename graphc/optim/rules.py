@@ -195,8 +195,8 @@ def _correction(beta: float, step: Array) -> Array:
 class AdamW(Adam):
     """Adam, then params -= lr * weight_decay * params: decay apart from the moments (Loshchilov and Hutter 2019).
 
-    lr is the scheduled one. The decay is applied to the parameters after the Adam step; PyTorch applies it before, which
-    differs by lr * weight_decay times the step.
+    lr is the scheduled one. The decay is applied to the parameters after the Adam step; PyTorch applies it before,
+    which differs by lr * weight_decay times the step.
     """
 
     name: ClassVar[str] = "adamw"

@@ -1,7 +1,7 @@
 """Learning rates as functions of the step: 0 for the first update, and so on.
 
-A schedule is called with the step while tracing and returns a scalar; all arithmetic is in float64, so that the schedule
-of a long run keeps its shape. Any function of the step will do; these are the usual ones.
+A schedule is called with the step while tracing and returns a scalar; all arithmetic is in float64, so that the
+schedule of a long run keeps its shape. Any function of the step will do; these are the usual ones.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def callback_name(callback: Callback) -> str:
 def _value(owner: str, event: Event, monitor: str) -> float:
     if monitor not in event.values:
         known = ", ".join(event.values)
-        raise ArgumentError(f"{owner}: there is no value {monitor!r} to monitor; there are {known} (val_* need validation=)")
+        raise ArgumentError(
+            f"{owner}: there is no value {monitor!r} to monitor; there are {known} (val_* need validation=)"
+        )
     return event.values[monitor]
 
 
@@ -65,7 +67,10 @@ def _check_mode(owner: str, mode: Mode) -> float:
 
 
 class EarlyStopping:
-    """End the fit when `monitor` has not improved by more than `min_delta` for `patience` epochs. NaN never improves."""
+    """End the fit when `monitor` has not improved by more than `min_delta` for `patience` epochs.
+
+    NaN never improves.
+    """
 
     def __init__(self, patience: int, monitor: str = "val_loss", min_delta: float = 0.0, mode: Mode = "min") -> None:
         if not isinstance(patience, int) or patience < 1:
@@ -112,7 +117,9 @@ class Checkpoint:
 
     def __init__(self, path: str | Path, every: int | None = None) -> None:
         if every is not None and (not isinstance(every, int) or every < 1):
-            raise ArgumentError(f"Checkpoint: every={every!r} must be a positive number of steps, or None for each epoch")
+            raise ArgumentError(
+                f"Checkpoint: every={every!r} must be a positive number of steps, or None for each epoch"
+            )
         self.path, self.every = Path(path), every
 
     def __call__(self, event: Event) -> bool:

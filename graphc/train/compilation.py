@@ -49,8 +49,9 @@ def compile(
 ) -> Job:
     """Compile the whole training loop of a model: data order, gather, forward, loss, backward, update, metrics.
 
-    loss: a name ("cross_entropy", "mse", "l1", "huber", "bce", "bce_with_logits", "hinge", "nll", "kl_div"), compared with the
-    last array of the data, or a function of (model, batch, key) that returns the loss, or (loss, {name: value}).
+    loss: a name ("cross_entropy", "mse", "l1", "huber", "bce", "bce_with_logits", "hinge", "nll", "kl_div"), compared
+    with the last array of the data, or a function of (model, batch, key) that returns the loss, or (loss, {name:
+    value}).
     optimizer: from `graphc.optim`, or a name for its defaults. batch_size: samples per update.
     remainder: what becomes of the samples that do not fill the last batch of an epoch: left out ("drop"), a batch of
     their own ("smaller"), or filled up from the start of the same order ("wrap").
@@ -59,8 +60,8 @@ def compile(
     metrics: names ("accuracy", "mse", "mae") or functions of (output, target).
     seed: of the data order and of all random layers; initial weights come from `nn.init.seed`.
 
-    Floating data of another dtype than the model's parameters are converted once. The model's arrays become views of the
-    program's (see `Job`). Raises `ArgumentError`, `DataError` (labels outside the classes of the model's output),
+    Floating data of another dtype than the model's parameters are converted once. The model's arrays become views of
+    the program's (see `Job`). Raises `ArgumentError`, `DataError` (labels outside the classes of the model's output),
     `MemoryBudgetError` when the plan needs more than `memory`, and `UnsupportedError` for what does not exist yet.
     """
     _check(data, batch_size, remainder, accumulate, clip, seed, precision)
@@ -237,5 +238,3 @@ def _data_difference(saved: Json, own: Json) -> str:
         if saved.get(part) != own[part]:
             return f"{part} {saved.get(part)!r} there, {own[part]!r} here"
     return "the contents of the arrays differ"
-
-

@@ -140,7 +140,9 @@ class Fit:
             return
         self.has_warned = True
         bad = int(np.argmin(np.isfinite(losses)))
-        warnings.warn(f"training diverged: the loss became {losses[bad]} at step {step + bad}", RuntimeWarning, stacklevel=5)
+        warnings.warn(
+            f"training diverged: the loss became {losses[bad]} at step {step + bad}", RuntimeWarning, stacklevel=5
+        )
 
     # Between native runs.
     def _after(self, step: int) -> None:
@@ -170,7 +172,9 @@ class Fit:
         while self.logged < step:
             end = min((self.logged // self.per_epoch + 1) * self.per_epoch, step)
             weights = self._weights(self.logged, end)
-            self.values = {n: _mean(column[self.logged - start : end - start], weights) for n, column in columns.items()}
+            self.values = {
+                n: _mean(column[self.logged - start : end - start], weights) for n, column in columns.items()
+            }
             self.logged = end
             if end == step and self.validate is not None and not self.interrupt.asked:
                 self.values |= {f"val_{name}": value for name, value in self.validate().items()}

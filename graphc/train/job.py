@@ -30,8 +30,8 @@ Poll = Callable[[int, np.ndarray], bool]
 class Job:
     """A model with its training loop, compiled. The program owns the arrays; the model's are views of them.
 
-    After `fit`, `evaluate`, `predict` and `load` the attributes of the model (`model[0].weight`) show the trained values
-    without a copy; `model.load_state_dict` writes through to them. Training that goes on changes them in place.
+    After `fit`, `evaluate`, `predict` and `load` the attributes of the model (`model[0].weight`) show the trained
+    values without a copy; `model.load_state_dict` writes through to them. Further training changes them in place.
     """
 
     def __init__(self, recipe: Recipe, program: gc.Program) -> None:
@@ -59,7 +59,9 @@ class Job:
         if (epochs is None) == (steps is None):
             raise ArgumentError("fit: give either epochs or steps")
         for name, number in (("epochs", epochs), ("steps", steps)):
-            if number is not None and (not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0):
+            if number is not None and (
+                not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0
+            ):
                 raise ArgumentError(f"fit: {name}={number!r} must be a whole number, not negative")
         count = int(steps) if steps is not None else int(epochs or 0) * self.recipe.steps_per_epoch
         held_out = None if validation is None else self._dataset(validation, "validation")
@@ -220,7 +222,7 @@ class Job:
         checkpoint.write(Path(path), arrays, self.config())
 
     def load(self, path: str | Path) -> None:
-        """Take the state of a checkpoint of a job of the same structure; raises `CheckpointError` if it does not fit."""
+        """Take the state of a checkpoint of a job of the same structure; `CheckpointError` if it does not fit."""
         self.restore(path, checkpoint.read(Path(path)).arrays)
 
     def restore(self, path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -273,9 +275,7 @@ def model_description(recipe: Recipe) -> Json:
 
 def data_description(dataset: Dataset) -> Json:
     """Size, order, types and checksums of a data set."""
-    rows: list[Json] = [
-        [leaf.dtype.str, list(leaf.shape[1:]), checkpoint.checksum(leaf)] for leaf in dataset.leaves
-    ]
+    rows: list[Json] = [[leaf.dtype.str, list(leaf.shape[1:]), checkpoint.checksum(leaf)] for leaf in dataset.leaves]
     return {"size": dataset.size, "order": dataset.order, "arrays": rows}
 
 

@@ -141,7 +141,8 @@ def inputs_and_target(batch: Batch, loss: str) -> tuple[tuple[Array, ...], Array
     """What the model is called on, and what its output is compared with."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         raise ArgumentError(
-            f"loss={loss!r} needs data.arrays(x, y): inputs and a target; for other data pass a function of (model, batch, key)"
+            f"loss={loss!r} needs data.arrays(x, y): inputs and a target; "
+            "for other data pass a function of (model, batch, key)"
         )
     return tuple(batch[:-1]), batch[-1]
 

@@ -1,4 +1,4 @@
-"""The training step as entries of one program: data order, gather, augmentation, forward, loss, backward, clipping, update.
+"""The training step as entries of one program: data order, gather, augmentation, forward, loss, backward, update.
 
 Comes in: a `Recipe`, everything `train.compile` was asked for, checked. Goes out: the initial state and the entries
 `train`, `train_last` (the smaller last batch of an epoch), `evaluate` and `predict`, each
@@ -89,7 +89,11 @@ class Recipe:
 
     def entries(self) -> dict[str, Callable[..., object]]:
         """The functions to compile, by the name of their entry."""
-        entries: dict[str, Callable[..., object]] = {"train": self._train, "evaluate": self._evaluate, "predict": self._predict}
+        entries: dict[str, Callable[..., object]] = {
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "predict": self._predict,
+        }
         if self.last_batch:
             entries["train_last"] = self._train_last
         return entries
@@ -110,7 +114,9 @@ class Recipe:
         samples, count = cast("tuple[object, Array]", batch)
         rows = self.objective.per_sample(model, samples)
         position = gnp.arange(_rows(samples), dtype="int64")
-        return state, {name: gnp.sum(gnp.where(position < count, row, gnp.zeros_like(row))) for name, row in rows.items()}
+        return state, {
+            name: gnp.sum(gnp.where(position < count, row, gnp.zeros_like(row))) for name, row in rows.items()
+        }
 
     def _predict(self, state: State, inputs: tuple[Array, ...], step: Array) -> tuple[State, Array]:
         return state, nn.bind(self.model, self.leaves(state), training=False)(*inputs)
@@ -176,7 +182,9 @@ class Recipe:
             grads = _added(grads, part_grads, share)
         return values, buffers, grads
 
-    def _part_gradients(self, trained: Values, leaves: Values, batch: object, key: Array) -> tuple[Values, Values, Values]:
+    def _part_gradients(
+        self, trained: Values, leaves: Values, batch: object, key: Array
+    ) -> tuple[Values, Values, Values]:
         def loss(trained: Values) -> tuple[Array, tuple[Values, Values]]:
             model = nn.bind(self.model, leaves | trained, training=True, key=gc.random.fold_in(key, 0))
             values = self.objective.means(model, batch, gc.random.fold_in(key, 1))

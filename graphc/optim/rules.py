@@ -37,7 +37,7 @@ class Optimizer(Protocol):
 
 def _scalar(value: Array | float, like: Array) -> Array | float:
     """A float64 scalar in the dtype of the parameters; Python numbers take it by themselves."""
-    return value if isinstance(value, float) else value.astype(like.dtype)
+    return value if type(value) is float else gnp.astype(value, like.dtype)  # NumPy's float64 is a float too
 
 
 def _fraction(owner: str, **values: float) -> None:

@@ -35,7 +35,7 @@ class Contents:
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], config: Mapping[str, Json]) -> None:
     """Replace `path` by a checkpoint. On `CheckpointError` (full disk, no permission) the old file is still there."""
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     checksums: dict[str, Json] = {name: checksum(array) for name, array in plain.items()}
     head = json.dumps({"format": FORMAT, "config": dict(config), "checksums": checksums})
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -80,7 +80,7 @@ def read(path: Path) -> Contents:
     if head is None:
         raise CheckpointError(f"{path} is a safetensors file, but not a training checkpoint of graphc")
     config, checksums = _parse(path, head)
-    damaged = [name for name, array in arrays.items() if checksums.get(name) != checksum(np.ascontiguousarray(array))]
+    damaged = [name for name, array in arrays.items() if checksums.get(name) != checksum(array)]
     if damaged or set(checksums) != set(arrays):
         raise CheckpointError(f"{path} is damaged: the checksum of {', '.join(damaged) or 'a missing array'} is wrong")
     return Contents(arrays, config)

@@ -42,7 +42,7 @@ def test_what_is_written_is_read_back(path: Path) -> None:
     assert contents.config == CONFIG
     assert set(contents.arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
-        assert contents.arrays[name].dtype == array.dtype
+        assert (contents.arrays[name].dtype, contents.arrays[name].shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(contents.arrays[name], array)
     assert [file.name for file in path.parent.iterdir()] == ["run.ckpt"]
 

@@ -18,6 +18,7 @@ import graphc.numpy as gnp
 from graphc import nn
 from graphc.api import ArgumentError, Array, DataError, pytree
 from graphc.nn import functional as F
+from graphc.nn.losses import is_integer
 
 Batch = object
 LossFunction = Callable[[nn.Module, Batch, Array], "Array | tuple[Array, dict[str, Array]]"]
@@ -85,7 +86,7 @@ class Objective:
     def _named_loss(self, output: Array, target: Array, reduction: str) -> Array:
         assert isinstance(self.loss, str)
         function = LOSSES[self.loss]
-        if self.loss in _CLASS_LOSSES and F.is_integer(target):
+        if self.loss in _CLASS_LOSSES and is_integer(target):
             function = partial(function, ignore_index=IGNORED if self.ignores else None)
         return function(output, target, reduction=reduction)
 

@@ -52,7 +52,7 @@ def test_a_file_cut_anywhere_is_refused(path: Path) -> None:
     cuts = np.random.default_rng(0).integers(0, len(whole), 60)
     for cut in [0, 1, 7, 8, 9, len(whole) - 1, *cuts]:
         path.write_bytes(whole[:cut])
-        with pytest.raises(CheckpointError, match="run.ckpt"):
+        with pytest.raises(CheckpointError, match=r"run\.ckpt"):
             checkpoint.read(path)
 
 

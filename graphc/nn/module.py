@@ -15,7 +15,6 @@ Guaranteed:
 from __future__ import annotations
 
 import copy
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -85,7 +84,7 @@ class _Call:
             raise ArgumentError(f"{path or 'the model'}: draws random numbers, so training=True needs key=")
         count = self.counts.get(path, 0)
         self.counts[path] = count + 1
-        return gc.random.fold_in(gc.random.fold_in(self.key, zlib.crc32(path.encode())), count)
+        return gc.random.fold_in(self.key, path, count)
 
 
 _EVALUATION = _Call(training=False, key=None, is_bound=False)

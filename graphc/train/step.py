@@ -107,7 +107,7 @@ class Recipe:
 
     def _evaluate(self, state: State, batch: object, step: Array) -> tuple[State, Values]:
         """Sums over the first `count` samples of a padded `(samples, count)`, or the means over a batch as it is."""
-        key = gc.random.fold_in(gc.random.fold_in(state["key"], _EVALUATE), step)
+        key = gc.random.fold_in(state["key"], _EVALUATE, step)
         model = nn.bind(self.model, self.leaves(state), training=False, key=key)
         if not self.objective.is_per_sample:
             return state, self.objective.means(model, batch, key)
@@ -130,19 +130,18 @@ class Recipe:
     def _gather(self, state: State, dataset: object, step: Array, rows: int) -> object:
         """The batch of a step. Position p of an epoch holds sample permutation(p); no index is ever stored."""
         size, per_epoch = self.data.size, self.steps_per_epoch
-        key = gc.random.fold_in(state["key"], _DATA)
         if self.data.order == "replacement":
-            index = gc.random.randint(gc.random.fold_in(key, step), (rows,), 0, size)
+            index = gc.random.randint(gc.random.fold_in(state["key"], _DATA, step), (rows,), 0, size)
         else:
             index = (step % per_epoch) * self.batch_size + gnp.arange(rows, dtype="int64")
             if self.remainder == "wrap":
                 index = index % size
             if self.data.order == "shuffle":
-                index = gc.random.shuffle(gc.random.fold_in(key, step // per_epoch), index, size)
+                index = gc.random.shuffle(gc.random.fold_in(state["key"], _DATA, step // per_epoch), index, size)
         return pytree.tree_map(lambda array: gnp.take(cast("Array", array), index, axis=0), dataset)
 
     def _update(self, state: State, batch: object, step: Array) -> tuple[State, Values]:
-        key = gc.random.fold_in(gc.random.fold_in(state["key"], _STEP), step)
+        key = gc.random.fold_in(state["key"], _STEP, step)
         if self.augment is not None:
             batch = self.augment(batch, gc.random.fold_in(key, 0))
         values, buffers, grads = self._gradients(state, batch, gc.random.fold_in(key, 1))

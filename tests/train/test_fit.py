@@ -383,7 +383,7 @@ def test_divergence_is_reported_once_with_its_step() -> None:
     job = make(linear, loss="mse", data=data.arrays(X, X[:, :1]), optimizer=optim.sgd(1e6))
     with pytest.warns(RuntimeWarning, match=r"at step \d") as caught:
         history = job.fit(epochs=6, callbacks=[lambda event: None])
-    assert len([w for w in caught if issubclass(w.category, RuntimeWarning)]) == 1
+    assert len([w for w in caught if "training diverged" in str(w.message)]) == 1
     assert not np.isfinite(history.losses).all()
 
 

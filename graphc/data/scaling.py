@@ -18,11 +18,11 @@ class Standardizer:
     std: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return ((x - self.mean) / self.std).astype(_float_dtype(x), copy=False)
+        return np.asarray((x - self.mean) / self.std, _float_dtype(x))
 
     def inverse(self, z: np.ndarray) -> np.ndarray:
         """The values that were standardised."""
-        return (z * self.std + self.mean).astype(_float_dtype(z), copy=False)
+        return np.asarray(z * self.std + self.mean, _float_dtype(z))
 
 
 def _float_dtype(x: np.ndarray) -> np.dtype[np.generic]:
@@ -44,6 +44,6 @@ def standardize(x: np.ndarray, axis: int | Sequence[int] | None = 0, eps: float 
     if x.size == 0:
         raise DataError("standardize: there are no samples")
     axes = axis if axis is None or isinstance(axis, int) else tuple(axis)
-    mean = np.mean(x, axis=axes, keepdims=True, dtype=np.float64)
-    std = np.sqrt(np.var(x, axis=axes, keepdims=True, dtype=np.float64) + eps)
+    mean = np.asarray(np.mean(x, axis=axes, keepdims=True, dtype=np.float64))
+    std = np.asarray(np.sqrt(np.var(x, axis=axes, keepdims=True, dtype=np.float64) + eps))
     return Standardizer(mean, np.where(std > 0, std, 1.0))

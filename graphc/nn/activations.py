@@ -7,9 +7,11 @@ what is written overflows, cancels or divides 0 by 0 on the way.
 from __future__ import annotations
 
 import math
+from typing import cast
 
+import graphc.api as gc
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array, stop_gradient
+from graphc.api import ArgumentError, Array
 
 
 def relu(x: Array) -> Array:
@@ -70,8 +72,13 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
     return softplus_pair(x * beta)[0] / beta
 
 
+def detached(x: Array) -> Array:
+    """x as a constant to differentiation."""
+    return cast("Array", gc.stop_gradient(x))
+
+
 def _shifted(x: Array, axis: int) -> Array:
-    return x - stop_gradient(gnp.max(x, axis=axis, keepdims=True))
+    return x - detached(gnp.max(x, axis=axis, keepdims=True))
 
 
 def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
@@ -79,7 +86,7 @@ def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
 
     Where all elements are -inf the result is -inf.
     """
-    top = stop_gradient(gnp.max(x, axis=axis, keepdims=True))
+    top = detached(gnp.max(x, axis=axis, keepdims=True))
     top = gnp.where(gnp.isfinite(top), top, gnp.zeros_like(top))
     result = gnp.log(gnp.sum(gnp.exp(x - top), axis=axis, keepdims=True)) + top
     return result if keepdims else gnp.squeeze(result, axis=axis)

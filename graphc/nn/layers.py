@@ -13,7 +13,7 @@ from graphc.nn import init
 from graphc.nn.module import Module, Parameter
 
 
-def positive(layer: str, **sizes: int) -> None:
+def positive(layer: str, **sizes: object) -> None:
     """Raise `ArgumentError` unless every size is a positive integer."""
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:

@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array, DTypeError, ShapeError, stop_gradient
-from graphc.nn.activations import log_softmax, softplus_pair
+from graphc.api import ArgumentError, Array, DTypeError, ShapeError
+from graphc.nn.activations import detached, log_softmax, softplus_pair
 
 
 def reduce(values: Array, reduction: str) -> Array:
@@ -244,7 +244,7 @@ def gaussian_nll_loss(
     """(log v + (mean - target)^2 / v) / 2 with v = max(variance, eps), and log(2 pi) / 2 more when `full`."""
     _same_shape("gaussian_nll_loss", mean, target)
     # The clamp takes no part in the derivative, as in PyTorch: a variance below eps can still be pushed up.
-    clamped = variance + stop_gradient(gnp.maximum(variance, eps) - variance)
+    clamped = variance + detached(gnp.maximum(variance, eps) - variance)
     difference = mean - target
     losses = (gnp.log(clamped) + difference * difference / clamped) * 0.5
     return reduce(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 
@@ -90,6 +91,10 @@ class _Call:
 _EVALUATION = _Call(training=False, key=None, is_bound=False)
 
 
+def _no_forward(self: Module, *args: object, **kwargs: object) -> Array:
+    raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+
 class Module:
     """Base of layers and models. Assign parameters and children in `__init__`, compute in `forward`.
 
@@ -112,12 +117,10 @@ class Module:
         module.__dict__.update(_slots={}, _call=_EVALUATION, _path="")
         return module
 
-    def forward(self, *args: Array, **kwargs: Array) -> Array:
-        """What the module computes; subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+    forward: Callable[..., Array] = _no_forward  # what the module computes; subclasses define it
 
     def __call__(self, *args: object, **kwargs: object) -> Array:
-        output = self.forward(*args, **kwargs)  # type: ignore[arg-type]
+        output = self.forward(*args, **kwargs)
         if self._path == "":
             self._call.output = output if self._call.is_bound else None
         return output
@@ -164,7 +167,8 @@ class Module:
                 f"{where}: a parameter is changed by the optimiser; make it a Buffer to assign it in forward"
             )
         old = leaf.value
-        new = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value, old.dtype)
+        has_type = hasattr(value, "shape") and hasattr(value, "dtype")
+        new = cast("Array", value if has_type else np.asarray(value, str(old.dtype)))
         if tuple(new.shape) != tuple(old.shape) or str(new.dtype) != str(old.dtype):
             raise ArgumentError(f"{where}: is {old.dtype}{list(old.shape)}, cannot become {new.dtype}{list(new.shape)}")
         leaf.value = new
@@ -231,7 +235,7 @@ class Module:
                     f"load_state_dict: {name} is {list(own[name].value.shape)}, got {list(array.shape)}"
                 )
         for name, array in arrays.items():
-            np.copyto(own[name].value, array, casting="same_kind")
+            np.copyto(np.asarray(own[name].value), array, casting="same_kind")
 
     def extra_repr(self) -> str:
         """The arguments shown between the brackets of `repr`."""

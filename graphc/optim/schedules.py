@@ -15,19 +15,19 @@ import numpy as np
 import graphc.numpy as gnp
 from graphc.api import ArgumentError, Array
 
-Schedule = Callable[[Array], Array]
+Schedule = Callable[[Array], Array | float]
 Rate = float | Schedule
 
 
-def check(owner: str, **values: float) -> None:
+def check(owner: str, **values: object) -> None:
     """Raise `ArgumentError` unless every value is a finite number that is not negative."""
     for name, value in values.items():
         is_number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or value < 0:
+        if not (is_number and math.isfinite(value) and value >= 0):  # type: ignore[arg-type, operator]
             raise ArgumentError(f"{owner}: {name}={value!r} must be a finite number, not negative")
 
 
-def check_steps(owner: str, steps: int) -> None:
+def check_steps(owner: str, steps: object) -> None:
     """Raise `ArgumentError` unless `steps` is a positive integer."""
     if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or steps < 1:
         raise ArgumentError(f"{owner}: steps={steps!r} must be a positive integer")
@@ -44,7 +44,7 @@ def rate_at(rate: Rate, step: Array) -> Array | float:
     if not callable(rate):
         return float(rate)
     value = rate(step)
-    return float(value) if isinstance(value, int | float) else value.astype("float64")
+    return float(value) if isinstance(value, int | float) else gnp.astype(value, "float64")
 
 
 @dataclass(frozen=True, slots=True)

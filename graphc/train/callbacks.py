@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from graphc.api import ArgumentError, pytree
+from graphc.train.checks import check_whole
 
 if TYPE_CHECKING:
     from graphc.train.job import Job
@@ -73,8 +74,7 @@ class EarlyStopping:
     """
 
     def __init__(self, patience: int, monitor: str = "val_loss", min_delta: float = 0.0, mode: Mode = "min") -> None:
-        if not isinstance(patience, int) or patience < 1:
-            raise ArgumentError(f"EarlyStopping: patience={patience!r} must be a positive integer")
+        check_whole("EarlyStopping: patience", patience, 1)
         if not min_delta >= 0:
             raise ArgumentError(f"EarlyStopping: min_delta={min_delta} must not be negative")
         self.patience, self.monitor, self.min_delta, self.mode = patience, monitor, min_delta, mode
@@ -116,10 +116,8 @@ class Checkpoint:
     """Save the job to `path` every `every` steps, or at the end of each epoch when `every` is None."""
 
     def __init__(self, path: str | Path, every: int | None = None) -> None:
-        if every is not None and (not isinstance(every, int) or every < 1):
-            raise ArgumentError(
-                f"Checkpoint: every={every!r} must be a positive number of steps, or None for each epoch"
-            )
+        if every is not None:
+            check_whole("Checkpoint: every", every, 1)
         self.path, self.every = Path(path), every
 
     def __call__(self, event: Event) -> bool:

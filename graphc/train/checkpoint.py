@@ -64,7 +64,7 @@ def _flush(path: Path) -> None:
 
 def checksum(array: np.ndarray) -> int:
     """CRC-32 of the bytes of a contiguous array."""
-    return zlib.crc32(memoryview(array.reshape(-1).view(np.uint8)))
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
 
 
 def read(path: Path) -> Contents:

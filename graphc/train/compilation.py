@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -15,6 +14,7 @@ from graphc.api import ArgumentError, CheckpointError, UnsupportedError
 from graphc.data import Dataset
 from graphc.optim.description import Json
 from graphc.train import checkpoint
+from graphc.train.checks import check_positive, check_whole
 from graphc.train.job import Job, as_floats, entry_inputs, model_dtype
 from graphc.train.objective import (
     LossFunction,
@@ -118,20 +118,17 @@ def _check(
         raise UnsupportedError(f"precision={precision!r} does not exist yet; only 'float32': dtypes exactly as written")
     if not isinstance(data, Dataset):
         raise ArgumentError(f"data must come from data.arrays(...), got {type(data).__name__}")
-    for name, value in (("batch_size", batch_size), ("accumulate", accumulate)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise ArgumentError(f"{name}={value!r} must be a positive integer")
+    check_whole("batch_size", batch_size, 1)
+    check_whole("accumulate", accumulate, 1)
+    check_whole("seed", seed, 0, 2**64)
+    if clip is not None:
+        check_positive("clip", clip)
     if remainder not in ("drop", "smaller", "wrap"):
         raise ArgumentError(f"remainder={remainder!r}: use 'drop', 'smaller' or 'wrap'")
     if batch_size > data.size:
         raise ArgumentError(f"batch_size={batch_size} is more than the {data.size} samples there are")
     if batch_size % accumulate:
         raise ArgumentError(f"accumulate={accumulate} does not divide batch_size={batch_size}")
-    is_number = isinstance(clip, int | float) and not isinstance(clip, bool)
-    if clip is not None and not (is_number and math.isfinite(clip) and clip > 0):
-        raise ArgumentError(f"clip={clip!r} must be a positive number or None")
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**64:
-        raise ArgumentError(f"seed={seed!r} must be an integer in [0, 2**64)")
 
 
 def _labels(target: Objective, data: Dataset) -> np.ndarray | None:

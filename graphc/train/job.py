@@ -16,6 +16,7 @@ from graphc.data import Dataset
 from graphc.optim.description import Json
 from graphc.train import checkpoint
 from graphc.train.callbacks import Callback
+from graphc.train.checks import check_whole
 from graphc.train.fitting import Fit
 from graphc.train.history import History
 from graphc.train.objective import check_labels, inputs_and_target, is_classification
@@ -59,10 +60,8 @@ class Job:
         if (epochs is None) == (steps is None):
             raise ArgumentError("fit: give either epochs or steps")
         for name, number in (("epochs", epochs), ("steps", steps)):
-            if number is not None and (
-                not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 0
-            ):
-                raise ArgumentError(f"fit: {name}={number!r} must be a whole number, not negative")
+            if number is not None:
+                check_whole(f"fit: {name}", number, 0)
         count = int(steps) if steps is not None else int(epochs or 0) * self.recipe.steps_per_epoch
         held_out = None if validation is None else self._dataset(validation, "validation")
         validate = None if held_out is None else lambda: self._evaluate(held_out)

@@ -93,7 +93,8 @@ class Objective:
     def _from_function(self, loss: LossFunction, model: nn.Module, batch: Batch, key: Array) -> dict[str, Array]:
         result = loss(model, batch, key)
         value, extra = result if isinstance(result, tuple) else (result, {})
-        if tuple(np.shape(value) if isinstance(value, float | int) else value.shape) != ():
+        value = gnp.asarray(value)
+        if tuple(value.shape) != ():
             raise ArgumentError(f"the loss must be a scalar, it has shape {list(value.shape)}; take the mean")
         values = {"loss": value} | dict(extra)
         if not self.metrics:

@@ -28,6 +28,7 @@ from graphc.train.slab import Layout
 Remainder = Literal["drop", "smaller", "wrap"]
 Augment = Callable[[object, Array], object]
 Values = dict[str, Array]
+_LossAndGradients = tuple[tuple[Array, tuple[Values, Values]], Values]
 
 # Random streams are apart: what the key of the state is folded with first.
 _DATA, _STEP, _EVALUATE = 0, 1, 2
@@ -193,7 +194,8 @@ class Recipe:
         if not trained:
             _, (values, buffers) = loss(trained)
             return values, buffers, {}
-        (_, (values, buffers)), grads = gc.value_and_grad(loss, has_aux=True)(trained)
+        differentiated = cast("Callable[[Values], _LossAndGradients]", gc.value_and_grad(loss, has_aux=True))
+        (_, (values, buffers)), grads = differentiated(trained)
         return values, buffers, grads
 
     def _check_labels(self, model: nn.Module) -> None:

@@ -301,10 +301,18 @@ def logaddexp(x: ArrayLike, y: ArrayLike) -> Array:
     1000.693
     """
     first, second = promoted("logaddexp", (elementwise.float_operand(x), elementwise.float_operand(y)))
-    larger = bind1(ops.max_, first, second)
-    gap = bind1(ops.abs_, bind1(ops.sub, first, second))
-    gap = bind1(ops.select, bind1(ops.is_finite, larger), gap, 0.0)  # inf - inf
-    return bind1(ops.add, larger, bind1(ops.log1p, bind1(ops.exp, bind1(ops.neg, gap))))
+    larger = bind1(ops.stop_gradient, bind1(ops.max_, first, second))
+    shift = bind1(ops.select, bind1(ops.is_finite, larger), larger, 0.0)  # inf - inf
+    left, right = bind1(ops.sub, first, shift), bind1(ops.sub, second, shift)
+    # exp(left) + exp(right) - 1 with the -1 taken from the larger one, which is 1: small sums keep their digits, and
+    # the derivative is right where both are equal
+    sum_less_one = bind1(
+        ops.select,
+        bind1(ops.ge, first, second),
+        bind1(ops.add, bind1(ops.expm1, left), bind1(ops.exp, right)),
+        bind1(ops.add, bind1(ops.exp, left), bind1(ops.expm1, right)),
+    )
+    return bind1(ops.add, shift, bind1(ops.log1p, sum_less_one))
 
 
 def hypot(x: ArrayLike, y: ArrayLike) -> Array:
@@ -314,10 +322,13 @@ def hypot(x: ArrayLike, y: ArrayLike) -> Array:
     >>> float(gnp.hypot(3.0, 4.0))
     5.0
     """
-    first, second = (bind1(ops.abs_, arg) for arg in promoted("hypot", (x, y)))
-    larger, smaller = bind1(ops.max_, first, second), bind1(ops.min_, first, second)
-    ratio = bind1(ops.div, smaller, bind1(ops.select, bind1(ops.eq, larger, 0.0), 1.0, larger))
-    return bind1(ops.mul, larger, bind1(ops.sqrt, bind1(ops.add, bind1(ops.mul, ratio, ratio), 1.0)))
+    first, second = promoted("hypot", (x, y))
+    larger = bind1(ops.stop_gradient, bind1(ops.max_, bind1(ops.abs_, first), bind1(ops.abs_, second)))
+    usable = bind1(ops.and_, bind1(ops.is_finite, larger), bind1(ops.gt, larger, 0.0))
+    scale = bind1(ops.select, usable, larger, 1.0)
+    left, right = bind1(ops.div, first, scale), bind1(ops.div, second, scale)
+    squares = bind1(ops.add, bind1(ops.mul, left, left), bind1(ops.mul, right, right))
+    return bind1(ops.mul, scale, bind1(ops.sqrt, squares))
 
 
 def isclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:

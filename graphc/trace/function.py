@@ -70,11 +70,20 @@ def trace(
         count = args_tree.num_leaves
         traced_args = cast("tuple[Tree, ...]", unflatten(args_tree, inputs[:count]))
         traced_kwargs = cast("dict[str, Tree]", unflatten(kwargs_tree, inputs[count:]))
-        result = fn(*traced_args, **traced_kwargs)
+        result = _run(fn, traced_args, traced_kwargs)
         out_leaves, out_tree = flatten(result)
         outputs = _outputs(opened.name, out_leaves, out_tree)
         graph = opened.finish(outputs)
     return Traced(graph, in_tree, out_tree, tuple(opened.captures), tuple(opened.primals))
+
+
+def _run(fn: Callable[..., Tree], args: tuple[Tree, ...], kwargs: Mapping[str, Tree]) -> Tree:
+    try:
+        return fn(*args, **kwargs)
+    except ValueError as error:
+        if isinstance(error.__cause__, TraceError):  # NumPy hides it behind "setting an array element with a sequence"
+            raise error.__cause__ from None
+        raise
 
 
 def _spec(leaf: Leaf) -> Spec:

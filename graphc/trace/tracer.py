@@ -102,7 +102,7 @@ class Tracer(TracedValue):
         return self.shape[0]
 
     def __repr__(self) -> str:
-        return f"<traced {self._value.type} from {self._loc}; gc.probe shows its value when the program runs>"
+        return f"<traced {self._value.type} from {self._loc}>"
 
     # operators
 
@@ -261,15 +261,17 @@ class Tracer(TracedValue):
     def __bool__(self) -> NoReturn:
         raise self._no_number(
             "decides an if, while, and, or, not or assert",
-            "gnp.where(condition, a, b) chooses per element, gc.cond(condition, f, g) runs one of two functions, "
-            "& | ~ combine conditions",
+            "gnp.where(condition, a, b) chooses between two values, & | ~ combine conditions",
         )
 
     def __int__(self) -> NoReturn:
         raise self._no_number("is converted with int()", "x.astype('int32') stays in the graph")
 
     def __float__(self) -> NoReturn:
-        raise self._no_number("is converted with float()", "leave it an array, or return it and convert the result")
+        raise self._no_number(
+            "is converted with float()",
+            "Leave it an array, or return it and convert the result; gnp.stack replaces writing into a NumPy array",
+        )
 
     def __complex__(self) -> NoReturn:
         raise self._no_number("is converted with complex()", "graphc has no complex dtypes")
@@ -277,14 +279,14 @@ class Tracer(TracedValue):
     def __index__(self) -> NoReturn:
         raise self._no_number(
             "is used as a Python index, range or shape",
-            "shapes are static (x.shape is ints), gc.fori_loop loops a traced number of times, "
-            "gnp.take(a, i) indexes a NumPy array or list",
+            "Shapes and loop counts are static (x.shape is ints); gnp.take(a, i) indexes a NumPy array or list",
         )
 
     def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         raise self._no_number(
             "is converted to a NumPy array",
-            "use gnp functions, or return it and convert the result; assigning into a NumPy array is x.at[i].set(v)",
+            "Use gnp functions, or return it and convert the result; gnp.take(a, i) indexes a NumPy array, "
+            "x.at[i].set(v) or gnp.stack replaces writing into one",
         )
 
     def __setitem__(self, index: object, value: object) -> NoReturn:
@@ -299,25 +301,21 @@ class Tracer(TracedValue):
         raise self._no_number("is searched with `in`", "gnp.any(x == item) stays in the graph")
 
     def __hash__(self) -> NoReturn:
-        raise self._no_number("is hashed (a dict key, a set, functools.cache)", "use a name or position as the key")
+        raise self._no_number("is hashed (a dict key, a set, functools.cache)", "Use a name or position as the key")
 
     def __format__(self, format_spec: str) -> str:
         if not format_spec:
             return repr(self)
-        raise self._no_number(
-            f"is formatted as {format_spec!r}", "gc.probe(x, 'name') shows it when the program runs, or return it"
-        )
+        raise self._no_number(f"is formatted as {format_spec!r}", "Return it and print the result")
 
     def item(self) -> NoReturn:
-        raise self._no_number(
-            "is read with .item()", "gc.probe(x, 'name') shows it when the program runs, or return it"
-        )
+        raise self._no_number("is read with .item()", "Return it and print the result")
 
     def tolist(self) -> NoReturn:
-        raise self._no_number("is read with .tolist()", "return it and convert the result")
+        raise self._no_number("is read with .tolist()", "Return it and convert the result")
 
     def numpy(self) -> NoReturn:
-        raise self._no_number("is read with .numpy()", "return it; results are NumPy arrays")
+        raise self._no_number("is read with .numpy()", "Return it; results are NumPy arrays")
 
     def _no_number(self, what: str, instead: str) -> TraceError:
         made = f"made at {self._loc}"

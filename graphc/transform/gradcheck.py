@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc.core.errors import ArgumentError, GradientError
 from graphc.core.pytree import Leaf, Tree, flatten, unflatten
+from graphc.trace import Traced, apply_graph, trace
 from graphc.trace.context import with_line
 from graphc.trace.function import argument_names, function_name
 from graphc.transform.forward_mode import jvp
@@ -82,8 +83,7 @@ def gradcheck(
         raise ArgumentError(f"gradcheck: order={order} and directions={directions} must be at least 1")
     problem = _Problem.of(fn, args, seed)
     checks: list[GradientCheck] = []
-    wrap = compile or (lambda function: function)
-    settings = _Settings(eps, rtol, atol, directions, wrap)
+    settings = _Settings(eps, rtol, atol, directions, compile or _interpreted)
     for level in range(1, order + 1):
         checks += _compare(problem, level, settings)
         problem = problem.gradient()
@@ -91,6 +91,19 @@ def gradcheck(
     if not report.passed:
         raise GradientError(with_line(str(report)))
     return report
+
+
+def _interpreted(function: Function) -> Function:
+    """The function as the graph interpreter computes it; traced at its first call, all calls have the same types."""
+    found: list[Traced] = []
+
+    def run(*args: Tree) -> Tree:
+        if not found:
+            found.append(trace(function, args))
+        leaves, _ = flatten((args, {}))
+        return unflatten(found[0].out_tree, apply_graph(found[0].graph, leaves))  # type: ignore[arg-type]
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +146,7 @@ class _Problem:
 
     def projection(self) -> list[np.ndarray]:
         """A random cotangent for the results."""
-        results, _ = flatten(self.function(*self.leaves))
+        results, _ = flatten(_interpreted(self.function)(*self.leaves))
         if not results:
             raise GradientError(with_line("gradcheck: the function returns no float"))
         return [_unit(self.generator, np.asarray(result).shape) for result in results]

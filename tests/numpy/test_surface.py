@@ -1,0 +1,127 @@
+"""What is particular to graphc.numpy: dtype rules, creation while tracing, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc.numpy as gnp
+from graphc.core import dtypes
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+from graphc.trace import spec, trace
+from tests.evaluate import check
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def result_dtype(function: object, *specs: object) -> str:
+    graph = trace(function, specs).graph  # type: ignore[arg-type]
+    return graph.outputs[0].dtype.name
+
+
+def test_python_numbers_take_the_dtype_of_the_array() -> None:
+    assert result_dtype(lambda x: x * 2.5 + 1, spec((3,), "float32")) == "float32"
+    assert result_dtype(lambda x: 2 - x, spec((3,), "uint8")) == "uint8"
+    assert result_dtype(lambda x: gnp.where(x > 0, x, 0), spec((3,), "float64")) == "float64"
+
+
+def test_arrays_promote_by_the_array_api() -> None:
+    assert result_dtype(lambda x: x + np.ones(3), spec((3,), "float32")) == "float64"
+    assert result_dtype(lambda x: x + np.float64(1), spec((3,), "float32")) == "float64"
+    assert result_dtype(lambda x: x + np.ones(3, np.int8), spec((3,), "int32")) == "int32"
+    assert result_dtype(lambda x: x + np.ones(3, np.uint8), spec((3,), "int8")) == "int16"
+
+
+def test_mixing_kinds_is_an_error_with_the_line() -> None:
+    for other in (np.ones(3, np.int32), np.ones(3, bool)):
+        with pytest.raises(DTypeError, match=r"no promotion of float32 with .*test_surface\.py:\d+"):
+            trace(lambda x, other=other: x + other, [spec((3,))])
+    with pytest.raises(DTypeError, match=r"Python float 0\.5 with int32"):
+        trace(lambda x: x * 0.5, [spec((3,), "int32")])
+    with pytest.raises(ArgumentError, match="300 does not fit uint8"):
+        trace(lambda x: x + 300, [spec((3,), "uint8")])
+
+
+def test_whole_division_gives_float32() -> None:
+    assert result_dtype(lambda x: x / 2, spec((3,), "int64")) == "float32"
+    assert result_dtype(lambda x: gnp.mean(x), spec((3,), "int64")) == "float32"
+
+
+def test_small_powers_are_multiplications() -> None:
+    def ops_of(exponent: object) -> list[str]:
+        nodes = trace(lambda x: x**exponent, [spec((3,))]).graph.nodes
+        return [node.op.name for node in nodes]
+
+    assert ops_of(2) == ["mul"]
+    assert ops_of(5.0) == ["mul", "mul", "mul"]
+    assert ops_of(0.5) == ["sqrt"]
+    assert "pow" not in ops_of(-3)
+    assert "pow" in ops_of(2.5)
+    check(lambda x: (x**0, x**7, x**-2, x**2.5), lambda x: (x**0, x**7, x**-2, x**2.5), X + 1, rtol=1e-5)
+    check(lambda x: x**13, lambda x: x**13, np.arange(-3, 4))
+    with pytest.raises(DTypeError, match="to the power of -1"):
+        trace(lambda x: x**-1, [spec((3,), "int32")])
+
+
+def test_arrays_made_while_tracing_are_not_stored_in_the_program() -> None:
+    graph = trace(
+        lambda x: x + gnp.zeros((1000, 1000)) + gnp.eye(1000) + gnp.arange(1000.0), [spec((1000, 1000))]
+    ).graph
+    stored = [node.attrs.value.size for node in graph.nodes if node.op.name == "constant"]  # type: ignore[attr-defined]
+    assert max(stored) == 1
+
+
+def test_a_small_constant_is_broadcast_by_the_program() -> None:
+    graph = trace(lambda x: x * np.float32(2), [spec((1000,))]).graph
+    assert [node.op.name for node in graph.nodes] == ["constant", "broadcast", "mul"]
+
+
+def test_eager_results_are_numpy_arrays() -> None:
+    assert type(gnp.tanh(X)) is np.ndarray
+    assert gnp.zeros((2, 3)).flags.writeable
+    assert gnp.asarray([1, 2]).dtype == np.int64
+    assert gnp.asarray([1.5]).dtype == np.float32
+    assert gnp.asarray(np.ones(2)).dtype == np.float64
+    assert gnp.asarray([np.float64(1.5)]).dtype == np.float64
+
+
+def test_dtypes_compare_with_numpy() -> None:
+    assert gnp.float32 == np.float32
+    assert np.dtype("float32") == gnp.float32
+    assert gnp.float32 == "float32"
+    assert gnp.float32 != np.float64
+    assert gnp.float32 != None  # noqa: E711
+    assert np.zeros(2, gnp.int8).dtype == np.int8  # type: ignore[call-overload]
+    assert len({gnp.float32, dtypes.float32}) == 1
+
+
+def test_unknown_names_suggest_close_ones() -> None:
+    with pytest.raises(AttributeError, match=r"close: .*tensordot"):
+        _ = gnp.tensordt
+    with pytest.raises(UnsupportedError, match=r"no cumulative_trapezoid|no nanmean"):
+        _ = gnp.nanmean
+    assert not hasattr(gnp, "nanmean")
+
+
+def test_shape_errors_name_the_operation_and_the_shapes() -> None:
+    cases = [
+        (lambda x: x @ np.ones((4, 2), np.float32), r"matmul: inner sizes differ, f32\[2,3\] @ f32\[4,2\]"),
+        (lambda x: x + np.ones(4, np.float32), r"add: shapes \[2, 3\] and \[4\] do not broadcast"),
+        (lambda x: gnp.sum(x, axis=2), "sum: axis 2 is outside an array of rank 2"),
+        (lambda x: gnp.reshape(x, (4, -1)), r"reshape: \[2, 3\] does not fit \[4, -1\]"),
+        (lambda x: gnp.concatenate([x, x[:, :2]]), "concatenate: shapes differ outside axis 0"),
+        (lambda x: gnp.max(x[:0], axis=0), "max: no largest or smallest element"),
+        (lambda x: gnp.squeeze(x, 0), "squeeze: axes"),
+        (lambda x: gnp.einsum("ij,jk->ik", x, x), "einsum: 'ij,jk->ik': 'j' is both 3 and 2"),
+        (lambda x: x[3], "index: 3 is outside axis 0"),
+        (lambda x: x[0, 0, 0], "index: 3 indices for an array of rank 2"),
+        (lambda x: gnp.pad(x, 3, mode="reflect"), "pad: reflect"),
+    ]
+    for function, message in cases:
+        with pytest.raises(ShapeError, match=message + r".*\(test_surface\.py:\d+\)"):
+            trace(function, [spec((2, 3))])
+
+
+def test_cumulative_sum_needs_an_axis() -> None:
+    with pytest.raises(ShapeError, match="needs an axis"):
+        gnp.cumulative_sum(X)

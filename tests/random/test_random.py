@@ -1,0 +1,168 @@
+"""Keys, bits, distributions; traced and eager agree bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from graphc import random
+from graphc.core import dtypes
+from graphc.core.errors import ArgumentError, DTypeError
+from graphc.trace import spec, trace
+from tests.evaluate import through_graph
+
+KEY = np.asarray(random.key(7))
+
+DRAWS: dict[str, Callable[[object], object]] = {
+    "bits": lambda key: random.bits(key, (5, 3)),
+    "uniform": lambda key: random.uniform(key, (50,), low=-2.0, high=3.0),
+    "uniform64": lambda key: random.uniform(key, (50,), "float64"),
+    "normal": lambda key: random.normal(key, (64,)),
+    "normal64": lambda key: random.normal(key, (7, 3), "float64"),
+    "truncated_normal": lambda key: random.truncated_normal(key, -1.0, 0.5, (50,)),
+    "exponential": lambda key: random.exponential(key, (50,)),
+    "gumbel": lambda key: random.gumbel(key, (50,), "float64"),
+    "bernoulli": lambda key: random.bernoulli(key, 0.3, (50,)),
+    "randint": lambda key: random.randint(key, (50,), -5, 100),
+    "categorical": lambda key: random.categorical(key, np.zeros((5, 4), np.float32)),
+    "split": lambda key: random.split(key, 3),
+    "fold_in": lambda key: random.fold_in(key, 3, "layer"),
+    "permutation": lambda key: random.permutation(key, 20),
+    "permutation_of_rows": lambda key: random.permutation(key, np.arange(12.0).reshape(4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_traced_and_eager_draws_are_the_same_bits(name: str) -> None:
+    eager = np.asarray(DRAWS[name](KEY))
+    (traced,) = through_graph(DRAWS[name], KEY)
+    assert eager.dtype == traced.dtype
+    assert eager.tobytes() == traced.tobytes()
+
+
+@pytest.mark.parametrize("name", ["uniform", "normal", "normal64", "truncated_normal", "exponential", "gumbel"])
+def test_only_exact_operations(name: str) -> None:
+    exact = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "floor", "cast", "bitcast", "select", "max", "min"}
+    exact |= {"and", "or", "xor", "shift_left", "shift_right", "eq", "ne", "lt", "le", "gt", "ge"}
+    exact |= {"constant", "broadcast", "random_bits", "reshape", "slice", "concatenate"}
+    graph = trace(DRAWS[name], [spec((2,), "uint32")]).graph
+    assert {node.op.name for node in graph.nodes} <= exact
+
+
+def test_golden_values() -> None:
+    """What a seed means does not change between versions."""
+    assert KEY.tolist() == GOLDEN_KEY
+    assert np.asarray(random.bits(KEY, (4,))).tolist() == GOLDEN_BITS
+    assert [float(v).hex() for v in np.asarray(random.normal(KEY, (3,)))] == GOLDEN_NORMAL
+    assert np.asarray(random.fold_in(KEY, 1, "a")).tolist() == GOLDEN_FOLDED
+    assert np.asarray(random.permutation(KEY, 8)).tolist() == GOLDEN_PERMUTATION
+
+
+GOLDEN_KEY: list[int] = [2397192818, 2423016745]
+GOLDEN_BITS: list[int] = [4086293864, 1821563444, 472471505, 219439780]
+GOLDEN_NORMAL: list[str] = ["0x1.f324ec0000000p-5", "0x1.993dfe0000000p-1", "-0x1.9921720000000p+0"]
+GOLDEN_FOLDED: list[int] = [4144071036, 267180800]
+GOLDEN_PERMUTATION: list[int] = [4, 1, 2, 6, 3, 7, 0, 5]
+
+
+def test_keys_are_distinct() -> None:
+    keys = [random.key(s) for s in (0, 1, -1, 2**32, 2**63)]
+    keys += [random.fold_in(KEY, i) for i in range(3)] + [random.fold_in(random.key(1), 0), random.fold_in(KEY, "a")]
+    keys += [random.fold_in(KEY, 1, 2), random.fold_in(KEY, 2, 1), KEY, *np.asarray(random.split(KEY, 4))]
+    keys += [np.asarray(random.bits(KEY, (2,)))]
+    assert len({np.asarray(key).tobytes() for key in keys}) == len(keys)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint8"])
+def test_traced_seeds_and_steps_mean_the_same_as_python_ints(dtype: str) -> None:
+    values = [0, 3, 200] if dtype.startswith("u") else [0, 3, -2]
+    for value in values:
+        step = np.array(value, dtype)
+        (folded,) = through_graph(lambda i: random.fold_in(KEY, i), step)
+        assert folded.tolist() == np.asarray(random.fold_in(KEY, value)).tolist()
+        (made,) = through_graph(random.key, step)
+        assert made.tolist() == np.asarray(random.key(value)).tolist()
+
+
+NUMBER = 50_000
+DISTRIBUTIONS: list[tuple[str, Callable[[str], object], Callable[[np.ndarray], np.ndarray]]] = [
+    ("uniform", lambda t: random.uniform(KEY, (NUMBER,), t), stats.uniform().cdf),
+    ("scaled", lambda t: random.uniform(KEY, (NUMBER,), t, 2.0, 5.0), stats.uniform(2, 3).cdf),
+    ("normal", lambda t: random.normal(KEY, (NUMBER,), t), stats.norm().cdf),
+    ("truncated", lambda t: random.truncated_normal(KEY, -1, 2.5, (NUMBER,), t), stats.truncnorm(-1, 2.5).cdf),
+    ("exponential", lambda t: random.exponential(KEY, (NUMBER,), t), stats.expon().cdf),
+    ("gumbel", lambda t: random.gumbel(KEY, (NUMBER,), t), stats.gumbel_r().cdf),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("position", range(len(DISTRIBUTIONS)))
+def test_distributions(position: int, dtype: str) -> None:
+    _, draw, distribution = DISTRIBUTIONS[position]
+    sample = np.asarray(draw(dtype))
+    assert sample.dtype == dtype
+    assert np.isfinite(sample).all()
+    assert stats.kstest(sample, distribution).pvalue > 0.01
+
+
+def test_uniform_stays_below_high() -> None:
+    sample = np.asarray(random.uniform(KEY, (200_000,), "float32", 1.0, 1.0 + 2.0**-20))
+    assert sample.min() >= 1
+    assert sample.max() < np.float32(1.0 + 2.0**-20)
+
+
+@pytest.mark.parametrize(("dtype", "smallest", "limit"), [("float32", 2.0**-33, 6e-7), ("float64", 2.0**-65, 2e-15)])
+def test_normal_quantile(dtype: str, smallest: float, limit: float) -> None:
+    p = np.concatenate([np.geomspace(smallest, 0.49, 5000), np.linspace(0.05, 0.4999, 5000)]).astype(dtype)
+    got = np.asarray(random._normal_quantile(p, dtypes.dtype(dtype), smallest), np.float64)
+    want = -special.ndtri(p.astype(np.float64))
+    assert np.max(np.abs(got - want) / np.maximum(want, 1e-2)) < limit
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logarithm(dtype: str) -> None:
+    x = np.concatenate([np.geomspace(1e-37, 1e30, 5000), np.linspace(0.5, 2, 5001)]).astype(dtype)
+    got, want = np.asarray(random._log(x, dtypes.dtype(dtype))), np.log(x.astype(np.longdouble))
+    assert np.max(np.abs(got - want) / np.maximum(np.abs(want), 1e-30)) < 2 * np.finfo(dtype).eps
+
+
+def test_bernoulli_and_randint_frequencies() -> None:
+    assert abs(np.mean(random.bernoulli(KEY, 0.3, (NUMBER,))) - 0.3) < 0.01
+    rolled = np.asarray(random.randint(KEY, (60_000,), 1, 7))
+    assert rolled.dtype == np.int32
+    assert stats.chisquare(np.bincount(rolled, minlength=7)[1:]).pvalue > 0.01
+    wide = np.asarray(random.randint(KEY, (1000,), -(2**31), 2**31, "int64"))
+    assert wide.min() < -(2**30) and wide.max() > 2**30
+    edges = np.asarray(random.randint(KEY, (100,), 2**64 - 2, 2**64, "uint64"))
+    assert set(edges.tolist()) == {2**64 - 2, 2**64 - 1}
+
+
+def test_permutations_are_permutations_and_differ() -> None:
+    for n in (1, 2, 10, 1000):
+        assert sorted(np.asarray(random.permutation(KEY, n)).tolist()) == list(range(n))
+    first, second = (np.asarray(random.permutation(random.key(s), 100)) for s in (0, 1))
+    assert (first != second).sum() > 80
+    part = random.shuffle(KEY, np.array([3, 5], np.int32), 10)
+    assert np.asarray(part).tolist() == np.asarray(random.permutation(KEY, 10))[[3, 5]].tolist()
+
+
+def test_normal_draws_of_both_precisions_agree() -> None:
+    narrow, wide = random.normal(KEY, (100,)), random.normal(KEY, (100,), "float64")
+    assert np.asarray(wide).shape == np.asarray(narrow).shape == (100,)
+    assert np.asarray(random.normal(KEY)).shape == ()
+
+
+def test_errors() -> None:
+    with pytest.raises(DTypeError, match=r"random\.normal: a key is uint32\[2\].*got int64\[\].*test_random\.py:\d+"):
+        random.normal(3, (2,))
+    with pytest.raises(DTypeError, match="draws floats, not int32"):
+        random.uniform(KEY, (2,), "int32")
+    with pytest.raises(ArgumentError, match="is empty"):
+        random.randint(KEY, (2,), 3, 3)
+    with pytest.raises(ArgumentError, match="not below"):
+        random.truncated_normal(KEY, 1.0, 1.0)
+    with pytest.raises(DTypeError, match="a seed is one whole number"):
+        random.key(1.5)

@@ -1,0 +1,227 @@
+"""The array surface of a traced value: operators, methods, indexing, updates, NumPy's protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from graphc.core.errors import ShapeError, TraceError, UnsupportedError
+from graphc.trace import Tracer, spec, trace
+from tests.evaluate import check, through_graph
+
+X = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+M = X[:, :, 0].copy()
+N = np.random.default_rng(1).integers(-9, 9, size=(4, 5))
+
+OPERATORS: list[Callable[..., object]] = [
+    lambda x, y: x + y - x * y / (y * y + 1),
+    lambda x, y: 1 + x - 2 * y,
+    lambda x, y: 3 - x / 2,
+    lambda x, y: 1 / (x * x + 1),
+    lambda x, y: -x + abs(y) + (+x),
+    lambda x, y: x // y + x % y,
+    lambda x, y: 2 // x + 2 % x,
+    lambda x, y: 2.0 ** (x * 0.1),
+    lambda x, y: (x < y) & (x <= 0.5) | ~(x > y) ^ (x >= y),
+    lambda x, y: (x == y) | (x != 0.0),
+    lambda x, y: x @ y.T,
+    lambda x, y: list(x),
+    lambda x, y: np.float32(2) * x + np.ones(5, np.float32) * y,
+    lambda x, y: np.ones((4, 5), np.float32) - x,
+    lambda x, y: np.ones((3, 4), np.float32) @ x,
+]
+
+
+@pytest.mark.parametrize("position", range(len(OPERATORS)))
+def test_operators(position: int) -> None:
+    function = OPERATORS[position]
+    check(function, function, M, M[::-1].copy() + np.float32(0.3), rtol=1e-5, atol=1e-5)
+
+
+def test_integer_operators() -> None:
+    def function(x: object, y: object) -> object:
+        return x // 3, x % 3, x // -3, x % -3, x & 5, x | 2, x ^ y, x << 2, x >> 1, ~x, x // y  # type: ignore[operator]
+
+    positive = np.abs(N) + 1
+    check(function, function, N, positive)
+
+
+METHODS: list[Callable[..., object]] = [
+    lambda x: x.sum(axis=0) + x.mean(0) + x.max(axis=0) - x.min(0),
+    lambda x: x.reshape(2, -1).reshape((5, 24)).T,
+    lambda x: x.ravel()[:3] * x.flatten()[3:6],
+    lambda x: x.transpose(2, 0, 1).swapaxes(0, 1),
+    lambda x: x.mT.sum() if hasattr(x, "mT") else x.swapaxes(-1, -2).sum(),
+    lambda x: x.clip(-1, 1).round(1),
+    lambda x: x.argmax(axis=1) + x.argmin(axis=1),
+    lambda x: (x > 0).any(axis=0) == (x > 0).all(axis=0),
+    lambda x: x.astype("int32").astype(np.float64),
+    lambda x: x[:1].squeeze(0).repeat(2, axis=0),
+    lambda x: x.prod(axis=2) + x.take([0, 1], axis=2).sum(-1),
+    lambda x: x[0].dot(x[1].T),
+    lambda x: np.asarray([x.ndim, x.size, x.nbytes, x.itemsize, len(x), *x.shape]),
+]
+
+
+@pytest.mark.parametrize("position", range(len(METHODS)))
+def test_methods(position: int) -> None:
+    function = METHODS[position]
+    check(function, function, X)
+
+
+I = np.array([2, 0, -1])
+J = np.array([[1], [3]])
+INDICES: list[object] = [
+    0,
+    -1,
+    (1, 2, 3),
+    (slice(1, 3), slice(None, None, 2)),
+    slice(None, None, -1),
+    (slice(3, 0, -2), slice(-1, 1, -1)),
+    (Ellipsis, 1),
+    (0, Ellipsis, slice(2)),
+    (None, 1, None, slice(2), None),
+    Ellipsis,
+    (),
+    slice(3, 1),
+    I,
+    [0, 1, 1],
+    (slice(None), I),
+    (slice(1, 3), I, 2),
+    (0, I),
+    (I, 0),
+    (I, slice(None), 1),
+    (0, slice(None), I),
+    (I, J),
+    (I, slice(1, 4), J),
+    (None, I, None),
+    (slice(None), I, None, slice(2)),
+    (J, I, np.array(1)),
+    np.int64(2),
+    np.array(2),
+    np.zeros((0,), np.int64),
+    (slice(None), slice(None, None, -1), I),
+]
+
+
+@pytest.mark.parametrize("position", range(len(INDICES)))
+def test_indexing(position: int) -> None:
+    index = INDICES[position]
+    check(lambda x: x[index], lambda x: x[index], X)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int64"])
+def test_indexing_with_traced_integers(dtype: str) -> None:
+    rows, columns = np.array([[0, 3], [2, 1]], dtype), np.array([1, 4], dtype)
+
+    def function(x: object, i: object, j: object) -> object:
+        return x[i], x[:, j], x[i, j], x[1, j], x[i, :, j], x[j[0]]  # type: ignore[index]
+
+    check(function, function, X, rows, columns)
+
+
+def test_traced_indices_outside_take_the_nearest_element() -> None:
+    (got,) = through_graph(lambda x, i: x[i], M, np.array([9, -1, -9]))
+    np.testing.assert_array_equal(got, M[[3, 3, 0]])
+    (got,) = through_graph(lambda x, i: x[i, i], M, np.array([9, -9]))
+    np.testing.assert_array_equal(got, M[[3, 0], [4, 0]])
+
+
+UPDATES: list[object] = [
+    0,
+    (1, 2),
+    (slice(1, 3), slice(2)),
+    (slice(None), 1),
+    (slice(None, None, 2), slice(1, None, 3)),
+    (slice(None, None, -1), slice(0, 2)),
+    (slice(3, None, -2), 2),
+    (Ellipsis, None, slice(1, 4)),
+    slice(2, 2),
+    Ellipsis,
+]
+
+
+@pytest.mark.parametrize("position", range(len(UPDATES)))
+def test_updates(position: int) -> None:
+    index = UPDATES[position]
+    values = np.random.default_rng(2).normal(size=M[index].shape).astype(np.float32)  # type: ignore[index]
+
+    def reference(x: np.ndarray, v: np.ndarray) -> object:
+        placed, added, scaled = x.copy(), x.copy(), x.copy()
+        placed[index] = v  # type: ignore[index]
+        added[index] += v  # type: ignore[index]
+        scaled[index] *= 2  # type: ignore[index]
+        return placed, added, scaled
+
+    def function(x: Tracer, v: Tracer) -> object:
+        return x.at[index].set(v), x.at[index].add(v), x.at[index].multiply(2)
+
+    expected = reference(M, values)
+    for want, got in zip(expected, through_graph(function, M, values), strict=True):  # type: ignore[call-overload]
+        np.testing.assert_array_equal(got, want)
+
+
+def test_updates_at_traced_positions() -> None:
+    def function(x: Tracer, i: Tracer, many: Tracer, v: Tracer) -> object:
+        return x.at[i].set(7), x.at[:, i].add(v), x.at[many].add(1.0), x.at[:, many].add(2)
+
+    i, many, v = np.array(2), np.array([1, 3, 1]), np.arange(4, dtype=np.float32)
+    row, column, rows, columns = M.copy(), M.copy(), M.copy(), M.copy()
+    row[2] = 7
+    column[:, 2] += v
+    np.add.at(rows, many, 1.0)
+    np.add.at(columns, (slice(None), many), 2)
+    for want, got in zip((row, column, rows, columns), through_graph(function, M, i, many, v), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_update_errors() -> None:
+    with pytest.raises(UnsupportedError, match=r"at\[\.\.\.\]\.set: takes ints, slices"):
+        trace(lambda x: x.at[np.array([0, 1])].set(1.0), [spec((3,))])
+    with pytest.raises(ShapeError, match=r"at\[\.\.\.\]\.set: .*\[2\] .*\[3\]"):
+        trace(lambda x: x.at[:].set(np.ones(2, np.float32)), [spec((3,))])
+
+
+PROTOCOLS: list[Callable[..., object]] = [
+    lambda x: np.tanh(x) + np.exp(-np.abs(x)),
+    lambda x: np.sum(x, axis=0) / np.mean(x) + np.var(x, axis=0, ddof=1),
+    lambda x: np.concatenate([x, np.zeros_like(x)], axis=1),
+    lambda x: np.where(x > 0, x, np.float32(0)),
+    lambda x: np.stack([x, x]).reshape(-1),
+    lambda x: np.matmul(x, np.transpose(x)),
+    lambda x: np.einsum("ij,kj->ik", x, x),
+    lambda x: np.add.reduce(x) + np.maximum.reduce(x, axis=0),
+    lambda x: np.true_divide(x, 2) + np.amax(x, axis=1, keepdims=True),
+    lambda x: np.clip(x, -0.5, 0.5) + np.split(x, 2)[0].sum(),
+    lambda x: np.array([np.shape(x), (np.ndim(x), np.size(x))]),
+    lambda x: np.round(x, 1) + np.square(x),
+]
+
+
+@pytest.mark.parametrize("position", range(len(PROTOCOLS)))
+def test_numpy_functions_on_traced_values(position: int) -> None:
+    function = PROTOCOLS[position]
+    expected = function(M)
+    (got,) = through_graph(function, M)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    assert got.dtype == np.asarray(expected).dtype
+
+
+def test_numpy_functions_that_are_missing() -> None:
+    with pytest.raises(UnsupportedError, match=r"np\.nanmean has no counterpart .*test_tracer\.py:\d+"):
+        trace(lambda x: np.nanmean(x), [spec((3,))])
+    with pytest.raises(UnsupportedError, match=r"np\.sum on a traced value: .*'where'"):
+        trace(lambda x: np.sum(x, where=x > 0), [spec((3,))])
+    with pytest.raises(UnsupportedError, match=r"np\.add\.accumulate"):
+        trace(lambda x: np.add.accumulate(x), [spec((3,))])
+    with pytest.raises(TraceError, match="out= writes into an array"):
+        trace(lambda x: np.add(x, 1, out=np.zeros(3, np.float32)), [spec((3,))])
+
+
+def test_array_namespace() -> None:
+    def function(x: Tracer) -> object:
+        return x.__array_namespace__().tanh(x)
+
+    assert [node.op.name for node in trace(function, [spec((3,))]).graph.nodes] == ["tanh"]

@@ -6,13 +6,13 @@ outputs, per row or per element. Softmax is one phase (max; sum of exp; quotient
 are reduced in parallel, and a second phase combines them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from graphc.core.errors import UnsupportedError
-from graphc.graph.dims import DimClasses, Slot, classes_of
-from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.dims import Slot
+from graphc.graph.ir import Graph, Value
 from graphc.graph.ops.reduction import ArgAttrs
+from graphc.graph.rows import Phase, Stage, Structure, axes_of, cone, structure
 from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Store, Var, index
 from graphc.kernel.lower.build import KernelBuilder
 from graphc.kernel.lower.emit import in_buffer
@@ -27,117 +27,12 @@ MAX_KEPT = 16384  # elements of one row kept from one stage for the next
 FEW_ROWS = 64
 
 
-def axes_of(node: Node) -> tuple[int, ...]:
-    """The axes a reduction node reduces."""
-    if isinstance(node.attrs, ArgAttrs):
-        return (node.attrs.axis,)
-    return tuple(getattr(node.attrs, "axes", ()))
-
-
-@dataclass(slots=True)
-class Stage:
-    """Reductions that run over the same elements of a row at the same time."""
-
-    level: int
-    inner: tuple[Slot, ...]
-    nodes: list[Node]
-
-
-@dataclass(slots=True)
-class Phase:
-    """Reductions with the same rows, and what is stored when they are known."""
-
-    rows: tuple[Slot, ...]
-    stages: list[Stage] = field(default_factory=list)
-    outputs: list[Value] = field(default_factory=list)
-    crossing: list[Value] = field(default_factory=list)  # read by later phases
-
-    @property
-    def results(self) -> list[Value]:
-        return [node.result for stage in self.stages for node in stage.nodes]
-
-
-@dataclass(slots=True)
-class Structure:
-    """The phases of a body and the dim classes they are made of."""
-
-    body: Graph
-    classes: DimClasses
-    phases: list[Phase]
-
-    def extent(self, slot: Slot) -> int:
-        return slot[0].shape[slot[1]]
-
-
-def structure(body: Graph) -> Structure:
-    """Order the reductions of a body in phases and stages."""
-    classes = classes_of(body)
-    phases: list[Phase] = []
-    phase_of: dict[Value, int] = {}
-    level_of: dict[Value, int] = {}
-    for node in body.nodes:
-        phase = max((phase_of.get(v, -1) for v in node.operands), default=-1)
-        level = max((level_of.get(v, 0) for v in node.operands if phase_of.get(v, -1) == phase), default=0)
-        if node.op.kind == "reduction":
-            rows = classes.wide(node.result)
-            if phase < 0 and phases and set(rows) == set(phases[0].rows):
-                phase = 0
-            if phase < 0 or set(rows) != set(phases[phase].rows):
-                phase, level = phase + 1, 0
-            if phase == len(phases):
-                phases.append(Phase(rows))
-            if set(rows) != set(phases[phase].rows):
-                raise UnsupportedError(f"{node.op.name}: its rows do not fit the rest of the kernel ({node.loc})")
-            _add_stage(phases[phase], classes, node, level)
-            level += 1
-        for value in node.results:
-            phase_of[value], level_of[value] = phase, level
-    for value in dict.fromkeys(body.outputs):
-        phases[max(phase_of.get(value, -1), 0)].outputs.append(value)
-    made = Structure(body, classes, phases)
-    for number in range(1, len(phases)):
-        earlier = {value for value, phase in phase_of.items() if 0 <= phase < number}
-        for value in _cone(body, _roots(phases[number]), earlier.__contains__):
-            origin = phase_of.get(value, -1)
-            if 0 <= origin < number and value not in phases[origin].crossing:
-                phases[origin].crossing.append(value)
-    return made
-
-
-def _add_stage(phase: Phase, classes: DimClasses, node: Node, level: int) -> None:
-    x = node.operands[0]
-    inner = tuple(classes.root(x, d) for d in axes_of(node))
-    for stage in phase.stages:
-        if stage.level == level and stage.inner == inner:
-            stage.nodes.append(node)
-            return
-    phase.stages.append(Stage(level, inner, [node]))
-    phase.stages.sort(key=lambda s: s.level)
-
-
-def _roots(phase: Phase) -> list[Value]:
-    return [node.operands[0] for stage in phase.stages for node in stage.nodes] + phase.outputs
-
-
-def _cone(body: Graph, roots: Iterable[Value], stop: Callable[[Value], bool]) -> list[Value]:
-    """Values the roots are made of; nothing below a value that `stop`s is looked at."""
-    seen: dict[Value, None] = {}
-    stack = list(roots)
-    while stack:
-        value = stack.pop()
-        if value in seen:
-            continue
-        seen[value] = None
-        node = body.producers.get(value)
-        if node is not None and not stop(value):
-            stack += node.operands
-    return list(seen)
-
-
 def lower_rows(original: Graph, name: str) -> Kernel:
     """The kernel of a body with reductions."""
     builder = KernelBuilder(merge_dims(original), original)
     shape = structure(builder.body)
+    if shape is None:
+        raise UnsupportedError(f"{name}: the reductions do not share their rows ({original.nodes[-1].loc})")
     for phase in shape.phases:
         _RowPhase(builder, shape, phase).lower()
     return builder.finish(name)
@@ -245,7 +140,7 @@ class _RowPhase:
 
     def _stage_cone(self, roots: list[Value]) -> set[Value]:
         results = set(self.phase.results)
-        return set(_cone(self.shape.body, roots, lambda v: v in results or v in self.emitter.stored))
+        return set(cone(self.shape.body, roots, lambda v: v in results or v in self.emitter.stored))
 
     def _kept_in(self, stage: Stage) -> list[Value]:
         """Kept values that are first computed in this stage."""

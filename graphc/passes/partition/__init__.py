@@ -3,15 +3,20 @@
 from graphc.graph.ir import Graph
 from graphc.passes.inline import Inline
 from graphc.passes.partition.assemble import assemble
+from graphc.passes.partition.grouping import groups
 from graphc.passes.partition.roles import live_nodes, roles
 
 
-def partition(graph: Graph) -> Graph:
-    """The same function made of `fusion` nodes, with views and constants left bare at the top level."""
+def partition(graph: Graph, fuse: bool = True) -> Graph:
+    """The same function made of `fusion` nodes, with views and constants left bare at the top level.
+
+    fuse=False gives every node a kernel of its own: the bits of the results are the same, only slower.
+    """
     graph = Inline(fusions=True).run(graph)
     graph = Graph(graph.name, graph.inputs, live_nodes(graph), graph.outputs, graph.aliases)
     role = roles(graph)
-    return assemble(graph, role, [[node] for node in graph.nodes if role[node] == "core"])
+    alone = [[node] for node in graph.nodes if role[node] == "core"]
+    return assemble(graph, role, groups(graph, role) if fuse else alone)
 
 
 __all__ = ["partition"]

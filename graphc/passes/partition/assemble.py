@@ -6,6 +6,7 @@ body holds its core nodes and copies of the free nodes they read, between the vi
 
 from collections.abc import Mapping, Sequence
 
+from graphc.core.errors import VerifyError
 from graphc.core.source import UNKNOWN, Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
@@ -107,6 +108,7 @@ def topological(nodes: Sequence[Node]) -> list[Node]:
     """Operands first, otherwise the order given. The nodes must not form a cycle."""
     producers = {value: node for node in nodes for value in node.results}
     done: set[Node] = set()
+    entered: set[Node] = set()
     order: list[Node] = []
     for root in nodes:
         stack = [root]
@@ -119,5 +121,8 @@ def topological(nodes: Sequence[Node]) -> list[Node]:
                     done.add(node)
                     order.append(node)
                 continue
+            if node in entered:
+                raise VerifyError(f"{node.op.name} ({node.loc}) needs its own result: the groups form a cycle")
+            entered.add(node)
             stack += missing
     return order

@@ -47,8 +47,8 @@ def run_program(program: LoopProgram, arguments: Sequence[np.ndarray], outputs: 
     return results
 
 
-def compile_and_run(graph: Graph, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+def compile_and_run(graph: Graph, arguments: Sequence[np.ndarray], fuse: bool = True) -> list[np.ndarray]:
     """Partition, lower, run."""
-    fused = partition(graph)
+    fused = partition(graph, fuse)
     verify_graph(fused)
     return run_program(lower_graph(fused, name="main"), arguments, graph.outputs)

@@ -1,0 +1,197 @@
+"""Group core nodes into kernels, greedily in program order.
+
+Each node first stands alone and then joins the groups that make its operands, when the result is one legal kernel,
+no cycle appears, and memory gains: a value is no longer kept, or what is written next to it is small, leaves the
+kernel anyway, or comes at once. Afterwards groups side by side that read the same values are joined.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from graphc.graph.ir import Graph, Node, Value
+from graphc.passes.partition.assemble import body_nodes, outside, used_outside
+from graphc.passes.partition.legal import is_legal, wide_extents
+from graphc.passes.partition.roles import Role
+
+ANCHORS = frozenset({"dot_general", "scatter_add"})
+TINY = 64  # elements: groups of scalars are joined whatever they read
+NEIGHBOURS = 6  # groups looked at on each side by side
+
+
+class Group:
+    """Core nodes that become one kernel."""
+
+    __slots__ = ("core", "first", "last")
+
+    def __init__(self, core: set[Node], first: int, last: int) -> None:
+        self.core = core
+        self.first = first
+        self.last = last
+
+
+def groups(graph: Graph, role: Mapping[Node, Role]) -> list[list[Node]]:
+    """Core nodes by kernel."""
+    return _Grouping(graph, role).run()
+
+
+class _Grouping:
+    def __init__(self, graph: Graph, role: Mapping[Node, Role]) -> None:
+        self.graph = graph
+        self.role = role
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
+        self.reads = {node: self._core_operands(node) for node in graph.nodes if role[node] == "core"}
+        self.readers: dict[Node, list[Node]] = {node: [] for node in self.reads}
+        for node, producers in self.reads.items():
+            for producer in producers:
+                self.readers[producer].append(node)
+        self.of: dict[Node, Group] = {}
+        self.anchors = [0]
+        for node in graph.nodes:
+            self.anchors.append(self.anchors[-1] + (node.op.name in ANCHORS))
+        self.outputs = set(graph.outputs)
+
+    def run(self) -> list[list[Node]]:
+        for node in self.reads:
+            self.of[node] = Group({node}, self.position[node], self.position[node])
+            if node.op.name not in ANCHORS:
+                self._join_producers(node)
+        self._join_neighbours()
+        found = dict.fromkeys(self.of.values())
+        return [sorted(group.core, key=self.position.__getitem__) for group in found]
+
+    def _core_operands(self, node: Node) -> list[Node]:
+        """Core nodes whose values a node reads, through free nodes, views and bare nodes."""
+        found: dict[Node, None] = {}
+        seen: set[Node] = set()
+        stack = [node]
+        while stack:
+            for value in stack.pop().operands:
+                producer = self.graph.producers.get(value)
+                if producer is None or producer in seen:
+                    continue
+                seen.add(producer)
+                if self.role[producer] == "core":
+                    found[producer] = None
+                else:
+                    stack.append(producer)
+        return list(found)
+
+    # ------------------------------------------------------------------------------------------------ down the graph
+
+    def _join_producers(self, node: Node) -> None:
+        candidates = {self.of[producer]: None for producer in self.reads[node]}
+        for group in sorted(candidates, key=self._preference):
+            mine = self.of[node]
+            if group is mine:
+                continue
+            if self._gains(group, mine, node) and not self._makes_cycle(group, mine) and self._is_legal(group, mine):
+                self._merge(group, mine)
+
+    def _preference(self, group: Group) -> tuple[int, int]:
+        kinds = {node.op.kind for node in group.core}
+        rank = 0 if "contraction" in kinds else 1 if "reduction" in kinds else 2
+        return rank, -group.last
+
+    def _gains(self, group: Group, mine: Group, node: Node) -> bool:
+        merged = group.core | mine.core
+        before = [*used_outside(self.graph, self.role, group.core), *used_outside(self.graph, self.role, mine.core)]
+        after = used_outside(self.graph, self.role, merged)
+        if len(after) < len(before):
+            return True
+        if all(value in self.outputs for value in node.results):
+            return True
+        read = max((v.type.nbytes for v in used_outside(self.graph, self.role, group.core)), default=0)
+        if sum(value.type.nbytes for value in node.results) * 4 <= read:
+            return True
+        return self.anchors[self.position[node]] == self.anchors[group.last + 1]
+
+    def _is_legal(self, a: Group, b: Group) -> bool:
+        core = a.core | b.core
+        nodes = body_nodes(self.graph, self.role, list(core), self.position)
+        inputs = outside(nodes)
+        if any(self._is_seen_through(value, core) for value in inputs):
+            return False
+        outputs = used_outside(self.graph, self.role, core)
+        return is_legal(Graph("candidate", inputs, tuple(nodes), tuple(outputs)), core)
+
+    def _is_seen_through(self, value: Value, core: set[Node]) -> bool:
+        """Whether a value is a view of something the core itself makes: it cannot be read before it is written."""
+        stack = [value]
+        while stack:
+            producer = self.graph.producers.get(stack.pop())
+            if producer is None:
+                continue
+            if producer in core:
+                return True
+            if self.role[producer] != "core":
+                stack += producer.operands
+        return False
+
+    def _makes_cycle(self, a: Group, b: Group) -> bool:
+        """Whether one group reaches the other through a third."""
+        return self._reaches(a, b) or self._reaches(b, a)
+
+    def _reaches(self, start: Group, goal: Group) -> bool:
+        seen = {start}
+        stack = [group for group in self._successors(start) if group is not goal]
+        while stack:
+            group = stack.pop()
+            if group is goal:
+                return True
+            if group in seen:
+                continue
+            seen.add(group)
+            stack += self._successors(group)
+        return False
+
+    def _successors(self, group: Group) -> Iterable[Group]:
+        return {self.of[user] for node in group.core for user in self.readers[node] if user in self.of} - {group}
+
+    def _merge(self, into: Group, other: Group) -> None:
+        into.core |= other.core
+        into.first, into.last = min(into.first, other.first), max(into.last, other.last)
+        for node in other.core:
+            self.of[node] = into
+
+    # ------------------------------------------------------------------------------------------------ side by side
+
+    def _join_neighbours(self) -> None:
+        """Maps over the same shape, and reductions of the same rows, that read the same large values."""
+        kinds: dict[object, list[Group]] = {}
+        for group in dict.fromkeys(self.of.values()):
+            signature = self._signature(group)
+            if signature is not None:
+                kinds.setdefault(signature, []).append(group)
+        for found in kinds.values():
+            self._join_alike(found)
+
+    def _join_alike(self, found: list[Group]) -> None:
+        kept: list[Group] = []
+        for group in found:
+            for other in reversed(kept[-NEIGHBOURS:]):
+                if (
+                    self._are_close(other, group)
+                    and not self._makes_cycle(other, group)
+                    and self._is_legal(other, group)
+                ):
+                    self._merge(other, group)
+                    break
+            else:
+                kept.append(group)
+
+    def _are_close(self, a: Group, b: Group) -> bool:
+        values = used_outside(self.graph, self.role, a.core)
+        if max((v.type.size for v in values), default=0) <= TINY:
+            return True
+        if self.anchors[a.last + 1] != self.anchors[b.first]:
+            return False
+        left, right = (outside(body_nodes(self.graph, self.role, list(g.core), self.position)) for g in (a, b))
+        return any(v in right and v.type.size > TINY for v in left)
+
+    def _signature(self, group: Group) -> object:
+        if any(node.op.kind == "contraction" or node.op.name == "scatter_add" for node in group.core):
+            return None
+        reductions = [node for node in group.core if node.op.kind == "reduction"]
+        if reductions:
+            return "rows", wide_extents(reductions[0].operands[0]), wide_extents(reductions[0].results[0])
+        shapes = {wide_extents(value) for value in used_outside(self.graph, self.role, group.core)}
+        return ("map", *shapes) if len(shapes) == 1 else None

@@ -1,0 +1,153 @@
+"""Which nodes may share a kernel.
+
+`is_legal(body, core)` accepts
+- maps: all core values and outputs run along the same dims;
+- row groups: reductions that share their rows (`graphc.graph.rows`), with maps before, between and after them;
+- one contraction with maps after it that run along the product;
+- a scatter alone.
+What is accepted, lowering can write as one kernel that computes every core value once per element.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from graphc.graph.dims import DimClasses, Slot, dim_classes
+from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.rows import Phase, Structure, axes_of, structure
+
+MAX_VALUES = 40  # inputs and outputs of a kernel
+LONG = 1024  # elements: longer reductions of few or of interleaved rows are cut into chunks by lowering
+FEW_ROWS = 8
+SMALL = 65536  # elements: below, too few rows do not matter
+MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
+
+
+def is_legal(body: Graph, core: set[Node]) -> bool:
+    """Whether `body` (core nodes and the free nodes they read) can be one kernel."""
+    if len(core) == 1:
+        return True
+    if len(body.inputs) + len(body.outputs) > MAX_VALUES:
+        return False
+    kinds = [node.op.kind for node in body.nodes if node in core]
+    if any(node.op.name == "scatter_add" for node in body.nodes) or kinds.count("contraction") > 1:
+        return False
+    if any(node.op.name == "gather" and _is_made_here(body, core, node.operands[0]) for node in body.nodes):
+        return False
+    if "contraction" in kinds:
+        return "reduction" not in kinds and _is_contraction(body, core)
+    return _is_row_group(body, core) if "reduction" in kinds else _is_map(body, core)
+
+
+def wide_extents(value: Value) -> tuple[int, ...]:
+    """The shape without dims of extent 1."""
+    return tuple(extent for extent in value.shape if extent != 1)
+
+
+def _values(nodes: Iterable[Node]) -> list[Value]:
+    return [value for node in nodes for value in node.results]
+
+
+def _is_made_here(body: Graph, core: set[Node], value: Value) -> bool:
+    stack = [value]
+    while stack:
+        node = body.producers.get(stack.pop())
+        if node is None:
+            continue
+        if node in core:
+            return True
+        stack += node.operands
+    return False
+
+
+def _is_map(body: Graph, core: set[Node]) -> bool:
+    extents = {wide_extents(value) for value in body.outputs}
+    if len(extents) != 1:
+        return False
+    classes = dim_classes(body.nodes)
+    _join_outputs(classes, body.outputs)
+    wanted = classes.wide(body.outputs[0])
+    if len(set(wanted)) != len(wanted) or any(classes.wide(v) != wanted for v in body.outputs):
+        return False
+    return all(_runs_along(classes, value, wanted) for value in _values(core))
+
+
+def _join_outputs(classes: DimClasses, outputs: Sequence[Value]) -> None:
+    first = [d for d, extent in enumerate(outputs[0].shape) if extent != 1]
+    for value in outputs[1:]:
+        for dim, other in zip(first, (d for d, e in enumerate(value.shape) if e != 1), strict=True):
+            classes.join((outputs[0], dim), (value, other))
+
+
+def _runs_along(classes: DimClasses, value: Value, wanted: Sequence[Slot]) -> bool:
+    slots = classes.wide(value)
+    return len(set(slots)) == len(slots) and set(slots) == set(wanted)
+
+
+def _downstream(body: Graph, sources: Iterable[Node]) -> set[Value]:
+    found = set(_values(sources))
+    for node in body.nodes:
+        if any(value in found for value in node.operands):
+            found.update(node.results)
+    return found
+
+
+def _keeps(body: Graph, classes: DimClasses, after: set[Value], rows: set[Slot]) -> bool:
+    """No move on the way from a result changes which row an element belongs to."""
+    for node in body.nodes:
+        if node.op.name not in MOVES:
+            continue
+        for value in node.operands:
+            if value in after and not rows & set(classes.wide(value)) <= set(classes.wide(node.result)):
+                return False
+    return True
+
+
+def _is_contraction(body: Graph, core: set[Node]) -> bool:
+    (dot,) = (node for node in body.nodes if node.op.kind == "contraction")
+    if any(_is_made_here(body, core, value) for value in dot.operands):
+        return False
+    classes = dim_classes(body.nodes)
+    wanted = classes.wide(dot.result)
+    if any(not _runs_along(classes, value, wanted) for value in _values(core)):
+        return False
+    return _keeps(body, classes, _downstream(body, [dot]), set(wanted))
+
+
+def _is_row_group(body: Graph, core: set[Node]) -> bool:
+    shape = structure(body)
+    if shape is None:
+        return False
+    reductions = [node for node in body.nodes if node.op.kind == "reduction"]
+    rows = set(shape.phases[0].rows)
+    if not _keeps(body, shape.classes, _downstream(body, reductions), rows):
+        return False
+    after = _downstream(body, [n for p in shape.phases[1:] for s in p.stages for n in s.nodes])
+    for value in _values(core):
+        slots = shape.classes.wide(value)
+        if len(set(slots)) != len(slots) or (value not in after and not rows <= set(slots)):
+            return False
+    return all(_is_phase(shape, phase, first=i == 0) for i, phase in enumerate(shape.phases))
+
+
+def _is_phase(shape: Structure, phase: Phase, first: bool) -> bool:
+    rows = set(phase.rows)
+    if any(set(shape.classes.wide(value)) != rows for value in phase.crossing):
+        return False
+    per_element = False
+    for value in phase.outputs:
+        slots = shape.classes.wide(value)
+        if not rows <= set(slots) or len(set(slots)) != len(slots):
+            return False
+        per_element |= set(slots) != rows
+    if not first and per_element:
+        return False
+    x = phase.stages[0].nodes[0].operands[0]
+    count = 1
+    for dim in axes_of(phase.stages[0].nodes[0]):
+        count *= x.shape[dim]
+    number = x.type.size // max(count, 1)
+    several = per_element or len(phase.stages) > 1
+    if several and number < FEW_ROWS and x.type.size > SMALL:
+        return False
+    dims = [d for d, extent in enumerate(x.shape) if extent != 1]
+    interleaved = bool(dims) and dims[-1] not in axes_of(phase.stages[0].nodes[0])
+    return not (several and interleaved and (per_element or count > LONG))

@@ -178,6 +178,7 @@ OTHERS: list[tuple[Callable[..., object], tuple[np.ndarray, ...]]] = [
     (lambda m, x: m.swapaxes(x, 0, -1), (CUBE,)),
     (lambda m, x: m.moveaxis(x, (0, 1), (-1, 0)), (CUBE,)),
     (lambda m, x: m.moveaxis(x, 2, 0), (CUBE,)),
+    (lambda m, x: m.moveaxis(x, (0, 1), (1, 0)), (CUBE,)),
     (lambda m, x: m.expand_dims(x, (0, -1)), (A,)),
     (lambda m, x: m.broadcast_to(x, (5, 3, 4)), (A,)),
     (lambda m, x, y: m.concatenate([x, y], axis=1), (A, B)),

@@ -97,6 +97,8 @@ INDICES: list[object] = [
     (I, J),
     (I, slice(1, 4), J),
     (None, I, None),
+    (None, I, slice(1, 4), J),
+    (slice(None), I, None, J),
     (slice(None), I, None, slice(2)),
     (J, I, np.array(1)),
     np.int64(2),

@@ -72,6 +72,13 @@ def test_argnums_and_auxiliary_results() -> None:
     close(aux["double"], y * 2)
 
 
+def test_each_argument_gets_its_own_gradient() -> None:
+    d_x, d_params = grad(lambda p, x: loss(p, x), argnums=(1, 0))(PARAMS, X)  # type: ignore[misc]
+    assert d_x.shape == X.shape
+    for name, want in by_hand().items():
+        close(d_params[name], want)
+
+
 def test_keyword_arguments_are_constants() -> None:
     close(grad(lambda x, scale: x * x * scale)(np.float64(3), scale=np.float64(2)), 12.0)
 

@@ -4,6 +4,7 @@ from graphc.graph.ir import Graph
 from graphc.passes.inline import Inline
 from graphc.passes.partition.assemble import assemble
 from graphc.passes.partition.grouping import groups
+from graphc.passes.partition.order import order
 from graphc.passes.partition.roles import live_nodes, roles
 
 
@@ -16,7 +17,7 @@ def partition(graph: Graph, fuse: bool = True) -> Graph:
     graph = Graph(graph.name, graph.inputs, live_nodes(graph), graph.outputs, graph.aliases)
     role = roles(graph)
     alone = [[node] for node in graph.nodes if role[node] == "core"]
-    return assemble(graph, role, groups(graph, role) if fuse else alone)
+    return order(assemble(graph, role, groups(graph, role) if fuse else alone))
 
 
 __all__ = ["partition"]

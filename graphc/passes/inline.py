@@ -1,39 +1,72 @@
-"""Replace every `call` by the body of the function it calls.
+"""Inlining: the body of a call in place of the call, so that fusion does not stop at function borders."""
 
-%2 = call(%0, %1) {graph=@f}    becomes    the nodes of @f, with %0 and %1 as its inputs
-"""
-
+from collections import Counter
 from dataclasses import dataclass
 
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.structural import CallAttrs, FusionAttrs
+from graphc.passes.rewrite import with_regions
+
+LARGE = 64  # nodes; smaller bodies are always inlined
 
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """In: any graph. Out: the same function without `call` nodes; the same object when there was none."""
+    """Inline calls. `keep_repeated`: large callees that are called more than once stay calls, so that compile time does
+    not grow with the depth of a net.
 
-    name: str = "inline"
+    >>> from graphc.graph.parser import parse
+    >>> print(
+    ...     Inline().run(
+    ...         parse('''
+    ... graph twice(%0: f32[3]) {
+    ...   %1: f32[3] = add(%0, %0)
+    ...   return %1
+    ... }
+    ...
+    ... graph f(%0: f32[3] x) {
+    ...   %1: f32[3] = call(%0) {graph=@twice}
+    ...   %2: f32[3] = call(%1) {graph=@twice}
+    ...   return %2
+    ... }''')
+    ...     )
+    ... )
+    graph f(%0: f32[3] x) {
+      %1: f32[3] = add(%0, %0)
+      %2: f32[3] = add(%1, %1)
+      return %2
+    }
+    <BLANKLINE>
+    """
+
+    keep_repeated: bool = False
     fusions: bool = False  # open `fusion` nodes too
+    name: str = "inline"
 
     def run(self, graph: Graph) -> Graph:
-        ops = ("call", "fusion") if self.fusions else ("call",)
-        while any(node.op.name in ops for node in graph.nodes):
-            graph = _inline_once(graph, ops)
-        return graph
+        return with_regions(graph, self._run)
 
+    def _run(self, graph: Graph) -> Graph:
+        count = Counter(callee for node in graph.nodes if (callee := self._callee(node)) is not None)
+        kept: set[Graph] = set()
+        if self.keep_repeated:
+            kept = {callee for callee, times in count.items() if times > 1 and len(callee.nodes) >= LARGE}
+        if len(kept) == len(count):
+            return graph
+        builder = GraphBuilder(graph.name)
+        replaced: dict[Value, Value] = {value: value for value in graph.inputs}
+        for node in graph.nodes:
+            callee = self._callee(node)
+            if callee is not None and callee not in kept:
+                results = builder.inline(callee, [replaced[v] for v in node.operands])
+                replaced.update(zip(node.results, results, strict=True))
+            else:
+                builder.copy(node, replaced)
+        outputs = tuple(replaced[v] for v in graph.outputs)
+        return Graph(graph.name, graph.inputs, tuple(builder.nodes), outputs, graph.aliases)
 
-def _inline_once(graph: Graph, ops: tuple[str, ...]) -> Graph:
-    builder = GraphBuilder(graph.name)
-    builder.inputs = list(graph.inputs)
-    mapping: dict[Value, Value] = {value: value for value in graph.inputs}
-    for node in graph.nodes:
-        operands = tuple(mapping[value] for value in node.operands)
-        if node.op.name in ops and isinstance(node.attrs, CallAttrs | FusionAttrs):
-            mapping.update(zip(node.results, builder.inline(node.attrs.graph, operands), strict=True))
-            continue
-        unchanged = operands == node.operands
-        builder.nodes.append(node if unchanged else Node(node.op, operands, node.attrs, node.results, node.loc))
-        mapping.update((value, value) for value in node.results)
-    return builder.build([mapping[value] for value in graph.outputs], graph.aliases)
+    def _callee(self, node: Node) -> Graph | None:
+        if isinstance(node.attrs, CallAttrs) or (self.fusions and isinstance(node.attrs, FusionAttrs)):
+            return node.attrs.graph
+        return None

@@ -1,0 +1,78 @@
+"""The order of the passes on tensor graphs, and the loop that runs them."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from graphc.graph.ir import Graph
+from graphc.passes.canonicalise import Canonicalise
+from graphc.passes.cse import Cse
+from graphc.passes.dce import Dce
+from graphc.passes.fold import Fold
+from graphc.passes.inline import Inline
+from graphc.passes.simplify import Simplify
+from graphc.passes.stabilise import Stabilise
+
+
+class Pass(Protocol):
+    """Graph to graph; returns the same object when nothing changed."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, graph: Graph) -> Graph: ...
+
+
+# called after each pass: name, graph before, graph after, seconds
+Observer = Callable[[str, Graph, Graph, float], None]
+
+PIPELINE: tuple[Pass, ...] = (
+    Dce(),  # first, so that nothing is spent on what is not used: differentiation leaves some
+    Canonicalise(),  # before inlining: callees are rewritten once, however often they are called
+    Simplify(),
+    Dce(),  # unused results of a callee, seen before its body is copied
+    Inline(),
+    Cse(),  # before stabilise: its patterns compare operands by identity
+    Canonicalise(),  # again, now across what were function borders
+    Fold(),
+    Simplify(),  # after fold: it looks for constants
+    Cse(),
+    Stabilise(),  # late: it recognises canonical forms only, and folding must not hide exp(x) / sum(exp(x))
+    Canonicalise(),  # what stabilise wrote
+    Fold(),
+    Simplify(),
+    Cse(),
+    Dce(),
+)
+
+
+def pipeline(stabilise: bool = True) -> tuple[Pass, ...]:
+    """The passes in order; without `Stabilise` fragile forms stay as written."""
+    return tuple(p for p in PIPELINE if stabilise or not isinstance(p, Stabilise))
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass], observer: Observer | None = None) -> Graph:
+    """Run passes in order. The observer sees every one, also those that changed nothing (before is after)."""
+    for each in passes:
+        start = time.perf_counter()
+        after = each.run(graph)
+        seconds = time.perf_counter() - start
+        if observer is not None:
+            observer(each.name, graph, after, seconds)
+        graph = after
+    return graph
+
+
+def log_line(name: str, before: Graph, after: Graph, seconds: float) -> str:
+    """One line for a log: the pass, its time, node counts.
+
+    >>> log_line("cse", Graph("f", (), (), ()), Graph("f", (), (), ()), 0.0012)
+    'cse              1.2 ms     0 -> 0 nodes'
+    >>> empty = Graph("f", (), (), ())
+    >>> log_line("cse", empty, empty, 0.0012)
+    'cse              1.2 ms     0 nodes (unchanged)'
+    """
+    head = f"{name:<14}{seconds * 1000:>6.1f} ms {len(before.nodes):>5}"
+    if after is before:
+        return f"{head} nodes (unchanged)"
+    return f"{head} -> {len(after.nodes)} nodes"

@@ -32,8 +32,8 @@ from graphc.graph.parser import parse
 from graphc.plan.report import MemoryReport
 from graphc.runtime.discovery import backend_names, find_backend
 from graphc.runtime.protocol import Backend, Progress
-from graphc.trace import Array, ArrayLike, Spec, Tracer, is_tracing, spec
-from graphc.trace import trace as trace_function
+from graphc.tracing import Array, ArrayLike, Spec, Tracer, is_tracing, spec
+from graphc.tracing import trace as trace_function
 from graphc.transform import GradientReport, gradcheck, stop_gradient
 
 __all__ = [

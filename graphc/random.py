@@ -18,10 +18,10 @@ from graphc.core.errors import ArgumentError, DTypeError
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.movement import ShapeAttrs
 from graphc.graph.ops.source import IotaAttrs, ShuffleAttrs, iota, random_bits, shuffle_index
-from graphc.trace.array import elementwise, indexing, movement, reduction
-from graphc.trace.bind import as_array, bind1, dtype_of, is_scalar, to_dtype
-from graphc.trace.context import Array, ArrayLike, bind_nodes, is_tracing, with_line
-from graphc.trace.tracer import DTypeLike
+from graphc.tracing.array import elementwise, indexing, movement, reduction
+from graphc.tracing.bind import as_array, bind1, dtype_of, is_scalar, to_dtype
+from graphc.tracing.context import Array, ArrayLike, bind_nodes, is_tracing, with_line
+from graphc.tracing.tracer import DTypeLike
 
 Shape = int | Sequence[int]
 

@@ -9,7 +9,7 @@ import numpy as np
 from graphc.core.pytree import flatten
 from graphc.graph.interpreter import interpret
 from graphc.graph.verify import verify
-from graphc.trace import trace
+from graphc.tracing import trace
 
 
 def through_graph(function: Callable[..., object], *args: object) -> list[np.ndarray]:

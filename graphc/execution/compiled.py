@@ -14,7 +14,7 @@ from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport, memory_report
 from graphc.runtime.protocol import Executable
-from graphc.trace import Traced, trace
+from graphc.tracing import Traced, trace
 
 
 class CompiledFunction:

@@ -16,7 +16,7 @@ from graphc.core import pytree
 from graphc.core.errors import ArgumentError
 from graphc.execution.arguments import type_of
 from graphc.execution.compiled import CompiledFunction, compile_function
-from graphc.trace import Spec, Traced, Tracer, apply_graph, is_tracing, trace
+from graphc.tracing import Spec, Traced, Tracer, apply_graph, is_tracing, trace
 
 
 @dataclass(frozen=True, slots=True)

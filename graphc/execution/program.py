@@ -21,7 +21,7 @@ from graphc.graph.ir import Graph, TensorType
 from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport, memory_report
 from graphc.runtime.protocol import Executable, Progress
-from graphc.trace import Spec, trace
+from graphc.tracing import Spec, trace
 
 Poll = Callable[[Progress, object], bool]
 

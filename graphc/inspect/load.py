@@ -13,7 +13,7 @@ from graphc.core.dtypes import dtype
 from graphc.core.errors import ArgumentError, GraphcError
 from graphc.execution.jit import Jitted
 from graphc.graph.ir import Graph
-from graphc.trace import Spec, spec
+from graphc.tracing import Spec, spec
 
 
 @runtime_checkable

@@ -211,7 +211,7 @@ from graphc.numpy.unary import (
     tanh,
     trunc,
 )
-from graphc.trace.context import Array, ArrayLike, with_line
+from graphc.tracing.context import Array, ArrayLike, with_line
 
 __all__ = [
     "Array",

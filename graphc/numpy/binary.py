@@ -5,10 +5,10 @@ Shapes broadcast and dtypes promote; Python numbers take the array's dtype.
 
 from graphc.core import dtypes
 from graphc.graph.ops import elementwise as ops
-from graphc.trace.array import elementwise
-from graphc.trace.bind import as_array, bind1, dtype_of, promoted, to_dtype
-from graphc.trace.context import Array, ArrayLike
-from graphc.trace.tracer import DTypeLike
+from graphc.tracing.array import elementwise
+from graphc.tracing.bind import as_array, bind1, dtype_of, promoted, to_dtype
+from graphc.tracing.context import Array, ArrayLike
+from graphc.tracing.tracer import DTypeLike
 
 
 def add(x: ArrayLike, y: ArrayLike) -> Array:

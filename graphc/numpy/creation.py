@@ -14,11 +14,11 @@ from graphc.core.errors import ArgumentError
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.source import IotaAttrs
 from graphc.graph.ops.source import iota as iota_op
-from graphc.trace.array import movement
-from graphc.trace.bind import as_array, bind1, common_dtype, dtype_of, is_scalar, scalar_array, staged, to_dtype
-from graphc.trace.context import Array, ArrayLike, Scalar, TracedValue, bind_nodes, is_tracing, with_line
-from graphc.trace.spec import DEFAULT_FLOAT
-from graphc.trace.tracer import DTypeLike
+from graphc.tracing.array import movement
+from graphc.tracing.bind import as_array, bind1, common_dtype, dtype_of, is_scalar, scalar_array, staged, to_dtype
+from graphc.tracing.context import Array, ArrayLike, Scalar, TracedValue, bind_nodes, is_tracing, with_line
+from graphc.tracing.spec import DEFAULT_FLOAT
+from graphc.tracing.tracer import DTypeLike
 
 Shape = int | Sequence[int]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import elementwise as ops
-from graphc.trace.array import movement, reduction
-from graphc.trace.array.contraction import contract
-from graphc.trace.bind import bind1, dtype_of, promoted
-from graphc.trace.context import Array, ArrayLike, with_line
+from graphc.tracing.array import movement, reduction
+from graphc.tracing.array.contraction import contract
+from graphc.tracing.bind import bind1, dtype_of, promoted
+from graphc.tracing.context import Array, ArrayLike, with_line
 
 # Dims that an ellipsis stands for get these letters, counted from the right; no index letter looks like them.
 _ELLIPSIS = tuple(chr(0x2460 + i) for i in range(20))

@@ -4,10 +4,10 @@ from graphc.core import dtypes
 from graphc.core.errors import ShapeError
 from graphc.graph.ops import elementwise as ops
 from graphc.numpy.creation import eye, indices_along
-from graphc.trace.array import movement, reduction
-from graphc.trace.bind import as_array, bind1, dtype_of, scalar_array, to_dtype
-from graphc.trace.context import Array, ArrayLike, with_line
-from graphc.trace.tracer import DTypeLike
+from graphc.tracing.array import movement, reduction
+from graphc.tracing.bind import as_array, bind1, dtype_of, scalar_array, to_dtype
+from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.tracer import DTypeLike
 
 
 def _matrix(name: str, x: ArrayLike) -> Array:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from graphc.core.errors import ArgumentError, ShapeError, UnsupportedError
-from graphc.trace.array import movement
-from graphc.trace.bind import as_array
-from graphc.trace.context import Array, ArrayLike, Scalar, with_line
+from graphc.tracing.array import movement
+from graphc.tracing.bind import as_array
+from graphc.tracing.context import Array, ArrayLike, Scalar, with_line
 
 Widths = int | tuple[int, int] | Sequence[int | tuple[int, int]]
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from graphc.core.errors import ShapeError
 from graphc.graph.ops import elementwise as ops
-from graphc.trace.array import contraction, movement
-from graphc.trace.array.contraction import contract, describe
-from graphc.trace.bind import bind1, broadcast_shape, promoted
-from graphc.trace.context import Array, ArrayLike, with_line
+from graphc.tracing.array import contraction, movement
+from graphc.tracing.array.contraction import contract, describe
+from graphc.tracing.bind import bind1, broadcast_shape, promoted
+from graphc.tracing.context import Array, ArrayLike, with_line
 
 
 def matmul(x: ArrayLike, y: ArrayLike) -> Array:

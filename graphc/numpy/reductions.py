@@ -5,11 +5,11 @@ import math
 from graphc.core import dtypes
 from graphc.core.errors import ShapeError
 from graphc.graph.ops import elementwise as ops
-from graphc.trace.array import elementwise, movement, reduction
-from graphc.trace.array.reduction import Axis
-from graphc.trace.bind import as_array, bind1, dtype_of
-from graphc.trace.context import Array, ArrayLike, with_line
-from graphc.trace.tracer import DTypeLike
+from graphc.tracing.array import elementwise, movement, reduction
+from graphc.tracing.array.reduction import Axis
+from graphc.tracing.bind import as_array, bind1, dtype_of
+from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.tracer import DTypeLike
 
 
 def _dtype(dtype: DTypeLike | None) -> dtypes.DType | None:

@@ -4,10 +4,10 @@ from graphc.core import dtypes
 from graphc.core.errors import ArgumentError
 from graphc.graph.ops import elementwise as ops
 from graphc.numpy.creation import indices_along
-from graphc.trace.array import indexing, movement
-from graphc.trace.bind import as_array, bind1, dtype_of, to_dtype
-from graphc.trace.context import Array, ArrayLike, with_line
-from graphc.trace.tracer import DTypeLike
+from graphc.tracing.array import indexing, movement
+from graphc.tracing.bind import as_array, bind1, dtype_of, to_dtype
+from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.tracer import DTypeLike
 
 
 def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None, mode: str = "raise") -> Array:

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 
 from graphc.core.errors import ShapeError
-from graphc.trace.array import contraction, movement
-from graphc.trace.bind import as_array, broadcast_shape
-from graphc.trace.context import Array, ArrayLike, with_line
+from graphc.tracing.array import contraction, movement
+from graphc.tracing.bind import as_array, broadcast_shape
+from graphc.tracing.context import Array, ArrayLike, with_line
 
 
 def reshape(x: ArrayLike, shape: int | Sequence[int]) -> Array:

@@ -6,9 +6,9 @@ import numpy as np
 
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
-from graphc.trace.array import elementwise
-from graphc.trace.bind import as_array, bind1, dtype_of
-from graphc.trace.context import Array, ArrayLike
+from graphc.tracing.array import elementwise
+from graphc.tracing.bind import as_array, bind1, dtype_of
+from graphc.tracing.context import Array, ArrayLike
 
 
 def positive(x: ArrayLike) -> Array:

@@ -6,8 +6,8 @@ from typing import cast
 from graphc.core.errors import GradientError
 from graphc.core.pytree import Tree
 from graphc.graph.ir import TensorType
-from graphc.trace import apply_graph
-from graphc.trace.context import with_line
+from graphc.tracing import apply_graph
+from graphc.tracing.context import with_line
 from graphc.transform import autodiff
 from graphc.transform.function import (
     Function,

@@ -12,11 +12,11 @@ import numpy as np
 from graphc.core.errors import GradientError
 from graphc.core.pytree import Leaf, Tree, TreeDef, flatten, leaf_names, unflatten
 from graphc.graph.ir import Graph, TensorType
-from graphc.trace import Array, Traced, as_array, note_primal, spec_of, trace
-from graphc.trace.bind import broadcast_to, is_scalar, scalar_array, staged
-from graphc.trace.context import with_line
-from graphc.trace.function import function_name
-from graphc.trace.spec import Spec
+from graphc.tracing import Array, Traced, as_array, note_primal, spec_of, trace
+from graphc.tracing.bind import broadcast_to, is_scalar, scalar_array, staged
+from graphc.tracing.context import with_line
+from graphc.tracing.function import function_name
+from graphc.tracing.spec import Spec
 
 Function = Callable[..., Tree]
 

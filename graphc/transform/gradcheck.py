@@ -8,9 +8,9 @@ import numpy as np
 
 from graphc.core.errors import ArgumentError, GradientError
 from graphc.core.pytree import Leaf, Tree, flatten, unflatten
-from graphc.trace import Traced, apply_graph, trace
-from graphc.trace.context import with_line
-from graphc.trace.function import argument_names, function_name
+from graphc.tracing import Traced, apply_graph, trace
+from graphc.tracing.context import with_line
+from graphc.tracing.function import argument_names, function_name
 from graphc.transform.forward_mode import jvp
 from graphc.transform.function import Function
 from graphc.transform.reverse_mode import vjp

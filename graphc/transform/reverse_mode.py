@@ -15,8 +15,8 @@ from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import NO_ATTRS, Graph, Value
 from graphc.graph.ops import elementwise
 from graphc.graph.prune import live_nodes
-from graphc.trace import ArrayLike, apply_graph, bind1
-from graphc.trace.context import with_line
+from graphc.tracing import ArrayLike, apply_graph, bind1
+from graphc.tracing.context import with_line
 from graphc.transform import autodiff
 from graphc.transform.function import (
     Function,

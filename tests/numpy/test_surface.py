@@ -8,7 +8,7 @@ import pytest
 import graphc.numpy as gnp
 from graphc.core import dtypes
 from graphc.core.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
-from graphc.trace import spec, trace
+from graphc.tracing import spec, trace
 from tests.evaluate import check
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)

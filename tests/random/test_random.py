@@ -11,7 +11,7 @@ from scipy import special, stats
 from graphc import random
 from graphc.core import dtypes
 from graphc.core.errors import ArgumentError, DTypeError
-from graphc.trace import spec, trace
+from graphc.tracing import spec, trace
 from tests.evaluate import through_graph
 
 KEY = np.asarray(random.key(7))

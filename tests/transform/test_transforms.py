@@ -8,7 +8,7 @@ import pytest
 import graphc.numpy as gnp
 from graphc.core.errors import GradientError
 from graphc.graph.verify import verify
-from graphc.trace import Tracer, spec, trace
+from graphc.tracing import Tracer, spec, trace
 from graphc.transform import grad, jvp, linearize, stop_gradient, value_and_grad, vjp
 from tests.evaluate import through_graph
 

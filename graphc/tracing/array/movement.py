@@ -16,9 +16,9 @@ from graphc.graph.ops.movement import (
     SliceAttrs,
     TransposeAttrs,
 )
-from graphc.trace.bind import as_array, bind1, broadcast_to, dtype_of, promoted, scalar_array
-from graphc.trace.context import Array, ArrayLike, Scalar, with_line
-from graphc.trace.spec import is_int
+from graphc.tracing.bind import as_array, bind1, broadcast_to, dtype_of, promoted, scalar_array
+from graphc.tracing.context import Array, ArrayLike, Scalar, with_line
+from graphc.tracing.spec import is_int
 
 
 def normal_axis(name: str, axis: int, rank: int) -> int:

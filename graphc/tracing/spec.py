@@ -11,7 +11,7 @@ from graphc.core.dtypes import DType
 from graphc.core.errors import ArgumentError, TraceError
 from graphc.core.pytree import Leaf, Tree, flatten, leaf_names, unflatten
 from graphc.graph.ir import TensorType
-from graphc.trace.context import TracedValue, with_line
+from graphc.tracing.context import TracedValue, with_line
 
 DEFAULT_FLOAT = dtypes.float32
 DEFAULT_INT = dtypes.int64

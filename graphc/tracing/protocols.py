@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 
 from graphc.core.errors import TraceError, UnsupportedError
-from graphc.trace.context import with_line
+from graphc.tracing.context import with_line
 
 LIBRARY = "graphc.numpy"
 

@@ -17,7 +17,7 @@ from graphc.graph.builder import infer
 from graphc.graph.ir import NO_ATTRS, Attrs, Op, TensorType
 from graphc.graph.ops.elementwise import DTypeAttrs, cast, select
 from graphc.graph.ops.movement import BroadcastAttrs, broadcast
-from graphc.trace.context import (
+from graphc.tracing.context import (
     Array,
     ArrayLike,
     Scalar,
@@ -27,7 +27,7 @@ from graphc.trace.context import (
     is_tracing,
     with_line,
 )
-from graphc.trace.spec import DEFAULT_FLOAT, DEFAULT_INT, python_dtype
+from graphc.tracing.spec import DEFAULT_FLOAT, DEFAULT_INT, python_dtype
 
 
 def bind(op: Op, *args: ArrayLike, attrs: Attrs = NO_ATTRS) -> tuple[Array, ...]:

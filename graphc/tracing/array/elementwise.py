@@ -7,7 +7,7 @@ from graphc.core.dtypes import DType
 from graphc.core.errors import DTypeError
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.elementwise import DTypeAttrs
-from graphc.trace.bind import (
+from graphc.tracing.bind import (
     as_array,
     bind1,
     broadcast_to,
@@ -19,8 +19,8 @@ from graphc.trace.bind import (
     staged,
     to_dtype,
 )
-from graphc.trace.context import Array, ArrayLike, with_line
-from graphc.trace.spec import DEFAULT_FLOAT
+from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.spec import DEFAULT_FLOAT
 
 # x ** n is n - 1 multiplications by repeated squaring up to this exponent, and the `pow` primitive above it.
 LARGEST_UNROLLED_EXPONENT = 8

@@ -13,7 +13,7 @@ import pytest
 
 import graphc.numpy as gnp
 from graphc.core.errors import LeakedTracerError, TraceError
-from graphc.trace import Tracer, spec, trace
+from graphc.tracing import Tracer, spec, trace
 
 
 def branch(x: Tracer) -> object:

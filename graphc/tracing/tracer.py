@@ -16,10 +16,10 @@ from graphc.core.dtypes import DType
 from graphc.core.errors import TraceError
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
-from graphc.trace import protocols
-from graphc.trace.array import contraction, elementwise, indexing, movement, reduction
-from graphc.trace.bind import bind1, to_dtype
-from graphc.trace.context import ArrayLike, TracedValue, with_line
+from graphc.tracing import protocols
+from graphc.tracing.array import contraction, elementwise, indexing, movement, reduction
+from graphc.tracing.bind import bind1, to_dtype
+from graphc.tracing.context import ArrayLike, TracedValue, with_line
 
 Axis = int | Sequence[int] | None
 DTypeLike = DType | str | npt.DTypeLike

@@ -12,7 +12,7 @@ from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.interpreter import interpret
 from graphc.graph.parser import parse
 from graphc.graph.verify import verify
-from graphc.trace import Traced, Tracer, apply_graph, is_tracing, spec, spec_of, trace
+from graphc.tracing import Traced, Tracer, apply_graph, is_tracing, spec, spec_of, trace
 
 
 def test_inputs_are_named_after_parameters() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphc.core.errors import ShapeError, TraceError, UnsupportedError
-from graphc.trace import Tracer, spec, trace
+from graphc.tracing import Tracer, spec, trace
 from tests.evaluate import check, through_graph
 
 X = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)

@@ -22,7 +22,7 @@ from graphc.graph.ir import NO_ATTRS, Attrs, Graph, Op, TensorType, Value
 from graphc.graph.ops.source import ConstantAttrs, constant
 
 if TYPE_CHECKING:
-    from graphc.trace.tracer import Tracer
+    from graphc.tracing.tracer import Tracer
 
 Scalar: TypeAlias = bool | int | float
 # typing.Union: `|` needs types on both sides, and Tracer is a name only

@@ -13,10 +13,10 @@ from graphc.core.source import here
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph
 from graphc.graph.ops.structural import CallAttrs, call
-from graphc.trace.bind import as_array, bind
-from graphc.trace.context import Array, ArrayLike, Trace, TracedValue, active, current, with_line
-from graphc.trace.spec import Spec, spec_of
-from graphc.trace.tracer import Tracer
+from graphc.tracing.bind import as_array, bind
+from graphc.tracing.context import Array, ArrayLike, Trace, TracedValue, active, current, with_line
+from graphc.tracing.spec import Spec, spec_of
+from graphc.tracing.tracer import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def trace(
     Leaves are specs, arrays, Python numbers or traced values; only their shape and dtype count. Raises `TraceError`
     for a leaf that is none of these, or a result that is not a pytree of arrays; what `fn` raises passes through.
 
-    >>> from graphc.trace.spec import spec
+    >>> from graphc.tracing.spec import spec
     >>> traced = trace(lambda x: {"y": x * 2.0}, [spec((3,), "float32")], name="double")
     >>> [str(node.op) for node in traced.graph.nodes]
     ['constant', 'broadcast', 'mul']

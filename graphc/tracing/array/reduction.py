@@ -10,10 +10,10 @@ from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise, reduction
 from graphc.graph.ops.movement import AxesAttrs
 from graphc.graph.ops.reduction import ArgAttrs
-from graphc.trace.array.movement import normal_axes, normal_axis, reshape
-from graphc.trace.bind import as_array, bind1, dtype_of, to_dtype
-from graphc.trace.context import Array, ArrayLike, with_line
-from graphc.trace.spec import DEFAULT_FLOAT
+from graphc.tracing.array.movement import normal_axes, normal_axis, reshape
+from graphc.tracing.bind import as_array, bind1, dtype_of, to_dtype
+from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.spec import DEFAULT_FLOAT
 
 Axis = int | Sequence[int] | None
 

@@ -16,10 +16,10 @@ from graphc.core.errors import ShapeError, TraceError, UnsupportedError
 from graphc.graph.ops import elementwise, indexing
 from graphc.graph.ops.movement import AxisAttrs
 from graphc.graph.ops.source import IotaAttrs, iota
-from graphc.trace.array import movement
-from graphc.trace.array.movement import normal_axis, reshape, slice_axis, static_slice
-from graphc.trace.bind import as_array, bind1, broadcast_shape, broadcast_to, dtype_of, to_dtype
-from graphc.trace.context import Array, ArrayLike, TracedValue, bind_nodes, is_tracing, with_line
+from graphc.tracing.array import movement
+from graphc.tracing.array.movement import normal_axis, reshape, slice_axis, static_slice
+from graphc.tracing.bind import as_array, bind1, broadcast_shape, broadcast_to, dtype_of, to_dtype
+from graphc.tracing.context import Array, ArrayLike, TracedValue, bind_nodes, is_tracing, with_line
 
 Index: TypeAlias = object
 

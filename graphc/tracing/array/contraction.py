@@ -4,9 +4,9 @@ from graphc.core.errors import ShapeError
 from graphc.graph.ir import TensorType
 from graphc.graph.ops import elementwise
 from graphc.graph.ops.contraction import DotAttrs, dot_general
-from graphc.trace.array.movement import expand_dims, squeeze, transpose
-from graphc.trace.bind import as_array, bind1, broadcast_shape, broadcast_to, dtype_of, promoted
-from graphc.trace.context import Array, ArrayLike, with_line
+from graphc.tracing.array.movement import expand_dims, squeeze, transpose
+from graphc.tracing.bind import as_array, bind1, broadcast_shape, broadcast_to, dtype_of, promoted
+from graphc.tracing.context import Array, ArrayLike, with_line
 
 
 def describe(x: Array) -> str:

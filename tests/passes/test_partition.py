@@ -195,3 +195,19 @@ def test_moments_share_a_kernel() -> None:
     p = Program()
     x = p.input(17, 300)
     p.check(1, [p.reduce("reduce_sum", x, 1), p.reduce("reduce_sum", p.op("mul", x, x), 1)])
+
+
+def test_backward_recomputes_the_activation_from_what_is_kept() -> None:
+    p = Program()
+    x, w1, w2 = p.input(12, 20), p.input(20, 30), p.input(30, 5)
+    h = p.dot(x, w1)
+    t = p.op("tanh", h)
+    a = p.op("mul", h, p.op("add", t, p.full(1, t)))
+    y = p.dot(a, w2)
+    dy = p.op("mul", y, y)
+    da = p.op("dot_general", dy, w2, attrs=DotAttrs((1,), (1,)))
+    inner = p.op("sub", p.full(1, t), p.op("mul", t, t))
+    dh = p.op("mul", da, p.op("add", p.op("add", t, p.full(1, t)), p.op("mul", h, inner)))
+    fused = p.check(3, [dh])
+    first = next(node for node in fused.nodes if node.op.name == "fusion")
+    assert len(first.results) == 2, "the first kernel writes the activation and the pre-activation, nothing else"

@@ -19,7 +19,8 @@ def sources_of(graph: Graph, value: Value) -> str:
 
 def kernel_name(graph: Graph) -> str:
     """What is inside: `dot_add_max`, `max_sub_exp_sum_div`; at most 40 characters."""
-    spoken = [_SHORT.get(n.op.name, n.op.name) for n in graph.nodes if n.op.name not in _SILENT]
+    nodes = sorted(graph.nodes, key=lambda n: n.op.kind != "contraction")  # what it is about comes first
+    spoken = [_SHORT.get(n.op.name, n.op.name) for n in nodes if n.op.name not in _SILENT]
     parts = list(dict.fromkeys(spoken)) or ["copy"]
     name = parts[0]
     for position, part in enumerate(parts[1:], 1):

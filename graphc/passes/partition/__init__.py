@@ -5,6 +5,7 @@ from graphc.passes.inline import Inline
 from graphc.passes.partition.assemble import assemble
 from graphc.passes.partition.grouping import groups
 from graphc.passes.partition.order import order
+from graphc.passes.partition.recompute import recomputed
 from graphc.passes.partition.roles import live_nodes, roles
 
 
@@ -16,8 +17,10 @@ def partition(graph: Graph, fuse: bool = True) -> Graph:
     graph = Inline(fusions=True).run(graph)
     graph = Graph(graph.name, graph.inputs, live_nodes(graph), graph.outputs, graph.aliases)
     role = roles(graph)
-    alone = [[node] for node in graph.nodes if role[node] == "core"]
-    return order(assemble(graph, role, groups(graph, role) if fuse else alone))
+    if not fuse:
+        return order(assemble(graph, role, [[node] for node in graph.nodes if role[node] == "core"]))
+    grouped = groups(graph, role)
+    return order(assemble(graph, role, grouped, recomputed(graph, role, grouped)))
 
 
 __all__ = ["partition"]

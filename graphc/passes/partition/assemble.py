@@ -4,7 +4,7 @@ In: a graph, the role of each node, and groups of core nodes. Out: the graph wit
 body holds its core nodes and copies of the free nodes they read, between the views and constants left bare.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from graphc.core.errors import VerifyError
 from graphc.core.source import UNKNOWN, Loc
@@ -15,15 +15,21 @@ from graphc.passes.partition.roles import Role
 
 
 def body_nodes(
-    graph: Graph, role: Mapping[Node, Role], core: Sequence[Node], position: Mapping[Node, int]
+    graph: Graph,
+    role: Mapping[Node, Role],
+    core: Sequence[Node],
+    position: Mapping[Node, int],
+    recomputed: Collection[Node] = frozenset(),
 ) -> list[Node]:
-    """Core nodes and the free nodes they read, in order."""
+    """Core nodes and the free nodes they read, in order; nodes `recomputed` by every reader count as free."""
     found = set(core)
     stack = list(core)
     while stack:
         for value in stack.pop().operands:
             producer = graph.producers.get(value)
-            if producer is not None and role[producer] == "free" and producer not in found:
+            if producer is None or producer in found:
+                continue
+            if role[producer] == "free" or producer in recomputed:
                 found.add(producer)
                 stack.append(producer)
     return sorted(found, key=position.__getitem__)
@@ -54,25 +60,32 @@ def _line(nodes: Sequence[Node], outputs: Sequence[Value]) -> Loc:
     return UNKNOWN
 
 
-def used_outside(graph: Graph, role: Mapping[Node, Role], core: set[Node]) -> list[Value]:
-    """Values of core nodes that something else reads: other groups, bare nodes, the caller."""
+def used_outside(
+    graph: Graph, role: Mapping[Node, Role], core: set[Node], recomputed: Collection[Node] = frozenset()
+) -> list[Value]:
+    """Values of core nodes that something else reads: other groups, bare nodes, the caller.
+
+    Of nodes others recompute, what they are made of is read instead.
+    """
     outputs = set(graph.outputs)
     found: list[Value] = []
     for node in core:
-        for value in node.results:
-            if value in outputs or _read_elsewhere(graph, role, core, value):
+        for value in node.results if node not in recomputed else ():
+            if value in outputs or _read_elsewhere(graph, role, core, value, recomputed):
                 found.append(value)
     return found
 
 
-def _read_elsewhere(graph: Graph, role: Mapping[Node, Role], core: set[Node], value: Value) -> bool:
+def _read_elsewhere(
+    graph: Graph, role: Mapping[Node, Role], core: set[Node], value: Value, recomputed: Collection[Node]
+) -> bool:
     stack = [value]
     seen: set[Value] = set()
     while stack:
         for user in graph.users.get(stack.pop(), ()):
-            if user in core:
+            if user in core and user not in recomputed:
                 continue
-            if role[user] != "free":
+            if user not in core and role[user] != "free":
                 return True
             if user.result not in seen:
                 seen.add(user.result)
@@ -90,13 +103,32 @@ def kind_of(nodes: Sequence[Node]) -> str:
     return "reduction" if any(node.op.kind == "reduction" for node in nodes) else "map"
 
 
-def assemble(graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> Graph:
-    """The graph of fusions, each placed as early as its operands allow, otherwise in the order of its first node."""
+def needed_for(nodes: Sequence[Node], results: Sequence[Value]) -> list[Node]:
+    """The nodes results are made of, in order."""
+    wanted = set(results)
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if any(value in wanted for value in node.results):
+            kept.append(node)
+            wanted.update(node.operands)
+    return kept[::-1]
+
+
+def assemble(
+    graph: Graph,
+    role: Mapping[Node, Role],
+    groups: Sequence[Sequence[Node]],
+    recomputed: Collection[Node] = frozenset(),
+) -> Graph:
+    """The graph of fusions, each placed as early as its operands allow, otherwise in the order of its last node."""
     position = {node: i for i, node in enumerate(graph.nodes)}
     pending: list[tuple[int, Node]] = []
     for core in groups:
-        nodes = body_nodes(graph, role, core, position)
-        results = sorted(used_outside(graph, role, set(core)), key=lambda v: position[graph.producers[v]])
+        written = used_outside(graph, role, set(core), recomputed)
+        if not written:
+            continue  # every reader computes it for itself
+        results = sorted(written, key=lambda v: position[graph.producers[v]])
+        nodes = needed_for(body_nodes(graph, role, core, position, recomputed), results)
         pending.append((max(position[n] for n in core), fuse(nodes, results, kind_of(nodes))))
     pending += [(position[node], node) for node in graph.nodes if role[node] in ("view", "bare")]
     pending.sort(key=lambda item: item[0])

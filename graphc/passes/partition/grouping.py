@@ -179,13 +179,18 @@ class _Grouping:
                 kept.append(group)
 
     def _are_close(self, a: Group, b: Group) -> bool:
-        values = used_outside(self.graph, self.role, a.core)
-        if max((v.type.size for v in values), default=0) <= TINY:
+        if max(self._largest(a), self._largest(b)) <= TINY:
             return True
         if self.anchors[a.last + 1] != self.anchors[b.first]:
             return False
         left, right = (outside(body_nodes(self.graph, self.role, list(g.core), self.position)) for g in (a, b))
         return any(v in right and v.type.size > TINY for v in left)
+
+    def _largest(self, group: Group) -> int:
+        """Elements of the largest value a group reads or writes."""
+        written = used_outside(self.graph, self.role, group.core)
+        read = outside(body_nodes(self.graph, self.role, list(group.core), self.position))
+        return max((value.type.size for value in (*written, *read)), default=0)
 
     def _signature(self, group: Group) -> object:
         if any(node.op.kind == "contraction" or node.op.name == "scatter_add" for node in group.core):

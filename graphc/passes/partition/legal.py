@@ -21,9 +21,9 @@ SMALL = 65536  # elements: below, too few rows do not matter
 MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
 
 
-def is_legal(body: Graph, core: set[Node]) -> bool:
-    """Whether `body` (core nodes and the free nodes they read) can be one kernel."""
-    if len(core) == 1:
+def is_legal(body: Graph, core: set[Node], alone: bool = True) -> bool:
+    """Whether `body` (core nodes and the free nodes they read) can be one kernel; alone: one core node always is."""
+    if alone and len(core) == 1:
         return True
     if len(body.inputs) + len(body.outputs) > MAX_VALUES:
         return False

@@ -1,0 +1,128 @@
+"""Store or recompute: values one kernel would write only for others to read, computed again where they are read.
+
+In: the groups. Out: core nodes whose values are not written; each kernel that reads one holds a copy of the node, as it
+does of free nodes. A value is dropped when it follows elementwise from values that lie in memory anyway, at a bounded
+cost, and its readers need no more new bytes for it than it has itself. The activations' inner values that backward
+passes ask for go this way: what is kept is the pre-activation.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from graphc.graph.ir import Graph, Node, Value
+from graphc.passes.partition.assemble import body_nodes, outside, used_outside
+from graphc.passes.partition.legal import is_legal
+from graphc.passes.partition.roles import Role
+
+COSTLY = frozenset({"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "erfc", "sigmoid", "pow", "rem"})
+LIMIT = 64  # operations per element, a function such as exp counting 16
+
+
+def recomputed(graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> frozenset[Node]:
+    """The core nodes that every other kernel computes for itself."""
+    return _Recompute(graph, role, groups).run()
+
+
+class _Recompute:
+    def __init__(self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> None:
+        self.graph = graph
+        self.role = role
+        self.groups = groups
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
+        self.group_of = {node: i for i, core in enumerate(groups) for node in core}
+        self.dropped: set[Node] = set()
+        self.outputs = set(graph.outputs)
+
+    def run(self) -> frozenset[Node]:
+        for core in self.groups:
+            if len(core) > 1:
+                self._group(set(core))
+        return frozenset(self.dropped)
+
+    def _group(self, core: set[Node]) -> None:
+        written = used_outside(self.graph, self.role, core, frozenset(self.dropped))
+        for value in sorted(written, key=lambda v: self.position[self.graph.producers[v]]):
+            node = self.graph.producers[value]
+            if node.op.kind != "elementwise" or value in self.outputs:
+                continue
+            readers = self._readers(value, core)
+            if readers is None:
+                continue
+            chain = self._chain(node, core, set(written))
+            if chain is None:
+                continue
+            leaves = {v for n in chain for v in n.operands} - {v for n in chain for v in n.results}
+            if self._is_worth(value, leaves, readers) and self._is_legal(chain & core, readers):
+                self.dropped |= chain & core
+
+    def _readers(self, value: Value, core: set[Node]) -> set[int] | None:
+        """The other groups that read a value; None when one needs it in memory."""
+        found: set[int] = set()
+        stack = [value]
+        seen: set[Value] = set()
+        while stack:
+            current = stack.pop()
+            for user in self.graph.users.get(current, ()):
+                if user in core:
+                    continue
+                if user.op.kind in ("contraction", "index") or self.role[user] in ("view", "bare"):
+                    return None
+                if self.role[user] == "core" and user not in self.dropped:
+                    found.add(self.group_of[user])
+                elif user.result not in seen:
+                    seen.add(user.result)
+                    stack.append(user.result)
+        return found
+
+    def _chain(self, node: Node, core: set[Node], written: set[Value]) -> set[Node] | None:
+        """The nodes to copy, down to values in memory; None when they cost too much or are no elementwise work."""
+        chain: set[Node] = set()
+        cost = 0
+        stack = [node]
+        while stack:
+            current = stack.pop()
+            if current in chain:
+                continue
+            is_free = self.role[current] == "free"
+            if not is_free and (current not in core or current.op.kind != "elementwise"):
+                return None
+            chain.add(current)
+            cost += 16 if current.op.name in COSTLY else 0 if is_free else 1
+            if cost > LIMIT:
+                return None
+            for value in current.operands:
+                producer = self.graph.producers.get(value)
+                if producer is None or (value in written and producer not in self.dropped):
+                    continue
+                if self.role[producer] == "free" or producer in core or producer in self.dropped:
+                    if producer in self.dropped and producer not in core:
+                        return None  # copied from elsewhere itself: one step is enough
+                    stack.append(producer)
+        return chain
+
+    def _is_worth(self, value: Value, leaves: set[Value], readers: set[int]) -> bool:
+        """Whether no reader must keep more bytes alive than the value has."""
+        always = {v for v in leaves if self._is_in_memory(v)}
+        for number in readers:
+            nodes = body_nodes(self.graph, self.role, self.groups[number], self.position, frozenset(self.dropped))
+            known = set(outside(nodes)) - {value}
+            if sum(v.type.nbytes for v in leaves - always - known) > value.type.nbytes:
+                return False
+        return True
+
+    def _is_legal(self, chain: set[Node], readers: set[int]) -> bool:
+        """Whether the readers are still one kernel each with the copies inside."""
+        for number in readers:
+            core = set(self.groups[number])
+            nodes = body_nodes(self.graph, self.role, self.groups[number], self.position, self.dropped | chain)
+            results = used_outside(self.graph, self.role, core, self.dropped)
+            if not is_legal(Graph("candidate", outside(nodes), tuple(nodes), tuple(results)), core, alone=False):
+                return False
+        return True
+
+    def _is_in_memory(self, value: Value) -> bool:
+        """An input of the graph, or a view of one."""
+        producer = self.graph.producers.get(value)
+        while producer is not None and self.role[producer] == "view":
+            value = producer.operands[0]
+            producer = self.graph.producers.get(value)
+        return producer is None or producer.op.name == "constant"

@@ -24,7 +24,7 @@ class Output:
     buffer: Buffer
     index: Index
     stage: int
-    outer: frozenset[str]  # counters of the parallel loops around all stages of the iteration
+    outer: frozenset[str] | None  # counters of the loops around all stages of one iteration; None: stages are apart
 
 
 class KernelBuilder:
@@ -39,7 +39,7 @@ class KernelBuilder:
         for value, buffer in zip(body.inputs, self.inputs, strict=True):
             self.emitter.stored[value] = in_buffer(buffer)
         self.stores: list[Output] = []
-        self.outer: frozenset[str] = frozenset()
+        self.outer: frozenset[str] | None = None
 
     def store(self, position: int, idx: Index, value: Expr) -> None:
         """Write output `position`."""
@@ -82,7 +82,7 @@ def _before(load: Load, stage: int, store: Output) -> bool:
     """Whether a load sees the old element: at the written place, or in an earlier stage of the same iteration."""
     if stage == store.stage and load.index == store.index:
         return True
-    if stage >= store.stage or not store.outer:
+    if stage >= store.stage or store.outer is None:
         return False
     pairs = list(zip(load.index, store.index, strict=True))
     fixed = {here.name for there, here in pairs if isinstance(here, Var) and there == here}

@@ -135,15 +135,15 @@ def _constant(emitter: Emitter, node: Node, idx: Index) -> Pull:
     flat = array.reshape(-1)
     if flat.size == 0 or any(v.tobytes() != flat[0].tobytes() for v in flat[1:]):
         raise UnsupportedError(f"constant {node.result.type} inside a fusion is not one repeated value ({node.loc})")
+    yield from ()  # a rule is a generator, also one that asks for nothing
     return const(flat[0], node.result.dtype)
-    yield  # a rule is a generator, also one that asks for nothing
 
 
 def _iota(emitter: Emitter, node: Node, idx: Index) -> Pull:
     assert isinstance(node.attrs, IotaAttrs)
     position = idx[node.attrs.axis]
+    yield from ()
     return position if node.attrs.dtype is int64 else Cast(position, node.attrs.dtype)
-    yield
 
 
 def _random_bits(emitter: Emitter, node: Node, idx: Index) -> Pull:

@@ -71,7 +71,7 @@ class _RowPhase:
             self._stage(stage)
         self._outputs()
         self.emitter.close_phase(counters, self.extents)
-        self.builder.outer = frozenset()
+        self.builder.outer = None
 
     # ------------------------------------------------------------------------------------------------ rows
 

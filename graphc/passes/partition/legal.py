@@ -17,7 +17,7 @@ from graphc.graph.rows import Phase, Structure, axes_of, structure
 MAX_VALUES = 40  # inputs and outputs of a kernel
 LONG = 1024  # elements: longer reductions of few or of interleaved rows are cut into chunks by lowering
 FEW_ROWS = 8
-SMALL = 65536  # elements: below, too few rows do not matter
+SMALL = 16384  # elements: below, too few rows do not matter
 MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
 
 

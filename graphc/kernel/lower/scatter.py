@@ -1,7 +1,6 @@
 """scatter_add: every row of the target is owned by one iteration, which adds its updates in index order.
 
-A row is one element of all dims but the axis; rows run in parallel, the indices of one row in order. Rows are split
-further over blocks of the axis when there are few of them: an iteration then looks at all indices and takes its own.
+A row is one element of all dims but the axis; rows run in parallel, the indices of one row in order.
 """
 
 from graphc.graph.ir import Graph, Node

@@ -53,4 +53,4 @@ def test_derivatives_against_differences(op):
         return outputs
 
     wrt = [sample.inputs[position] for sample in samples for position in sample.differentiate]
-    gc.gradcheck(fn, *wrt, order=2, directions=1, compile=gc.jit)
+    gc.gradcheck(fn, *wrt, order=2, directions=1)

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from graphc.compiler import Compilation, Options, Timing, compile_program
-from graphc.core import config, pytree
+from graphc.core import pytree
 from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
 from graphc.execution.arguments import check_all
 from graphc.execution.cost import CostReport, cost_report
-from graphc.execution.dump import dump
+from graphc.execution.dump import after_compilation
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
@@ -20,10 +20,19 @@ from graphc.tracing import Traced, trace
 class CompiledFunction:
     """A function compiled for one signature: call it, or look inside. Made by `gc.compile`."""
 
-    def __init__(self, traced: Traced, name: str, options: Options, trace_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        traced: Traced,
+        name: str,
+        options: Options,
+        trace_seconds: float = 0.0,
+        function: Callable[..., object] | None = None,
+    ) -> None:
         if traced.captures:
             raise TraceError(f"compile: {name} uses a value of a trace that is still running; pass it as an argument")
         self.name = name
+        self.options = options
+        self.function = function  # what was traced; None when a graph was given
         self._traced = traced
         self._names = [value.name or f"argument {i}" for i, value in enumerate(traced.graph.inputs)]
         self._types = traced.graph.input_types
@@ -33,8 +42,7 @@ class CompiledFunction:
         self._compilation.timings.insert(0, Timing("trace", trace_seconds))
         assert self._compilation.executable is not None
         self._executable: Executable = self._compilation.executable
-        if config.get("GRAPHC_DUMP"):
-            dump(self._compilation, {name: traced.primals}, config.get("GRAPHC_DUMP"))
+        after_compilation(self._compilation, {name: traced.primals}, self._compilation.timings)
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run on arrays of exactly the compiled shapes and dtypes; raises `ShapeError` or `DTypeError` otherwise."""
@@ -100,4 +108,6 @@ def compile_function(
         traced = Traced.of_graph(fn)
     else:
         traced = trace(fn, args, kwargs, name=getattr(fn, "__name__", "main"))
-    return CompiledFunction(traced, traced.graph.name, options, time.perf_counter() - start)
+    return CompiledFunction(
+        traced, traced.graph.name, options, time.perf_counter() - start, None if isinstance(fn, Graph) else fn
+    )

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.compiler import Compilation, Options, Timing, compile_program
-from graphc.core import config, pytree
+from graphc.core import pytree
 from graphc.core.dtypes import int64
 from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
 from graphc.execution.arguments import check_all, type_of
 from graphc.execution.cost import CostReport, cost_report
-from graphc.execution.dump import dump
+from graphc.execution.dump import after_compilation
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph, TensorType
 from graphc.graph.program import EntryGraph, GraphProgram
@@ -242,8 +242,7 @@ class Program:
             target[...] = source
         self._initial = []
         self._compilation = compilation
-        if config.get("GRAPHC_DUMP"):
-            dump(compilation, {name: item.primals for name, item in self._traced.items()}, config.get("GRAPHC_DUMP"))
+        after_compilation(compilation, {name: item.primals for name, item in self._traced.items()}, self.timings)
 
 
 def _leaf_type(leaf: object, name: str) -> TensorType:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from graphc.core.errors import GraphcError
+from graphc.execution.dump import time_table
 from graphc.execution.stages import STAGES
 from graphc.graph import ops  # noqa: F401  registers the primitives
 from graphc.graph.registry import all_ops
@@ -56,8 +57,7 @@ def _inspect(arguments: argparse.Namespace) -> str:
     if arguments.cost:
         return str(_report(target, "cost"))
     if arguments.time:
-        timings = getattr(target, "timings", ())
-        return "\n".join(f"{t.seconds * 1e3:9.3f} ms  {t.stage}  {t.detail}" for t in timings)
+        return time_table(getattr(target, "timings", ()))
     return target.text(arguments.stage)
 
 

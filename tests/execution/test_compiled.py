@@ -1,0 +1,167 @@
+"""gc.compile and gc.jit: arguments, options, caching, what can be looked at."""
+
+import numpy as np
+import pytest
+
+import graphc as gc
+import graphc.numpy as gnp
+from graphc.core.errors import (
+    ArgumentError,
+    BackendError,
+    DTypeError,
+    MemoryBudgetError,
+    ShapeError,
+    UnsupportedError,
+)
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def double(x):
+    return {"twice": x * 2, "sum": x.sum()}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_results_keep_the_pytree(backend):
+    out = gc.compile(double, X, backend=backend)(X)
+    assert sorted(out) == ["sum", "twice"]
+    np.testing.assert_array_equal(out["twice"], X * 2)
+    assert out["sum"] == 15
+
+
+def test_outputs_are_fresh_each_call():
+    exe = gc.compile(double, X)
+    first = exe(X)["twice"]
+    exe(X + 1)
+    np.testing.assert_array_equal(first, X * 2)
+
+
+def test_views_and_foreign_arrays_are_read_correctly():
+    exe = gc.compile(lambda x: x + 1, gc.spec((3, 2)))
+    np.testing.assert_array_equal(exe(X.T), X.T + 1)
+    np.testing.assert_array_equal(exe(X.T[::-1]), X.T[::-1] + 1)
+    np.testing.assert_array_equal(exe(memoryview(np.ascontiguousarray(X.T))), X.T + 1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "error", "message"),
+    [
+        (X[:1], ShapeError, r"argument x: expected f32\[2,3\], got float32\[1, 3\]"),
+        (X.astype(np.float64), DTypeError, r"argument x: expected f32\[2,3\], got float64"),
+        ("text", DTypeError, "argument x"),
+        (object(), DTypeError, "argument x: object is not an array"),
+    ],
+)
+def test_wrong_arguments_name_the_argument(argument, error, message):
+    exe = gc.compile(double, X)
+    with pytest.raises(error, match=message):
+        exe(argument)
+
+
+def test_a_different_pytree_is_named():
+    with pytest.raises(ArgumentError, match="compiled for arguments"):
+        gc.compile(double, X)(X, X)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"backend": "tpu"}, BackendError, "unknown backend 'tpu'; installed: cpu, reference"),
+        ({"precision": "bfloat16"}, UnsupportedError, "precision='bfloat16'"),
+        ({"threads": 0}, ArgumentError, "threads=0"),
+        ({"verify": "everything"}, ArgumentError, "verify='everything'"),
+        ({"sanitize": True}, UnsupportedError, "sanitize"),
+        ({"tune": True}, UnsupportedError, "tune"),
+        ({"memory": "lots"}, ArgumentError, "memory='lots'"),
+        ({"memory": -1}, ArgumentError, "memory=-1"),
+        ({"memory": 16}, MemoryBudgetError, "memory=16"),
+        ({"device": 3}, BackendError, "device"),
+    ],
+)
+def test_options_are_checked(options, error, message):
+    with pytest.raises(error, match=message):
+        gc.compile(lambda x: gnp.exp(x @ x.T).sum(), np.ones((64, 64), np.float32), **options)
+
+
+def test_memory_as_text():
+    exe = gc.compile(lambda x: gnp.exp(x @ x.T).sum(), np.ones((64, 64), np.float32), memory="1 MiB")
+    assert exe.memory.arena_bytes <= 2**20
+
+
+def test_verify_full_runs_every_pass_twice():
+    exe = gc.compile(lambda x: gnp.log(gnp.exp(x) / gnp.exp(x).sum()), X[0], verify="full")
+    want = X[0] - np.log(np.exp(X[0]).sum())
+    np.testing.assert_allclose(exe(X[0]), want, rtol=1e-5, atol=1e-6)
+
+
+def test_jit_compiles_once_per_signature():
+    f = gc.jit(lambda x: x + 1)
+    f(X)
+    f(X + 3)
+    f(X[0])
+    info = f.cache_info()
+    assert (info.hits, info.misses, info.size) == (1, 2, 2)
+
+
+def test_jit_evicts_the_least_recently_used():
+    f = gc.jit(lambda x: x + 1, capacity=1)
+    f(X)
+    f(X[0])
+    f(X)
+    assert f.cache_info().misses == 3
+    assert f.cache_info().size == 1
+
+
+def test_recompile_error_names_what_changed():
+    f = gc.jit(lambda x, y: x + y, recompile="error")
+    f(X, X)
+    with pytest.raises(ArgumentError, match=r"f32\[2,3\] -> f32\[3\]"):
+        f(X, X[0])
+
+
+def test_static_arguments_are_compiled_in():
+    @gc.jit(static="power")
+    def f(x, power):
+        return x**power
+
+    np.testing.assert_allclose(f(X, 2), X**2)
+    np.testing.assert_allclose(f(X, power=3), X**3)
+    assert f.cache_info().misses == 2
+    with pytest.raises(ArgumentError, match="must be hashable"):
+        f(X, [1])
+    with pytest.raises(ArgumentError, match="are not parameters"):
+        gc.jit(lambda x: x, static="mode")
+
+
+def test_jit_inside_jit_is_a_call_and_differentiates():
+    inner = gc.jit(lambda x: gnp.sin(x) * x)
+    graph = gc.trace(lambda x: inner(x) + inner(x * 2), X)
+    assert [node.op.name for node in graph.nodes].count("call") == 2
+    gc.gradcheck(lambda x: inner(inner(x)), np.array([0.3, -0.7]), order=2)
+
+
+def test_grad_nests_to_third_order():
+    f = lambda x: x**4
+    assert gc.grad(gc.grad(gc.grad(f)))(np.float64(1.5)) == pytest.approx(24 * 1.5)
+
+
+def test_gradcheck_of_compiled_and_of_graphs():
+    exe = gc.compile(lambda x: gnp.tanh(x).sum(), X)
+    assert gc.gradcheck(exe, X).passed
+    with pytest.raises(ArgumentError, match="compiled from a graph"):
+        gc.gradcheck(gc.compile(exe.graph), X)
+
+
+def test_a_graph_compiles_as_it_is():
+    graph = gc.trace(lambda x, y: x - y, X, X)
+    exe = gc.compile(gc.parse(str(graph)))
+    np.testing.assert_array_equal(exe(X, X * 2), -X)
+    with pytest.raises(ArgumentError, match="pass no specs"):
+        gc.compile(graph, X)
+
+
+def test_profile_times_each_kernel():
+    exe = gc.compile(lambda x: gnp.exp(x @ x.T).sum(), np.ones((64, 64), np.float32))
+    times = exe.profile(np.ones((64, 64), np.float32), repeats=3)
+    assert set(times) == {row.kernel for row in exe.cost.kernels}
+    assert all(seconds > 0 for seconds in times.values())

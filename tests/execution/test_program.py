@@ -1,0 +1,121 @@
+"""gc.program: entries over one state, native runs, signatures added later, stopping."""
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.core.errors import ArgumentError, ShapeError, TraceError
+
+
+def add(state, x, step):
+    total = state["total"] + x.sum()
+    return {"total": total, "steps": step + 1}, {"seen": state["total"], "step": step}
+
+
+def show(state, _, step):
+    return state, state["total"] * 2
+
+
+def program(backend="cpu", **options):
+    state = {"total": np.float32(0), "steps": np.int64(0)}
+    return gc.program(state, {"add": add, "show": show}, backend=backend, **options)
+
+
+ONES = np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_run_stacks_outputs_and_advances_the_state(backend):
+    p = program(backend)
+    done, out = p.run("add", ONES, first=5, n=4)
+    assert done == 4
+    assert out["seen"].tolist() == [0, 3, 6, 9]
+    assert out["step"].tolist() == [5, 6, 7, 8]
+    assert float(p.state["total"]) == 12
+    assert int(p.state["steps"]) == 9
+    assert p.call("show") == 24
+
+
+def test_a_new_signature_compiles_and_keeps_the_state():
+    p = program()
+    p.run("add", ONES, n=2)
+    p.run("add", np.ones((2, 2), np.float32), n=1)
+    assert float(p.state["total"]) == 10
+    assert p.entry_names() == ["add", "add.1"]
+
+
+def test_runs_can_be_split_anywhere():
+    whole, parts = program(), program()
+    whole.run("add", ONES, n=7)
+    for first in range(7):
+        parts.run("add", ONES, first=first, n=1)
+    assert whole.state == parts.state
+
+
+def test_state_can_be_assigned_before_and_after_compiling():
+    p = program()
+    p.state = {"total": np.float32(5), "steps": np.int64(1)}
+    assert p.call("show") == 10
+    p.state = {"total": np.float32(7), "steps": np.int64(1)}
+    assert p.call("show") == 14
+    with pytest.raises(ArgumentError, match="expected a pytree"):
+        p.state = {"total": np.float32(1)}
+    with pytest.raises(ShapeError, match=r"state\.total"):
+        p.state = {"total": np.ones(2, np.float32), "steps": np.int64(1)}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_poll_stops_after_the_current_step(backend):
+    p = program(backend)
+    done, _ = p.run("add", ONES, n=10_000_000 if backend == "cpu" else 100_000, poll=lambda progress, out: True)
+    assert done > 0
+    assert float(p.state["steps"]) == done
+
+
+def test_zero_steps_change_nothing():
+    p = program()
+    done, out = p.run("add", ONES, n=0)
+    assert done == 0
+    assert out["seen"].shape == (0,)
+    assert float(p.state["total"]) == 0
+
+
+def test_swapped_state_is_not_clobbered():
+    p = gc.program(
+        {"a": np.arange(4.0), "b": np.arange(4.0) * 10},
+        {"swap": lambda s, _, step: ({"a": s["b"], "b": s["a"] + 1}, s["a"])},
+    )
+    p.run("swap", n=2)
+    np.testing.assert_array_equal(p.state["a"], np.arange(4.0) + 1)
+    np.testing.assert_array_equal(p.state["b"], np.arange(4.0) * 10 + 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (lambda s, x, step: s, r"must return \(new state, outputs\)"),
+        (lambda s, x, step: ({"total": s["total"]}, 0), "the new state is"),
+        (lambda s, x, step: ({"total": x, "steps": s["steps"]}, 0), r"new state\.total is f32\[3\]"),
+    ],
+)
+def test_entries_that_do_not_fit_the_state(entry, message):
+    p = gc.program({"total": np.float32(0), "steps": np.int64(0)}, {"f": entry})
+    with pytest.raises(TraceError, match=message):
+        p.call("f", ONES)
+
+
+def test_unknown_entries_and_reports_before_compiling():
+    p = program()
+    with pytest.raises(ArgumentError, match="entries: add, show"):
+        p.call("ad", ONES)
+    with pytest.raises(ArgumentError, match="nothing is compiled yet"):
+        p.memory()
+    with pytest.raises(ArgumentError, match="at least one entry"):
+        gc.program({}, {})
+
+
+def test_memory_is_known_before_the_first_step():
+    p = program()
+    p.prepare({"add": ONES, "show": ()})
+    assert p.memory("add").state_bytes >= 12
+    assert "add" in str(p.cost("add"))

@@ -1,0 +1,103 @@
+"""The command line as a user meets it: what it prints, its exit status, its one-line errors."""
+
+import pytest
+
+from graphc.execution.stages import STAGES
+from graphc.graph.parser import parse
+from graphc.inspect.cli import main
+
+PROGRAM = """
+import graphc as gc
+import graphc.numpy as gnp
+
+def f(x, w):
+    return gnp.tanh(x @ w).sum()
+
+exe = gc.compile(gc.value_and_grad(f), gc.spec((3, 4)), gc.spec((4, 5)))
+graph = gc.trace(f, gc.spec((3, 4)), gc.spec((4, 5)))
+counter = gc.program({"n": 0.0}, {"add": lambda s, x, step: ({"n": s["n"] + x}, s["n"])}, {"add": gc.spec(())})
+number = 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+def test_trace_shows_what_was_differentiated_and_grad_the_whole(file, capsys):
+    assert main(["inspect", f"{file}:exe", "--stage", "trace"]) == 0
+    forward = parse(capsys.readouterr().out)
+    assert [node.op.name for node in forward.nodes] == ["dot_general", "tanh", "reduce_sum"]
+    assert main(["inspect", f"{file}:exe", "--stage", "grad"]) == 0
+    assert len(parse(capsys.readouterr().out).outputs) == 2
+
+
+@pytest.mark.parametrize("stage", [s for s in STAGES if s not in ("cuda", "ptx", "sass")])
+def test_every_stage_of_the_cpu_backend_prints(file, capsys, stage):
+    assert main(["inspect", f"{file}:exe", "--stage", stage]) == 0
+    assert len(capsys.readouterr().out) > 50
+
+
+@pytest.mark.parametrize("name", ["graph", "counter", "exe"])
+@pytest.mark.parametrize("what", ["--memory", "--cost", "--time"])
+def test_reports(file, capsys, name, what):
+    assert main(["inspect", f"{file}:{name}", what]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_a_function_needs_specs(file, capsys):
+    assert main(["inspect", f"{file}:f"]) == 1
+    assert "--spec f32[64,784]" in capsys.readouterr().err
+    assert main(["inspect", f"{file}:f", "--spec", "f32[3,4]", "--spec", "f32[4,5]"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{file}:nope"], "it has: gc, gnp, f, exe"),
+        (["{file}:number"], "is a int"),
+        (["{file}"], "write FILE.py:NAME"),
+        (["missing.py:x"], "no such file"),
+        (["{file}:f", "--spec", "f32(3)"], "write dtype[shape]"),
+        (["{file}:f", "--spec", "f99[3]"], "not a dtype"),
+        (["{file}:f", "--spec", "f32[3,4]", "--spec", "f32[5,5]"], "model.py:6"),
+        (["{file}:exe", "--stage", "ptx"], "has no stage 'ptx'"),
+    ],
+)
+def test_mistakes_give_one_line_and_status_1(file, capsys, arguments, message):
+    assert main(["inspect", *(a.format(file=file) for a in arguments)]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_doctor_checks_every_backend(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "cpu: gradient" in out
+    assert "reference: gradient" in out
+    assert "GRAPHC_VERIFY" in out
+
+
+def test_ops_lists_the_primitives(capsys):
+    assert main(["ops"]) == 0
+    assert "dot_general" in capsys.readouterr().out
+
+
+def test_dump_and_time(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "dump"))
+    monkeypatch.setenv("GRAPHC_TIME", "1")
+    assert main(["inspect", f"{file}:graph", "--stage", "trace"]) == 0
+    assert "optimize" in capsys.readouterr().err
+    folders = sorted((tmp_path / "dump").iterdir())
+    assert {"trace.txt", "fused.txt", "plan.txt", "llvm.txt", "time.txt"} <= {p.name for p in folders[-1].iterdir()}
+
+
+def test_an_unwritable_dump_folder_is_a_warning(file, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "taken"))
+    with pytest.warns(UserWarning, match="GRAPHC_DUMP"):
+        assert main(["inspect", f"{file}:graph"]) == 0

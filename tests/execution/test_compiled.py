@@ -165,3 +165,21 @@ def test_profile_times_each_kernel():
     times = exe.profile(np.ones((64, 64), np.float32), repeats=3)
     assert set(times) == {row.kernel for row in exe.cost.kernels}
     assert all(seconds > 0 for seconds in times.values())
+
+
+SQUARE = np.random.default_rng(0).standard_normal((20, 20)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: gnp.exp(x @ x.T * 0.1),
+        lambda x: (x + x.T).sum(axis=1),
+        lambda x: gnp.exp(x + x.T) / gnp.exp(x + x.T).sum(axis=1, keepdims=True),
+        lambda x: x @ x + x.T + x,
+        lambda x: (x * x.T).sum(0) - x.max(1),
+        lambda x: gnp.max(x @ x.T + x.T, axis=1),
+    ],
+)
+def test_one_value_read_along_both_of_its_dims(fn):
+    np.testing.assert_allclose(gc.jit(fn)(SQUARE), gc.jit(fn, backend="reference")(SQUARE), rtol=1e-5, atol=1e-5)

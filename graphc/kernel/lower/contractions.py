@@ -51,7 +51,7 @@ class _Contraction:
         idx: Index = tuple(counters)
         total = self._chain(idx) if self.count <= CHAIN else self._cut(idx)
         self.emitter.bind(result, idx, total)
-        self._epilogue(dict(zip(self.classes.of(result), counters, strict=True)))
+        self._epilogue(idx)
         self.emitter.close_phase(counters, result.shape)
         return self.builder.finish(name)
 
@@ -131,18 +131,21 @@ class _Contraction:
                 free += 1
         return tuple(place)
 
-    def _epilogue(self, env: dict[Slot, Expr]) -> None:
+    def _epilogue(self, idx: Index) -> None:
         self.emitter.stage += 1
         body = self.builder.body
         values = list(dict.fromkeys(body.outputs))
-        places = [self._output_place(value, env) for value in values]
+        places = [self._output_place(value, idx) for value in values]
         elements = [self.emitter.pull(v, place) for v, place in zip(values, places, strict=True)]
         for value, place, element in zip(values, places, elements, strict=True):
             for position in self.builder.output_positions(value):
                 self.builder.store(position, place, element)
 
-    def _output_place(self, value: Value, env: dict[Slot, Expr]) -> Index:
+    def _output_place(self, value: Value, idx: Index) -> Index:
+        if value is self.node.result:
+            return idx  # `x @ x.T` reads one value along both of its dims, so the classes do not tell them apart
         slots = self.classes.of(value)
+        env: dict[Slot, Expr] = dict(zip(self.classes.of(self.node.result), idx, strict=True))
         wide = {s for s, e in zip(self.classes.of(self.node.result), self.node.result.shape, strict=True) if e != 1}
         if set(self.classes.wide(value)) != wide or len(self.classes.wide(value)) != len(wide):
             raise UnsupportedError(f"{self.builder.body.name}: output {value.type} does not run along the product")

@@ -22,6 +22,7 @@ from graphc.core.errors import (
     UnsupportedError,
     VerifyError,
 )
+from graphc.core.source import Loc, at, here
 from graphc.execution.arguments import memory_size
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.execution.cost import CostReport
@@ -53,6 +54,7 @@ __all__ = [
     "GraphcError",
     "Jitted",
     "LeakedTracerError",
+    "Loc",
     "MemoryBudgetError",
     "MemoryReport",
     "ParseError",
@@ -64,10 +66,12 @@ __all__ = [
     "Tracer",
     "UnsupportedError",
     "VerifyError",
+    "at",
     "compile",
     "devices",
     "grad",
     "gradcheck",
+    "here",
     "is_tracing",
     "jit",
     "jvp",

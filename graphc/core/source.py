@@ -6,6 +6,7 @@ every pass; `role` says what became of it ("gradient of", "tangent of").
 
 import os
 import sys
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import FrameType
 
@@ -33,14 +34,37 @@ class Loc:
 UNKNOWN = Loc("<unknown>", 0)
 
 
+_AT: ContextVar[tuple[tuple[FrameType, Loc], ...]] = ContextVar("graphc_source", default=())
+
+
+class at:
+    """`with at(loc):` what graphc's own code computes inside counts as made at `loc`.
+
+    User code that is called inside still counts as itself: `here()` meets its frame first. for library code that acts
+    on behalf of a line the stack does not show, as `nn.Sequential` does for the line that made a layer.
+    """
+
+    def __init__(self, loc: Loc) -> None:
+        self.loc = loc
+
+    def __enter__(self) -> None:
+        self._token = _AT.set((*_AT.get(), (sys._getframe(1), self.loc)))
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        _AT.reset(self._token)
+
+
 def here() -> Loc:
     """The innermost frame of the current call stack that is not graphc's own code.
 
-    Code of the `graphc` package itself is skipped; when everything on the stack is graphc's own (its command line
-    running a built-in demo, say) the location is `UNKNOWN`.
+    Code of the `graphc` package itself is skipped, up to the frame that said `at(loc)`, if one did. When everything on
+    the stack is graphc's own (its command line running a built-in demo, say) the location is `UNKNOWN`.
     """
+    declared = dict(_AT.get())
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
+        if frame in declared:
+            return declared[frame]
         file = frame.f_code.co_filename
         if not file.startswith(_PACKAGE) and not file.startswith("<frozen"):
             return Loc(file, frame.f_lineno, frame.f_code.co_name)

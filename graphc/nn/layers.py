@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array
+from graphc.api import ArgumentError, Array, at
 from graphc.nn import functional as F
 from graphc.nn import init
 from graphc.nn.module import Module, Parameter
@@ -53,7 +53,8 @@ class Sequential(Module):
 
     def forward(self, x: Array) -> Array:
         for layer in self.layers.values():
-            x = layer(x)
+            with at(layer._source if isinstance(layer, Module) else self._source):
+                x = layer(x)
         return x
 
 

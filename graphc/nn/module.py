@@ -111,10 +111,11 @@ class Module:
     _slots: dict[str, object]  # attribute -> Leaf, or a list, tuple or dict of leaves
     _call: _Call
     _path: str
+    _source: gc.Loc  # the user's line that made the module
 
     def __new__(cls, *args: object, **kwargs: object) -> Module:
         module = super().__new__(cls)
-        module.__dict__.update(_slots={}, _call=_EVALUATION, _path="")
+        module.__dict__.update(_slots={}, _call=_EVALUATION, _path="", _source=gc.here())
         return module
 
     forward: Callable[..., Array] = _no_forward  # what the module computes; subclasses define it
@@ -350,7 +351,7 @@ def _copy(root: Module, call: _Call) -> Module:
             twin = object.__new__(type(value))
             copies[id(value)] = twin
             for name, item in value.__dict__.items():
-                twin.__dict__[name] = item if name in ("_call", "_path") else _map(item, twin_of)
+                twin.__dict__[name] = item if name in ("_call", "_path", "_source") else _map(item, twin_of)
             twin.__dict__.update(_call=call, _path=paths[id(value)])
         else:
             return value
@@ -410,7 +411,7 @@ class _Template:
 
 
 def _static(name: str, value: object) -> tuple[str, object]:
-    if name in ("_slots", "_call", "_path") or isinstance(value, Module):
+    if name in ("_slots", "_call", "_path", "_source") or isinstance(value, Module):
         return name, None
     if isinstance(value, list | tuple):
         return name, tuple(_static("", item) for item in value)

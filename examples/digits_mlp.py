@@ -18,16 +18,15 @@ QUICK = 44 * 10
 
 
 def model() -> nn.Module:
-    """64 pixels, 128 hidden units, 10 classes."""
-    return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    """64 pixels, 256 hidden units of which 30% are dropped while learning, 10 classes."""
+    return nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, 10))
 
 
 def main(options: Options) -> None:
     """Train, evaluate, report."""
     x, y = load_digits(return_X_y=True)
-    (x_train, y_train), (x_test, y_test) = data.split(x.astype(np.float32), y, test=360, seed=0, stratify=True)
-    scale = data.standardize(x_train)
-    training = data.arrays(scale(x_train), y_train)
+    (x_train, y_train), (x_test, y_test) = data.split(x.astype(np.float32) / 16, y, test=360, seed=0, stratify=True)
+    training = data.arrays(x_train, y_train)
     steps = options.steps_or(STEPS, QUICK)
 
     def run(seed: int) -> Run:
@@ -48,7 +47,7 @@ def main(options: Options) -> None:
         )
 
     runs = [run(options.seed + number) for number in range(1 if options.quick else 3)]
-    scores = [each.job.evaluate(scale(x_test), y_test)["accuracy"] for each in runs]
+    scores = [each.job.evaluate(x_test, y_test)["accuracy"] for each in runs]
     options.say(f"{len(y_train)} digits to learn from, {len(y_test)} to test on")
     options.say(f"test accuracy of each seed: {', '.join(f'{score:.4f}' for score in scores)}")
     report(options, runs, {"test_accuracy": float(np.mean(scores)), "loss": runs[0].history["loss"][-1]})

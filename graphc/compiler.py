@@ -93,9 +93,10 @@ def compile_program(program: GraphProgram, options: Options) -> Compilation:
             result.loops[name] = _schedule(loops, result.backend, result)
     with result.timed("plan"):
         result.plan = _plan(result)
-    check_memory(result.plan, options.memory)
+    check_memory(result.plan, 0, options.memory)  # before anything is allocated
     with result.timed("emit"):
         result.executable = result.backend.load(result.plan, options.threads, options.device)
+    check_memory(result.plan, result.executable.scratch_bytes, options.memory)
     return result
 
 
@@ -203,13 +204,13 @@ def _plan(compilation: Compilation) -> Plan:
     return plan
 
 
-def check_memory(plan: Plan, limit: int | None) -> None:
-    """Raise `MemoryBudgetError` when state, constants and arena together exceed `limit` bytes."""
-    needed = plan.arena_bytes + plan.state_bytes + plan.constant_bytes
+def check_memory(plan: Plan, scratch: int, limit: int | None) -> None:
+    """Raise `MemoryBudgetError` when state, constants, arena and scratch together exceed `limit` bytes."""
+    needed = plan.arena_bytes + plan.state_bytes + plan.constant_bytes + scratch
     if limit is None or needed <= limit:
         return
     raise MemoryBudgetError(
         f"the plan needs {needed:,} bytes (arena {plan.arena_bytes:,}, state {plan.state_bytes:,}, "
-        f"constants {plan.constant_bytes:,}) and memory={limit:,} bytes allows less; "
+        f"constants {plan.constant_bytes:,}, scratch {scratch:,}) and memory={limit:,} bytes allows less; "
         "use a smaller batch or allow more"
     )

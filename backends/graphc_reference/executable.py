@@ -20,6 +20,10 @@ class ReferenceExecutable:
         self._program = program
         self._state = zero_state(program)
 
+    @property
+    def scratch_bytes(self) -> int:
+        return 0
+
     def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
         item = self._program.entries[entry]
         arguments = [*self._state, *inputs]

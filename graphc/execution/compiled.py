@@ -66,7 +66,7 @@ class CompiledFunction:
         """Peak bytes, the moment of the peak and what lives then; known before the first run."""
         if self._compilation.plan is None:
             raise UnsupportedError(f"the {self._compilation.backend.name} backend plans no memory; use backend='cpu'")
-        return memory_report(self._compilation.plan, self.name)
+        return memory_report(self._compilation.plan, self.name, self._executable.scratch_bytes)
 
     @property
     def cost(self) -> CostReport:

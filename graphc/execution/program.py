@@ -108,7 +108,7 @@ class Program:
         plan = self._compiled.plan
         if plan is None:
             raise UnsupportedError(f"the {self._compiled.backend.name} backend plans no memory; use backend='cpu'")
-        return memory_report(plan, entry)
+        return memory_report(plan, entry, self._executable.scratch_bytes)
 
     def cost(self, entry: str) -> CostReport:
         """Float operations and bytes of one entry, per kernel and per line."""

@@ -33,7 +33,8 @@ class MemoryReport:
     """Bytes a program needs besides its code. Outputs are those of one call; a run of n steps keeps n of them.
 
     `moment` is where the sum of live arena bytes is largest, `tensors` what is live there, largest first.
-    `lower_bound_bytes` is that sum: no arena can be smaller for this order of instructions.
+    `lower_bound_bytes` is that sum: no arena can be smaller for this order of instructions. `scratch_bytes` is what the
+    backend keeps besides the plan: packing buffers of all threads.
     """
 
     arena_bytes: int
@@ -44,10 +45,12 @@ class MemoryReport:
     moment: Moment
     tensors: tuple[LiveTensor, ...]
     lower_bound_bytes: int
+    scratch_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:
-        return self.arena_bytes + self.state_bytes + self.constant_bytes + self.input_bytes + self.output_bytes
+        kept = self.arena_bytes + self.scratch_bytes + self.state_bytes + self.constant_bytes
+        return kept + self.input_bytes + self.output_bytes
 
     def __str__(self) -> str:
         rows = [
@@ -57,6 +60,7 @@ class MemoryReport:
             ("  inputs", self.input_bytes, ""),
             ("  outputs", self.output_bytes, ""),
             ("  arena", self.arena_bytes, f"lower bound {self.lower_bound_bytes:,}"),
+            ("  scratch", self.scratch_bytes, ""),
         ]
         where = f"largest at instruction {self.moment.instruction} of {self.moment.entry}: {self.moment.kernel}"
         live = [(f"  {tensor.label}", tensor.nbytes, tensor.source) for tensor in self.tensors]
@@ -65,7 +69,7 @@ class MemoryReport:
         return "\n".join([*lines[: len(rows)], where, *lines[len(rows) :]])
 
 
-def memory_report(plan: Plan, entry: str | None = None) -> MemoryReport:
+def memory_report(plan: Plan, entry: str | None = None, scratch_bytes: int = 0) -> MemoryReport:
     """Memory of one entry, or of the whole program.
 
     For the whole program the arena is the one all entries share, inputs and outputs those of the entry that has most
@@ -88,6 +92,7 @@ def memory_report(plan: Plan, entry: str | None = None) -> MemoryReport:
         moment=Moment(largest.name, number, _name(largest, number)),
         tensors=tuple(LiveTensor(row.label, row.nbytes, row.source) for row in live),
         lower_bound_bytes=largest.lower_bound_bytes,
+        scratch_bytes=scratch_bytes,
     )
 
 

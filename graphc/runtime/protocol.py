@@ -46,6 +46,11 @@ class Progress:
 class Executable(Protocol):
     """A loaded program. Arrays are C-contiguous NumPy arrays of exactly the slot's shape and dtype."""
 
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes kept besides the plan's segments: packing buffers of all threads."""
+        ...
+
     def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
         """Run one entry once; state entries advance the state. Returns fresh output arrays."""
         ...

@@ -66,6 +66,8 @@ def arrays(*trees: object, order: Order = "shuffle", nonfinite: NonFinite = "err
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"array {name} has {size}" for name, size in sizes.items())
         raise DataError(f"data.arrays: numbers of samples differ: {listed}")
+    if len(checked[0]) >= 2**31:
+        raise DataError(f"data.arrays: {len(checked[0])} samples are too many; at most 2**31 - 1")
     if not checked[0].shape[0]:
         raise DataError("data.arrays: there are no samples")
     return Dataset(pytree.unflatten(treedef, checked), len(checked[0]), order)

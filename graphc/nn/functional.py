@@ -63,7 +63,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x @ weight.T + bias over the last axis of x; weight is [out, in]."""
     if len(x.shape) == 0 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input {list(x.shape)} does not end in the {weight.shape[1]} features of the weight")
-    product = x @ weight.T
+    product = gnp.tensordot(x, weight, axes=(-1, 1))
     return product if bias is None else product + bias
 
 

@@ -30,8 +30,8 @@ Augment = Callable[[object, Array], object]
 Values = dict[str, Array]
 _LossAndGradients = tuple[tuple[Array, tuple[Values, Values]], Values]
 
-# Random streams are apart: what the key of the state is folded with first.
-_DATA, _STEP, _EVALUATE = 0, 1, 2
+# Random streams that are apart. Their keys are part of the state, so a step folds in nothing but its own number.
+_STREAMS = ("data", "step", "evaluate")
 
 
 class State(TypedDict):
@@ -41,7 +41,7 @@ class State(TypedDict):
     optimizer: dict[str, Values]  # what the update rule keeps, per slab
     frozen: Values  # parameters without gradient, by name
     buffers: Values  # by name
-    key: Array
+    keys: Values  # one per random stream
     step: Array
 
 
@@ -84,7 +84,7 @@ class Recipe:
             optimizer={dtype: self.optimizer.init(slab) for dtype, slab in slabs.items()},
             frozen={name: leaves[name] for name in self.frozen},
             buffers={name: leaves[name] for name in self.buffers},
-            key=gc.random.key(self.seed),
+            keys={name: gc.random.fold_in(gc.random.key(self.seed), name) for name in _STREAMS},
             step=np.zeros((), np.int64),
         )
 
@@ -108,7 +108,7 @@ class Recipe:
 
     def _evaluate(self, state: State, batch: object, step: Array) -> tuple[State, Values]:
         """Sums over the first `count` samples of a padded `(samples, count)`, or the means over a batch as it is."""
-        key = gc.random.fold_in(state["key"], _EVALUATE, step)
+        key = gc.random.fold_in(state["keys"]["evaluate"], step)
         model = nn.bind(self.model, self.leaves(state), training=False, key=key)
         if not self.objective.is_per_sample:
             return state, self.objective.means(model, batch, key)
@@ -131,18 +131,20 @@ class Recipe:
     def _gather(self, state: State, dataset: object, step: Array, rows: int) -> object:
         """The batch of a step. Position p of an epoch holds sample permutation(p); no index is ever stored."""
         size, per_epoch = self.data.size, self.steps_per_epoch
+        key, count = state["keys"]["data"], gnp.astype(step, "uint64")  # unsigned: its remainder needs no sign
         if self.data.order == "replacement":
-            index = gc.random.randint(gc.random.fold_in(state["key"], _DATA, step), (rows,), 0, size)
+            index = gnp.astype(gc.random.randint(gc.random.fold_in(key, count), (rows,), 0, size), "uint32")
         else:
-            index = (step % per_epoch) * self.batch_size + gnp.arange(rows, dtype="int64")
+            first = gnp.astype(count % per_epoch * self.batch_size, "uint32")
+            index = first + gnp.arange(rows, dtype="uint32")
             if self.remainder == "wrap":
                 index = index % size
             if self.data.order == "shuffle":
-                index = gc.random.shuffle(gc.random.fold_in(state["key"], _DATA, step // per_epoch), index, size)
+                index = gc.random.shuffle(gc.random.fold_in(key, count // per_epoch), index, size)
         return pytree.tree_map(lambda array: gnp.take(cast("Array", array), index, axis=0), dataset)
 
     def _update(self, state: State, batch: object, step: Array) -> tuple[State, Values]:
-        key = gc.random.fold_in(state["key"], _STEP, step)
+        key = gc.random.fold_in(state["keys"]["step"], step)
         if self.augment is not None:
             batch = self.augment(batch, gc.random.fold_in(key, 0))
         values, buffers, grads = self._gradients(state, batch, gc.random.fold_in(key, 1))
@@ -160,7 +162,7 @@ class Recipe:
             optimizer=rules,
             frozen=state["frozen"],
             buffers=buffers,
-            key=state["key"],
+            keys=state["keys"],
             step=step + 1,
         )
         return new, values

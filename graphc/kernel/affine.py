@@ -6,7 +6,7 @@ Index arithmetic is taken not to wrap.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from graphc.core.dtypes import bool_
 from graphc.kernel.ir import Binary, Buffer, Cast, Compare, Const, Expr, Load, Select, Unary, Var, index, operands
@@ -90,6 +90,10 @@ class Facts:
     ranges: Mapping[str, Interval]
     lets: Mapping[str, Expr]
     guards: tuple[Affine, ...] = ()
+    in_select: bool = False  # selects inside another learn nothing from their conditions: each would double the work
+    # Bounds of selects found before, by the identity of the expression, which is kept: chains of `Let`s share them.
+    _selects: dict[int, tuple[Expr, Interval]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _unguarded: "list[Facts]" = field(default_factory=list, init=False, compare=False, repr=False)
 
     def with_range(self, var: Var, interval: Interval) -> "Facts":
         return replace(self, ranges={**self.ranges, var.name: interval})
@@ -100,6 +104,13 @@ class Facts:
     def with_guard(self, cond: Expr, holds: bool = True) -> "Facts":
         """Inside the branch where `cond` is true (or false)."""
         return replace(self, guards=self.guards + _guards(cond, holds, self))
+
+    @property
+    def unguarded(self) -> "Facts":
+        """The same without guards, made once."""
+        if not self._unguarded:
+            self._unguarded.append(replace(self, guards=()))
+        return self._unguarded[0]
 
 
 NOTHING = Facts({}, {})
@@ -224,10 +235,9 @@ def to_expr(x: Affine) -> Expr:
 def interval(x: Affine, facts: Facts = NOTHING) -> Interval:
     """Bounds of a sum from the bounds of its atoms and from each guard alone."""
     box = _box(x, facts)
-    unguarded = replace(facts, guards=())  # a guard's own atoms may mention what it guards
     for guard in facts.guards:
-        # x >= x - guard and x <= x + guard
-        box = box.meet(Interval(_box(x - guard, unguarded).low, _box(x + guard, unguarded).high))
+        # x >= x - guard and x <= x + guard; without guards, as a guard's own atoms may mention what it guards
+        box = box.meet(Interval(_box(x - guard, facts.unguarded).low, _box(x + guard, facts.unguarded).high))
     return box
 
 
@@ -264,11 +274,8 @@ def _atom_range(atom: Expr, facts: Facts) -> Interval:
             return Interval(Interval(a.low).meet(Interval(b.low)).low, high)
         case Binary("and", _, Const(value, _)) if int(value) >= 0:
             return Interval(0, int(value))
-        case Select(cond, on_true, on_false):
-            a, b = bounds(on_true, facts.with_guard(cond)), bounds(on_false, facts.with_guard(cond, False))
-            low = None if a.low is None or b.low is None else min(a.low, b.low)
-            high = None if a.high is None or b.high is None else max(a.high, b.high)
-            return Interval(low, high)
+        case Select():
+            return _select_range(atom, facts)
         case Cast(x, _) if x.dtype.is_bool:
             return Interval(0, 1)
         case Cast(x, dtype) if x.dtype.is_integer and dtype.is_integer:
@@ -277,6 +284,28 @@ def _atom_range(atom: Expr, facts: Facts) -> Interval:
             assert fits.low is not None and fits.high is not None
             return inner if inner.within(fits.low, fits.high) else fits
     return _of_dtype(atom)
+
+
+def _select_range(select: Select, facts: Facts) -> Interval:
+    if facts is NOTHING:
+        facts = replace(facts)  # lives as long as the module: it must not keep expressions
+    if id(select) in facts._selects:
+        return facts._selects[id(select)][1]
+    a, b = (
+        (bounds(select.on_true, facts), bounds(select.on_false, facts)) if facts.in_select else _narrowed(select, facts)
+    )
+    low = None if a.low is None or b.low is None else min(a.low, b.low)
+    high = None if a.high is None or b.high is None else max(a.high, b.high)
+    facts._selects[id(select)] = (select, Interval(low, high))
+    return Interval(low, high)
+
+
+def _narrowed(select: Select, facts: Facts) -> tuple[Interval, Interval]:
+    inside = replace(facts, in_select=True)
+    return (
+        bounds(select.on_true, inside.with_guard(select.cond)),
+        bounds(select.on_false, inside.with_guard(select.cond, False)),
+    )
 
 
 def _truncate(value: int | None, by: int) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import graphc.numpy as gnp
 from graphc.api import ArgumentError, Array, at
@@ -27,8 +27,8 @@ class Sequential(Module):
     Linear(in_features=4, out_features=2, bias=True)
     """
 
-    def __init__(self, *layers: Module | OrderedDict[str, Module]) -> None:
-        named: dict[str, Module] = {}
+    def __init__(self, *layers: Module | Callable[[Array], Array] | OrderedDict[str, Module]) -> None:
+        named: dict[str, Module | Callable[[Array], Array]] = {}
         for index, layer in enumerate(layers):
             named.update(layer if isinstance(layer, dict) else {str(index): layer})
         for name, item in named.items():
@@ -44,10 +44,10 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self) -> Iterator[Module]:
+    def __iter__(self) -> Iterator[Module | Callable[[Array], Array]]:
         return iter(self.layers.values())
 
-    def __getitem__(self, index: int | slice) -> Module:
+    def __getitem__(self, index: int | slice) -> Module | Callable[[Array], Array]:
         items = list(self.layers.values())[index]
         return Sequential(*items) if isinstance(items, list) else items
 

@@ -130,8 +130,8 @@ class CpuExecutable:
         outputs = [np.empty((n, *shape), dtype) for shape, dtype in described.outputs]
         done = 0
         with self._lock:
-            self._prepare(described, inputs, outputs)
             while done < n:
+                self._prepare(described, inputs, outputs)  # each time: `poll` may have called an entry meanwhile
                 # A KeyboardInterrupt is raised here, between two native calls: the step is finished, the state whole.
                 done = self._enter(described, first, done, n, int(POLL_SECONDS * 1e9))
                 if done < n and poll is not None and poll(Progress(first, done), outputs):
@@ -153,14 +153,19 @@ class CpuExecutable:
             self._inputs[position] = address(array)
         for position, array in enumerate(outputs):
             self._outputs[position] = address(array)
-        if self._pool_process != os.getpid():  # forked: the workers stayed in the parent
-            self._pool, self._pool_process = Pool.get(self.threads), os.getpid()
         self._record[self._at_stop] = 0
 
     def _enter(self, entry: _Call, first: int, start: int, n: int, budget: int) -> int:
-        with self._pool.lock:
-            self._record[self._at_pool] = self._pool.pointer
+        pool = self._workers()
+        with pool.lock:
+            self._record[self._at_pool] = pool.pointer
             return int(entry.function(self._record_address, first, start, n, budget))
+
+    def _workers(self) -> Pool:
+        """The pool; a new one after a fork, because the workers stayed in the parent."""
+        if self._pool_process != os.getpid():
+            self._pool, self._pool_process = Pool.get(self.threads), os.getpid()
+        return self._pool
 
     def state(self) -> list[np.ndarray]:
         """Views of the state slots."""
@@ -187,8 +192,9 @@ class CpuExecutable:
         blocks += [aligned(nbytes) for nbytes in texts.arena_sizes(found[0])]
         args = np.array([address(block) for block in blocks] or [0], np.int64)
         samples = []
-        with self._lock, self._pool.lock:
-            self._record[self._at_pool] = self._pool.pointer
+        pool = self._workers()
+        with self._lock, pool.lock:
+            self._record[self._at_pool] = pool.pointer
             for _ in range(repeats):
                 begin = time.perf_counter()
                 function(self._record_address, address(args))

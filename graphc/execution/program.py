@@ -45,7 +45,8 @@ class Program:
         leaves, self._state_tree = pytree.flatten(state)
         names = pytree.leaf_names(self._state_tree, "state")
         self._state_slots = tuple((n, type_of(leaf, n)) for n, leaf in zip(names, leaves, strict=True))
-        self._initial: list[np.ndarray] = check_all(leaves, [t for _, t in self._state_slots], names)
+        given = check_all(leaves, [t for _, t in self._state_slots], names)
+        self._initial: list[np.ndarray] = [np.array(array) for array in given]  # the caller's arrays stay the caller's
         if not entries:
             raise ArgumentError("program: needs at least one entry")
         self._functions = dict(entries)
@@ -53,6 +54,7 @@ class Program:
         self._entries: dict[tuple[str, object], str] = {}  # (name, batch signature) -> entry name in the plan
         self._traced: dict[str, _Entry] = {}
         self._compilation: Compilation | None = None
+        self._running = 0  # runs under way: their memory must stay where it is
         self._trace_timings: list[Timing] = []
 
     # ------------------------------------------------------------------------------------------------- running
@@ -81,12 +83,19 @@ class Program:
             assert poll is not None
             return poll(progress, pytree.unflatten(tree, outputs))
 
-        done, outputs = self._executable.run(name, arrays, first, n, forward if poll else None)
+        self._running += 1
+        try:
+            done, outputs = self._executable.run(name, arrays, first, n, forward if poll else None)
+        finally:
+            self._running -= 1
         return done, pytree.unflatten(tree, outputs)
 
     @property
     def state(self) -> object:
-        """The state as a pytree of zero-copy NumPy views. Assigning a pytree of the same shape copies it in."""
+        """The state as a pytree of zero-copy NumPy views. Assigning a pytree of the same shape copies it in.
+
+        Views are of the state as long as no new signature is compiled: then the state moves to other memory.
+        """
         arrays = self._initial if self._compilation is None else self._executable.state()
         return pytree.unflatten(self._state_tree, arrays)
 
@@ -141,9 +150,7 @@ class Program:
 
     def prepare(self, inputs: Mapping[str, object]) -> None:
         """Trace and compile entries for batches of these specs (or arrays), before the first run."""
-        added = [self._add(name, batch) for name, batch in inputs.items()]
-        if any(added):
-            self._compile()
+        self._extend(inputs)
 
     @property
     def _compiled(self) -> Compilation:
@@ -168,8 +175,7 @@ class Program:
             item = self._traced[entry]  # the common case: one signature per entry, nothing to hash
             if tree == item.batch_tree and self._fits(leaves, item):
                 return entry, check_all(leaves, self._batch_types(item), item.batch_names)
-        if self._add(entry, batch) or self._compilation is None:
-            self._compile()
+        self._extend({entry: batch})
         name = self._entries[(entry, self._signature(batch))]
         item = self._traced[name]
         return name, check_all(leaves, self._batch_types(item), item.batch_names)
@@ -189,17 +195,28 @@ class Program:
         names = pytree.leaf_names(tree, "batch")
         return tree, tuple(_leaf_type(leaf, name) for leaf, name in zip(leaves, names, strict=True))
 
-    def _add(self, entry: str, batch: object) -> bool:
-        """Trace an entry for a batch signature unless that was done before."""
-        if entry not in self._functions:
-            raise ArgumentError(f"no entry {entry!r}; entries: {', '.join(self._functions)}")
-        signature = self._signature(batch)
-        if (entry, signature) in self._entries:
-            return False
-        name = entry if entry not in self._traced else f"{entry}.{len(self._traced)}"
-        self._traced[name] = self._trace(entry, name, batch)
-        self._entries[(entry, signature)] = name
-        return True
+    def _extend(self, inputs: Mapping[str, object]) -> None:
+        """Trace entries for batch signatures that are new and compile them with all others; the state moves over.
+
+        When that fails the program stays what it was.
+        """
+        traced, entries = dict(self._traced), dict(self._entries)
+        for entry, batch in inputs.items():
+            if entry not in self._functions:
+                raise ArgumentError(f"no entry {entry!r}; entries: {', '.join(self._functions)}")
+            key = (entry, self._signature(batch))
+            if key in entries:
+                continue
+            if self._running:
+                raise ArgumentError(
+                    f"entry {entry!r} has a new batch signature while a run is under way; "
+                    "compile it before the run: gc.program(..., inputs={...}) or prepare"
+                )
+            entries[key] = name = _unused(entry, traced)
+            traced[name] = self._trace(entry, name, batch)
+        if len(traced) > len(self._traced):
+            self._compile(traced)
+            self._traced, self._entries = traced, entries
 
     def _trace(self, entry: str, name: str, batch: object) -> _Entry:
         state = pytree.unflatten(self._state_tree, [Spec(t.shape, t.dtype) for _, t in self._state_slots])
@@ -232,9 +249,8 @@ class Program:
             traced.graph.output_types[count:],
         )
 
-    def _compile(self) -> None:
-        """Compile everything traced so far; the state moves over."""
-        entries = {name: item.graph for name, item in self._traced.items()}
+    def _compile(self, traced: Mapping[str, _Entry]) -> None:
+        entries = {name: item.graph for name, item in traced.items()}
         compilation = compile_program(GraphProgram(self._state_slots, entries), self._options)
         assert compilation.executable is not None
         current = self._initial if self._compilation is None else self._executable.state()
@@ -242,7 +258,15 @@ class Program:
             target[...] = source
         self._initial = []
         self._compilation = compilation
-        after_compilation(compilation, {name: item.primals for name, item in self._traced.items()}, self.timings)
+        after_compilation(compilation, {name: item.primals for name, item in traced.items()}, self.timings)
+
+
+def _unused(entry: str, taken: Mapping[str, _Entry]) -> str:
+    """A name for one more signature of an entry."""
+    name, number = entry, len(taken)
+    while name in taken:
+        name, number = f"{entry}.{number}", number + 1
+    return name
 
 
 def _leaf_type(leaf: object, name: str) -> TensorType:

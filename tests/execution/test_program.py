@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.core.errors import ArgumentError, ShapeError, TraceError
+from graphc.core.errors import ArgumentError, MemoryBudgetError, ShapeError, TraceError
 
 
 def add(state, x, step):
@@ -119,3 +119,61 @@ def test_memory_is_known_before_the_first_step():
     p.prepare({"add": ONES, "show": ()})
     assert p.memory("add").state_bytes >= 12
     assert "add" in str(p.cost("add"))
+
+
+def test_poll_may_call_entries_of_the_same_program():
+    """Results of the run go on to the run's own arrays, not to those of the call in between."""
+    calls = []
+
+    def peek(state, x, step):
+        return state, (x - 7, state["total"])
+
+    p = gc.program({"total": np.float32(0)}, {"add": count, "peek": peek}, {"add": (), "peek": ONES})
+
+    def poll(progress, outputs):
+        calls.append(p.call("peek", ONES * 100))
+        return len(calls) == 3
+
+    done, seen = p.run("add", n=2**24, poll=poll)
+    assert len(calls) == 3
+    assert all(np.array_equal(first, ONES * 93) for first, _ in calls)
+    assert np.array_equal(seen[:done], np.arange(done, dtype=np.float32))
+    assert float(p.state["total"]) == done
+
+
+def count(state, _, step):
+    return {"total": state["total"] + 1}, state["total"]
+
+
+def test_a_new_signature_during_a_run_is_an_error():
+    """Compiling moves the state; the run would go on with the old one."""
+    p = gc.program({"total": np.float32(0)}, {"add": count, "show": show}, {"add": ()})
+    with pytest.raises(ArgumentError, match="'show' has a new batch signature while a run is under way"):
+        p.run("add", n=2**24, poll=lambda progress, outputs: p.call("show") is None)
+    assert p.call("show") == 2 * p.state["total"]
+
+
+def test_the_arrays_given_as_state_are_not_the_state():
+    given = np.zeros(3, np.float32)
+    p = gc.program({"w": given}, {"step": lambda s, _, step: ({"w": s["w"] + 1}, s["w"])})
+    p.state = {"w": ONES}
+    assert np.array_equal(given, np.zeros(3))
+    given[:] = 9
+    assert np.array_equal(p.call("step"), ONES)
+
+
+def test_a_signature_that_does_not_compile_leaves_the_program_as_it_was():
+    p = gc.program({"total": np.float32(0), "steps": np.int64(0)}, {"add": add}, {"add": ONES}, memory=4096)
+    p.call("add", ONES)
+    for _ in range(2):
+        with pytest.raises(MemoryBudgetError):
+            p.call("add", np.ones(2**22, np.float32))
+    p.call("add", ONES)
+    assert p.entry_names() == ["add"]
+    assert float(p.state["total"]) == 6
+
+
+def test_signatures_are_told_apart_from_entries_named_alike():
+    entries = {"a": lambda s, x, step: (s, x.sum()), "a.1": lambda s, x, step: (s, x.sum() * 100)}
+    p = gc.program(np.float32(0), entries, {"a.1": ONES})
+    assert [p.call(name, np.ones(n, np.float32)) for name in entries for n in (3, 4, 5)] == [3, 4, 5, 300, 400, 500]

@@ -1,6 +1,7 @@
 """The machine: LLVM cpu and features (or the one `GRAPHC_CPU` asks for), vector width, caches."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,15 @@ from graphc.runtime.protocol import Target
 
 _DEFAULT_CACHES = (32 * 1024, 1024 * 1024, 8 * 1024 * 1024)
 _FEATURES_SHOWN = ("avx512f", "avx512_bf16", "avx2", "fma", "neon", "sve")
+
+
+# Processors `GRAPHC_CPU` may name besides the host's own, and the features each adds to the one before (psABI levels).
+_LEVELS: Mapping[str, tuple[str, ...]] = {
+    "x86-64": (),
+    "x86-64-v2": ("cx16", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3", "sahf"),
+    "x86-64-v3": ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"),
+    "x86-64-v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +39,9 @@ class Host:
         if "x86_64" not in self.triple and "amd64" not in self.triple:
             return 128
         enabled = set(self.features.split(","))
-        if "+avx512f" in enabled or self.cpu in ("x86-64-v4", "znver4", "znver5", "skylake-avx512", "sapphirerapids"):
+        if "+avx512f" in enabled or self.cpu == "x86-64-v4":
             return 512
-        if "+avx2" in enabled or self.cpu in ("x86-64-v3", "haswell", "skylake", "znver1", "znver2", "znver3"):
+        if "+avx2" in enabled or self.cpu == "x86-64-v3":
             return 256
         return 128
 
@@ -43,12 +53,26 @@ def _initialise() -> None:
 
 
 def host() -> Host:
-    """The machine to generate code for, as things are now."""
-    triple = llvm.get_process_triple()
+    """The machine to generate code for, as things are now.
+
+    Raises `BackendError` when `GRAPHC_CPU` names a processor this machine cannot stand in for.
+    """
+    real = _real(llvm.get_process_triple())
     asked = config.get("GRAPHC_CPU")
-    if asked:
-        return Host(triple, asked, "")
-    return _real(triple)
+    return real if asked in ("", real.cpu) else _pretended(asked, real)
+
+
+@cache
+def _pretended(asked: str, real: Host) -> Host:
+    levels = list(_LEVELS) if real.triple.startswith(("x86_64", "amd64")) else ["generic"]
+    if asked not in levels:
+        raise BackendError(f"GRAPHC_CPU={asked}: not known here; this machine has {real.cpu}, {', '.join(levels)}")
+    enabled = set(real.features.split(","))
+    wanted = [name for level in levels[: levels.index(asked) + 1] for name in _LEVELS.get(level, ())]
+    missing = [name for name in wanted if f"+{name}" not in enabled]
+    if missing:
+        raise BackendError(f"GRAPHC_CPU={asked}: this machine ({real.cpu}) lacks {', '.join(missing)}")
+    return Host(real.triple, asked, "")
 
 
 @cache

@@ -15,7 +15,7 @@ from graphc.core.errors import ArgumentError, BackendError
 from graphc.kernel.ir import Binary, Buffer, Cast, Const, For, Kernel, Load, Param, Stmt, Store, Var, index
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Plan, Ref, Repeat, Slot, StateSlot
 from graphc.runtime.protocol import Progress
-from graphc_llvm import backend
+from graphc_llvm import backend, host
 from graphc_llvm.executable import CpuExecutable
 from graphc_llvm.kernels import compile_kernel
 
@@ -206,14 +206,17 @@ def test_many_callers_at_once_get_their_own_results() -> None:
 def test_a_forked_child_starts_its_own_workers() -> None:
     exe = CpuExecutable(plan(busy()), 2)
     exe.run("train", [SCALE], 0, 10)
+    exe._pool.lock.acquire()  # as a thread that runs something else just now would
     child = os.fork()
     if child == 0:
         status = 1
         try:
+            exe.time(next(iter(exe._module.kernels)).name, 1)
             (out,) = exe.run("train", [SCALE], 10, 50)[1]
             status = 0 if np.array_equal(out[-1], exe.state()[0]) and np.isfinite(out).all() else 2
         finally:
             os._exit(status)
+    exe._pool.lock.release()
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -285,3 +288,17 @@ def test_another_cpu_computes_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
         (there,) = run_native(backend.schedule(kernel), given)
         monkeypatch.delenv("GRAPHC_CPU")
         assert same_bits(here, there)
+
+
+@pytest.mark.parametrize("name", ["x86-64-v9", "apple-m1"])
+def test_a_cpu_this_machine_cannot_stand_in_for_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("GRAPHC_CPU", name)
+    with pytest.raises(BackendError, match=f"GRAPHC_CPU={name}: not known here"):
+        backend.target()
+
+
+def test_a_cpu_with_more_than_the_host_is_an_error() -> None:
+    weak = host.Host("x86_64-unknown-linux-gnu", "old", "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+sahf,+avx,-avx2")
+    assert host._pretended("x86-64-v2", weak).cpu == "x86-64-v2"
+    with pytest.raises(BackendError, match=r"x86-64-v3: this machine \(old\) lacks avx2, bmi"):
+        host._pretended("x86-64-v3", weak)

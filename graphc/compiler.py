@@ -27,6 +27,8 @@ from graphc.plan.verify import verify as verify_plan
 from graphc.runtime.discovery import find_backend
 from graphc.runtime.protocol import Backend, Executable
 
+VERIFY = ("", "passes", "full")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -114,14 +116,32 @@ def check_options(options: Options) -> Backend | GraphBackend:
         )
     if options.tune:
         raise UnsupportedError("tune=True is not available in this version: schedules come from the cost model alone")
-    if options.verify not in ("", "passes", "full"):
+    if options.verify not in VERIFY:
         raise ArgumentError(f"verify={options.verify!r}: use None, 'passes' or 'full'")
+    if config.get("GRAPHC_VERIFY") not in VERIFY:
+        raise ArgumentError(
+            f"environment variable GRAPHC_VERIFY is {config.get('GRAPHC_VERIFY')!r}: use passes or full"
+        )
     if options.threads is not None and not 1 <= options.threads <= 1024:
         raise ArgumentError(f"threads={options.threads}: use None or a number from 1 to 1024")
     backend = find_backend(options.backend or config.get("GRAPHC_BACKEND"))
     if not isinstance(backend, Backend | GraphBackend):
         raise BackendError(f"backend {options.backend!r} does not implement the backend protocol")
+    if isinstance(backend, GraphBackend):
+        _check_runs_graphs(backend, options)
     return backend
+
+
+def _check_runs_graphs(backend: GraphBackend, options: Options) -> None:
+    """A backend that interprets graphs has one thread, one device and plans no memory."""
+    if options.threads not in (None, 1):
+        raise UnsupportedError(f"threads={options.threads}: the {backend.name} backend runs on one thread")
+    if options.device not in (None, 0):
+        raise UnsupportedError(f"device={options.device}: the {backend.name} backend has one device, number 0")
+    if options.memory is not None:
+        raise UnsupportedError(
+            f"memory={options.memory}: the {backend.name} backend plans no memory; use backend='cpu'"
+        )
 
 
 def optimize(graph: Graph, compilation: Compilation) -> Graph:

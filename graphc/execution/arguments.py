@@ -7,6 +7,7 @@ import numpy as np
 from graphc.core.dtypes import dtype
 from graphc.core.errors import ArgumentError, DTypeError, GraphcError, ShapeError
 from graphc.graph.ir import TensorType
+from graphc.tracing.spec import python_dtype
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -17,10 +18,10 @@ def as_array(leaf: object, type: TensorType, name: str) -> np.ndarray:
     Raises `ShapeError` or `DTypeError` that name the argument. A non-contiguous array is copied.
     """
     wanted = type.dtype.numpy
-    if isinstance(leaf, bool | int | float):
+    if isinstance(leaf, np.ndarray | np.generic):  # first: np.float64 is a Python float too
+        array = np.asarray(leaf)
+    elif isinstance(leaf, bool | int | float):
         array = _scalar(leaf, type, name)
-    elif isinstance(leaf, np.ndarray):
-        array = leaf
     else:
         array = _foreign(leaf, name)
     if array.dtype != wanted:
@@ -33,6 +34,8 @@ def as_array(leaf: object, type: TensorType, name: str) -> np.ndarray:
 def _scalar(value: bool | int | float, type: TensorType, name: str) -> np.ndarray:
     if isinstance(value, float) and not type.dtype.is_float:
         raise DTypeError(f"argument {name}: expected {type}, got the float {value}")
+    if type.dtype.is_bool and not isinstance(value, bool):
+        raise DTypeError(f"argument {name}: expected {type}, got the int {value}")
     try:
         return np.array(value, type.dtype.numpy)
     except OverflowError:
@@ -52,13 +55,9 @@ def _foreign(leaf: object, name: str) -> np.ndarray:
 
 
 def type_of(leaf: object, name: str) -> TensorType:
-    """The tensor type of a concrete argument. Python scalars count as bool, int64 and float32."""
-    if isinstance(leaf, bool):
-        return TensorType((), dtype("bool"))
-    if isinstance(leaf, int):
-        return TensorType((), dtype("int64"))
-    if isinstance(leaf, float):
-        return TensorType((), dtype("float32"))
+    """The tensor type of a concrete argument. Python numbers count as bool, int64 and float32."""
+    if isinstance(leaf, bool | int | float) and not isinstance(leaf, np.generic):  # np.float64 is a Python float
+        return TensorType((), python_dtype(leaf))
     array = leaf if isinstance(leaf, np.ndarray | np.generic) else _foreign(leaf, name)
     try:
         return TensorType(tuple(array.shape), dtype(array.dtype))
@@ -79,7 +78,7 @@ def memory_size(limit: int | str | None) -> int | None:
     unit = text[len(number) :]
     try:
         size = int(float(number) * _UNITS[unit])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         raise ArgumentError(f"memory={limit!r}: write a number of bytes or a text such as '512MB'") from None
     if size <= 0:
         raise ArgumentError(f"memory={limit!r}: must be positive")

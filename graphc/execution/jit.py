@@ -16,7 +16,11 @@ from graphc.core import pytree
 from graphc.core.errors import ArgumentError
 from graphc.execution.arguments import type_of
 from graphc.execution.compiled import CompiledFunction, compile_function
+from graphc.graph.ir import TensorType
 from graphc.tracing import Spec, Traced, Tracer, apply_graph, is_tracing, trace
+
+Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
+Static = tuple[tuple[str, type, object], ...]  # name, type and value of each static argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Jitted:
     ) -> None:
         functools.update_wrapper(self, fn)
         self._fn = fn
+        self._name = getattr(fn, "__name__", "function")
         self._options = options
         self._static = frozenset(static)
         self._capacity = capacity
@@ -51,17 +56,20 @@ class Jitted:
         self._hits = 0
         self._misses = 0
         self._lock = threading.Lock()
-        if self._static and not self._static <= set(_parameters(fn)):
-            raise ArgumentError(f"jit: static {sorted(self._static - set(_parameters(fn)))} are not parameters")
+        self._signature = inspect.signature(fn) if self._static else inspect.Signature()
+        if not self._static <= set(self._signature.parameters):
+            raise ArgumentError(
+                f"jit: static {sorted(self._static - set(self._signature.parameters))} are not parameters"
+            )
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         bound, static = self._split(args, kwargs)
         leaves, tree = pytree.flatten(bound)
         if is_tracing() and any(isinstance(leaf, Tracer) for leaf in leaves):
-            return self._call_in_trace(bound, leaves, tree, static)
+            return self._call_in_trace(leaves, tree, static)
         names = pytree.leaf_names(tree)
         types = tuple(type_of(leaf, name) for leaf, name in zip(leaves, names, strict=True))
-        return self._lookup((tree, types, static), bound).call_leaves(leaves)
+        return self._lookup(tree, types, static, bound).call_leaves(leaves)
 
     def lower(self, *args: object, **kwargs: object) -> CompiledFunction:
         """Compile for these specs or arrays without running; the result can be inspected and called."""
@@ -72,7 +80,7 @@ class Jitted:
             leaf.type if isinstance(leaf, Spec) else type_of(leaf, name)
             for leaf, name in zip(leaves, names, strict=True)
         )
-        return self._lookup((tree, types, static), bound)
+        return self._lookup(tree, types, static, bound)
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, compiled signatures and capacity of the cache."""
@@ -90,32 +98,38 @@ class Jitted:
 
     # ----------------------------------------------------------------------------------------------------- inside
 
-    def _split(
-        self, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> tuple[tuple[tuple[object, ...], dict[str, object]], tuple[tuple[str, object], ...]]:
+    def _split(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Arguments, Static]:
         """Traced (args, kwargs) and the static arguments by name."""
         if not self._static:
             return (args, kwargs), ()
-        names = _parameters(self._fn)
-        static = {n: v for n, v in zip(names, args, strict=False) if n in self._static}
-        static |= {n: v for n, v in kwargs.items() if n in self._static}
+        given = self._signature.bind(*args, **kwargs).arguments
+        static = {n: v for n, v in given.items() if n in self._static}
         for name, value in static.items():
             try:
                 hash(value)
             except TypeError:
                 raise ArgumentError(f"jit: static argument {name} must be hashable, got {value!r}") from None
-        rest = {n: v for n, v in zip(names, args, strict=False) if n not in self._static}
-        rest |= {n: v for n, v in kwargs.items() if n not in self._static}
-        return ((), rest), tuple(sorted(static.items()))
+        rest = {n: v for n, v in given.items() if n not in self._static}
+        # with its type: 1, 1.0 and True are equal, and not the same program
+        return ((), rest), tuple((n, type(v), v) for n, v in sorted(static.items()))
 
-    def _trace(
-        self, bound: tuple[tuple[object, ...], dict[str, object]], static: tuple[tuple[str, object], ...]
-    ) -> Traced:
-        args, kwargs = bound
-        fn = functools.partial(self._fn, **dict(static)) if static else self._fn
-        return trace(fn, args, kwargs, name=getattr(self._fn, "__name__", "main"))
+    def _function(self, static: Static) -> Callable[..., object]:
+        """What is traced: the function, or it with its static arguments, taking the others by name."""
+        if not static:
+            return self._fn
 
-    def _lookup(self, key: tuple[object, ...], bound: tuple[tuple[object, ...], dict[str, object]]) -> CompiledFunction:
+        @functools.wraps(self._fn)
+        def with_static(**rest: object) -> object:
+            bound = self._signature.bind_partial()
+            bound.arguments.update({n: v for n, _, v in static} | rest)
+            return self._fn(*bound.args, **bound.kwargs)
+
+        return with_static
+
+    def _lookup(
+        self, tree: pytree.TreeDef, types: tuple[TensorType, ...], static: Static, bound: Arguments
+    ) -> CompiledFunction:
+        key = (tree, types, static)
         with self._lock:
             found = self._compiled.get(key)
             if found is not None:
@@ -126,11 +140,7 @@ class Jitted:
                 raise ArgumentError(self._what_changed(key))
             self._misses += 1
         args, kwargs = bound
-        static = key[2]
-        assert isinstance(static, tuple)
-        fn = functools.partial(self._fn, **dict(static)) if static else self._fn
-        functools.update_wrapper(fn, self._fn) if static else None
-        compiled = compile_function(fn, args, kwargs, self._options)
+        compiled = compile_function(self._function(static), args, kwargs, self._options)
         with self._lock:
             self._compiled[key] = compiled
             while len(self._compiled) > self._capacity:
@@ -141,21 +151,20 @@ class Jitted:
         """Names the argument whose type is new; for recompile="error"."""
         last = next(reversed(self._compiled))
         assert isinstance(last, tuple)
-        name = getattr(self._fn, "__name__", "function")
+        name = self._name
         if last[0] != key[0]:
             return f"{name} was compiled for arguments {last[0]} and is called with {key[0]}"
         if last[2] != key[2]:
-            return f"{name} was compiled with static arguments {last[2]} and is called with {key[2]}"
+            return f"{name} was compiled with static arguments {_shown(last[2])} and is called with {_shown(key[2])}"
         names = pytree.leaf_names(key[0])  # type: ignore[arg-type]
         changed = [f"{n}: {a} -> {b}" for n, a, b in zip(names, last[1], key[1], strict=True) if a != b]  # type: ignore[call-overload]
         return f"{name} would be compiled again because these arguments changed: {', '.join(changed)}"
 
     def _call_in_trace(
         self,
-        bound: tuple[tuple[object, ...], dict[str, object]],
         leaves: list[object],
         tree: pytree.TreeDef,
-        static: tuple[tuple[str, object], ...],
+        static: Static,
     ) -> object:
         specs = [Spec(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in leaves]
         names = pytree.leaf_names(tree)
@@ -164,7 +173,7 @@ class Jitted:
         traced = self._graphs.get(key)
         if traced is None:
             args, kwargs = pytree.unflatten(tree, [Spec(t.shape, t.dtype) for t in types])  # type: ignore[misc]
-            traced = self._trace((args, kwargs), static)
+            traced = trace(self._function(static), args, kwargs, name=self._name)
             if not traced.captures:  # with captures the graph belongs to this very trace
                 self._graphs[key] = traced
                 while len(self._graphs) > self._capacity:
@@ -173,8 +182,6 @@ class Jitted:
         return pytree.unflatten(traced.out_tree, outputs)
 
 
-def _parameters(fn: Callable[..., object]) -> list[str]:
-    try:
-        return list(inspect.signature(fn).parameters)
-    except (TypeError, ValueError):
-        return []
+def _shown(static: object) -> str:
+    assert isinstance(static, tuple)
+    return ", ".join(f"{name}={value!r}" for name, _, value in static)

@@ -75,7 +75,11 @@ def test_a_different_pytree_is_named():
         ({"memory": "lots"}, ArgumentError, "memory='lots'"),
         ({"memory": -1}, ArgumentError, "memory=-1"),
         ({"memory": 16}, MemoryBudgetError, "memory=16"),
+        ({"memory": "inf"}, ArgumentError, "memory='inf'"),
         ({"device": 3}, BackendError, "device"),
+        ({"backend": "reference", "device": 3}, UnsupportedError, "device=3"),
+        ({"backend": "reference", "threads": 2}, UnsupportedError, "threads=2"),
+        ({"backend": "reference", "memory": 2**30}, UnsupportedError, "plans no memory"),
     ],
 )
 def test_options_are_checked(options, error, message):
@@ -131,6 +135,36 @@ def test_static_arguments_are_compiled_in():
         f(X, [1])
     with pytest.raises(ArgumentError, match="are not parameters"):
         gc.jit(lambda x: x, static="mode")
+
+
+def test_static_arguments_of_other_types_are_other_programs():
+    f = gc.jit(lambda x, n: x + (1 if isinstance(n, int) else 100), static="n")
+    assert [f(np.float32(0), n) for n in (1, 1.0)] == [1, 100]
+
+
+def test_static_arguments_beside_any_kind_of_parameter():
+    def f(a, /, *rest, n, **more):
+        return n * (a + sum(rest) + more.get("last", 0))
+
+    assert gc.jit(f, static="n")(X[0], X[1], X[0], n=2, last=X[1]).tolist() == (4 * (X[0] + X[1])).tolist()
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        gc.jit(lambda x, n: x * n, static="n")(X, 2, 3)
+
+
+def test_numpy_scalars_keep_their_dtype():
+    """`np.float64` is a Python float too."""
+    assert gc.jit(lambda x: x * 2)(np.float64(1.1)) == np.float64(2.2)
+    exe = gc.compile(lambda x: x * 2, gc.spec((), "float32"))
+    with pytest.raises(DTypeError, match="cast it first"):
+        exe(np.float64(1.1))
+    with pytest.raises(DTypeError, match=r"expected bool\[\], got the int 2"):
+        gc.compile(lambda x: x, gc.spec((), "bool"))(2)
+
+
+def test_flags_are_checked(monkeypatch):
+    monkeypatch.setenv("GRAPHC_VERIFY", "yes")
+    with pytest.raises(ArgumentError, match="GRAPHC_VERIFY is 'yes': use passes or full"):
+        gc.compile(double, X)
 
 
 def test_jit_inside_jit_is_a_call_and_differentiates():

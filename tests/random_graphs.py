@@ -181,6 +181,7 @@ def _moderate(array: np.ndarray) -> bool:
 _UNARY: tuple[tuple[Op, tuple[DType, ...]], ...] = (
     *((op, dtypes.FLOATS) for op in (elementwise.exp, elementwise.expm1, elementwise.sin, elementwise.cos)),
     *((op, dtypes.FLOATS) for op in (elementwise.tanh, elementwise.erf, elementwise.erfc, elementwise.sigmoid)),
+    (elementwise.atan, dtypes.FLOATS),
     *((op, dtypes.FLOATS) for op in (elementwise.floor, elementwise.ceil, elementwise.trunc, elementwise.round_)),
     *((op, dtypes.FLOATS) for op in (elementwise.log, elementwise.log1p, elementwise.sqrt, elementwise.is_finite)),
     *((op, elementwise.SIGNED) for op in (elementwise.neg,) * 3),

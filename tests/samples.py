@@ -131,6 +131,7 @@ _ELEMENTWISE: dict[str, _Row] = {
     "sqrt": _Row(((0.1, 5.0),), _F, smooth=True),
     "sin": _Row((_WIDE,), _F, 2, 2, smooth=True),
     "cos": _Row((_WIDE,), _F, 2, 2, smooth=True),
+    "atan": _Row((_WIDE,), _F, 2, 2, smooth=True),
     "tanh": _Row((_WIDE,), _F, 2, 2, smooth=True),
     "erf": _Row((_WIDE,), _F, 2, 4, smooth=True),
     "erfc": _Row((_WIDE,), _F, 2, 4, smooth=True),

@@ -189,6 +189,18 @@ FITS = (
         13,
     ),
     Fit(
+        "ATAN",
+        "(atan(x) - x) / x**3 of z = x**2",
+        _series(
+            lambda z: (mp.atan(mp.sqrt(z)) - mp.sqrt(z)) / mp.sqrt(z) ** 3,
+            lambda z: -mpf(1) / 3 + z / 5 - z * z / 7,
+        ),
+        mpf(0),
+        mpf("0.1915"),
+        4,
+        10,
+    ),
+    Fit(
         "ERF",
         "erf(x) / x - 1 of z = x**2",
         lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1 if z > mpf("1e-30") else 2 / mp.sqrt(mp.pi) - 1,
@@ -244,6 +256,13 @@ def table() -> str:
         for bits in (32, 64):
             high = rounded(value, bits)
             lines.append(f"{name}_{bits} = ({high!r}, {rounded(value - mpf(high), bits)!r})  # high and low part")
+    for bits in (32, 64):
+        lines.append("# arctangents of 1/2, 1, 3/2 and infinity, high and low part")
+        lines.append(f"ATAN_AT_{bits} = (")
+        for value in (mp.atan(mpf(1) / 2), mp.pi / 4, mp.atan(mpf(3) / 2), mp.pi / 2):
+            high = rounded(value, bits)
+            lines.append(f"    ({high!r}, {rounded(value - mpf(high), bits)!r}),")
+        lines.append(")")
     high = mpf(mp.floor(mp.log(2) * 2**42)) / 2**42
     lines.append("# 42 bits, so that a multiple by an exponent is exact, and the rest")
     lines.append(f"LN2_SHORT = ({float(high)!r}, {float(mp.log(2) - high)!r})")

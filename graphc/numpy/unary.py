@@ -191,6 +191,16 @@ def tan(x: ArrayLike) -> Array:
     return bind1(ops.div, sin(x), cos(x))
 
 
+def arctan(x: ArrayLike) -> Array:
+    """The angle in (-pi/2, pi/2), in radians, whose tangent is x; floats.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.arctan([0.0, -0.0]).tolist()
+    [0.0, -0.0]
+    """
+    return bind1(ops.atan, elementwise.float_operand(x))
+
+
 def tanh(x: ArrayLike) -> Array:
     """Hyperbolic tangent; floats.
 
@@ -396,6 +406,7 @@ def _whole(op: Op, x: ArrayLike) -> Array:
 
 
 absolute = abs
+atan = arctan
 fabs = abs
 radians = deg2rad
 degrees = rad2deg

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.graph.ir import Attrs, Graph, Op, Value
+from graphc.graph.ops.elementwise import TRANSCENDENTAL
 
 # Ops that round in ways an implementation may choose; all others are exact on exact operands.
 _SUMS = frozenset({"reduce_sum", "dot_general", "scatter_add"})  # errors are relative to the terms, not to the result
-INEXACT = _SUMS | {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "erfc", "sigmoid", "pow", "reduce_prod"}
+INEXACT = _SUMS | TRANSCENDENTAL | {"reduce_prod"}
 _RUNS = 3
 _ULPS = 4  # rounding error put in by hand per inexact operation
 _MARGIN = 32  # how many times the distance of the runs an implementation may be away

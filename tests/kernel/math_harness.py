@@ -64,6 +64,7 @@ TRUTH32: dict[str, Truth] = {
     "log1p": np.log1p,
     "sin": np.sin,
     "cos": np.cos,
+    "atan": np.arctan,
     "tanh": np.tanh,
     "sigmoid": scipy.special.expit,
     "erf": scipy.special.erf,

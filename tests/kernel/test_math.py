@@ -16,6 +16,12 @@ from tests.kernel import math_harness as harness
 TRUTH32 = harness.TRUTH32
 
 
+def test_every_function_has_a_truth() -> None:
+    for name in set(FUNCTIONS) - {"pow"}:
+        assert name in TRUTH32, f"add a row for {name} to TRUTH32 in tests/kernel/math_harness.py"
+        assert name in TRUTH64, f"add a row for {name} to TRUTH64 in tests/kernel/test_math.py"
+
+
 def _points32() -> np.ndarray:
     rng = np.random.default_rng(1)
     middle = rng.uniform(-20, 20, 1 << 16), rng.uniform(-2, 2, 1 << 16)
@@ -46,6 +52,7 @@ TRUTH64 = {
     "log1p": (mp.log1p, -1, 3, 2),
     "sin": (mp.sin, -50, 50, 2),
     "cos": (mp.cos, -50, 50, 2),
+    "atan": (mp.atan, -5, 5, 2),
     "tanh": (mp.tanh, -20, 20, 2),
     "sigmoid": (lambda x: 1 / (1 + mp.exp(-x)), -746, 50, 2),
     "erf": (mp.erf, -6, 6, 4),

@@ -39,6 +39,7 @@ UNARY = {
     "sin": [A],
     "cos": [A],
     "tan": [A],
+    "arctan": [A, A * 30, ODD],
     "sinh": [A, A * 30, A * 1e-3, ODD],
     "cosh": [A, A * 30, ODD],
     "tanh": [A, ODD],

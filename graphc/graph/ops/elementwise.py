@@ -53,6 +53,15 @@ def _elementwise(
     return register(name, "elementwise", _rule(name, arity, accepted, to_bool), meaning)
 
 
+_transcendental: list[str] = []
+
+
+def _function(name: str, arity: int, numpy: Callable[..., np.ndarray]) -> Op:
+    """A float function that hardware does not round correctly: a polynomial in the loop IR, dear to compute twice."""
+    _transcendental.append(name)
+    return _elementwise(name, arity, FLOATS, numpy)
+
+
 def _through_math(fn: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray]:
     return typing_cast(Callable[[np.ndarray], np.ndarray], np.vectorize(fn, otypes=[np.float64]))
 
@@ -96,17 +105,18 @@ def _wide(fn: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.n
 neg = _elementwise("neg", 1, SIGNED, np.negative)
 abs_ = _elementwise("abs", 1, NUMERIC, np.abs)
 sign = _elementwise("sign", 1, NUMERIC, np.sign)
-exp = _elementwise("exp", 1, FLOATS, _wide(np.exp))
-expm1 = _elementwise("expm1", 1, FLOATS, _wide(np.expm1))
-log = _elementwise("log", 1, FLOATS, _wide(np.log))
-log1p = _elementwise("log1p", 1, FLOATS, _wide(np.log1p))
+exp = _function("exp", 1, _wide(np.exp))
+expm1 = _function("expm1", 1, _wide(np.expm1))
+log = _function("log", 1, _wide(np.log))
+log1p = _function("log1p", 1, _wide(np.log1p))
 sqrt = _elementwise("sqrt", 1, FLOATS, np.sqrt)
-sin = _elementwise("sin", 1, FLOATS, _wide(np.sin))
-cos = _elementwise("cos", 1, FLOATS, _wide(np.cos))
-tanh = _elementwise("tanh", 1, FLOATS, _wide(np.tanh))
-erf = _elementwise("erf", 1, FLOATS, _through_math(math.erf))
-erfc = _elementwise("erfc", 1, FLOATS, _through_math(math.erfc))
-sigmoid = _elementwise("sigmoid", 1, FLOATS, _sigmoid)  # 1 / (1 + exp(-x)), never overflowing
+sin = _function("sin", 1, _wide(np.sin))
+cos = _function("cos", 1, _wide(np.cos))
+atan = _function("atan", 1, _wide(np.arctan))
+tanh = _function("tanh", 1, _wide(np.tanh))
+erf = _function("erf", 1, _through_math(math.erf))
+erfc = _function("erfc", 1, _through_math(math.erfc))
+sigmoid = _function("sigmoid", 1, _sigmoid)  # 1 / (1 + exp(-x)), never overflowing
 floor = _elementwise("floor", 1, FLOATS, np.floor)
 ceil = _elementwise("ceil", 1, FLOATS, np.ceil)
 trunc = _elementwise("trunc", 1, FLOATS, np.trunc)
@@ -121,7 +131,7 @@ sub = _elementwise("sub", 2, NUMERIC, np.subtract)
 mul = _elementwise("mul", 2, NUMERIC, np.multiply)
 div = _elementwise("div", 2, NUMERIC, _div)
 rem = _elementwise("rem", 2, NUMERIC, _rem)
-pow_ = _elementwise("pow", 2, FLOATS, _power)
+pow_ = _function("pow", 2, _power)
 max_ = _elementwise("max", 2, ANY, np.maximum)
 min_ = _elementwise("min", 2, ANY, np.minimum)
 and_ = _elementwise("and", 2, BITS, np.bitwise_and)
@@ -200,6 +210,8 @@ bitcast = register(
     lambda attrs, x: (np.ascontiguousarray(x).reshape(x.shape).view(attrs.dtype.numpy),),
     DTypeAttrs,
 )
+
+TRANSCENDENTAL = frozenset(_transcendental)
 
 # The identity; its derivative is zero. Removed by the canonicalise pass.
 stop_gradient = _elementwise("stop_gradient", 1, ANY, lambda x: x)

@@ -72,6 +72,7 @@ ROWS: dict[str, Row] = {
     "sqrt": _unary("sqrt"),
     "sin": _math("sin"),
     "cos": _math("cos"),
+    "atan": _math("atan"),
     "tanh": _math("tanh"),
     "erf": _math("erf"),
     "erfc": _math("erfc"),

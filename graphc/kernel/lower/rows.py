@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from graphc.core.errors import UnsupportedError
 from graphc.graph.dims import Slot
 from graphc.graph.ir import Graph, Value
+from graphc.graph.ops.elementwise import TRANSCENDENTAL
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.rows import Phase, Stage, Structure, axes_of, cone, structure
 from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Store, Var, index
@@ -20,9 +21,7 @@ from graphc.kernel.lower.expr import Index, mul
 from graphc.kernel.lower.lanes import CHUNK, Lanes, reducer
 from graphc.kernel.lower.merge import merge_dims
 
-COSTLY = frozenset(
-    {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "erfc", "sigmoid", "pow", "random_bits"}
-)
+COSTLY = TRANSCENDENTAL | {"random_bits"}
 MAX_KEPT = 16384  # elements of one row kept from one stage for the next
 FEW_ROWS = 64
 

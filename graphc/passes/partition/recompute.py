@@ -9,11 +9,12 @@ passes ask for go this way: what is kept is the pre-activation.
 from collections.abc import Mapping, Sequence
 
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.elementwise import TRANSCENDENTAL
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
 from graphc.passes.partition.legal import is_legal
 from graphc.passes.partition.roles import Role
 
-COSTLY = frozenset({"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "erfc", "sigmoid", "pow", "rem"})
+COSTLY = TRANSCENDENTAL | {"rem"}
 LIMIT = 64  # operations per element, a function such as exp counting 16
 
 

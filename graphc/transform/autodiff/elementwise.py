@@ -23,6 +23,11 @@ def _gaussian(c: Compose, x: Value, factor: float) -> Value:
     return c.scale(c(ops.exp, c.neg(c.mul(x, x))), factor)
 
 
+def _atan_dx(c: Compose, t: Value, z: Value, x: Value) -> Value:
+    # t / (1 + x^2); far out, where x^2 overflows, the quotient is 0 as it should be
+    return c.div(t, c.add(c.mul(x, x), c.like(x, 1)))
+
+
 def _pow_dx(c: Compose, t: Value, z: Value, x: Value, y: Value) -> Value:
     # y * x^(y-1); at y == 0 the exponent is replaced, because 0 * 0^-1 would be NaN
     one = c.like(y, 1)
@@ -104,6 +109,7 @@ PARTIALS: dict[Op, Row] = {
     ops.sqrt: Partials((lambda c, t, z, x: c.div(t, c.add(z, z)),)),
     ops.sin: Partials((lambda c, t, z, x: c.mul(t, c(ops.cos, x)),)),
     ops.cos: Partials((lambda c, t, z, x: c.mul(t, c.neg(c(ops.sin, x))),)),
+    ops.atan: Partials((_atan_dx,)),
     # 1 - z^2 with less cancellation where z is near 1
     ops.tanh: Partials((lambda c, t, z, x: c.mul(t, c.mul(c.sub(c.like(z, 1), z), c.add(c.like(z, 1), z))),)),
     ops.erf: Partials((lambda c, t, z, x: c.mul(t, _gaussian(c, x, _TWO_OVER_SQRT_PI)),)),

@@ -12,7 +12,8 @@ from tests.samples import SAMPLES, Sample, assert_matches, graph_of
 def test_every_primitive_has_a_lowering() -> None:
     for op in all_ops():
         rows = (op.name in RULES) + (op.name in FORMS) + (op.name in ELSEWHERE)
-        assert rows == 1, f"{op.name} has {rows} lowering rows"
+        advice = "give it one in graphc/kernel/lower (elementwise.ROWS for an elementwise op)"
+        assert rows == 1, f"{op.name} has {rows} lowering rows: {advice}"
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.id)

@@ -1,0 +1,124 @@
+"""What must hold for every graph. Each check raises AssertionError (or the error of a verifier)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.compiler import Options, compile_program
+from graphc.graph.interpreter import interpret
+from graphc.graph.ir import Graph
+from graphc.graph.program import EntryGraph, GraphProgram
+from graphc.graph.verify import verify
+from graphc.passes.partition import partition
+from graphc.passes.pipeline import pipeline, run_passes
+from graphc.transform.autodiff import jvp, vjp
+from tests.fuzz.bounds import Bounded, differences, expected
+from tests.fuzz.cases import Case
+
+
+def _assert_fits(what: str, found: Sequence[np.ndarray], wanted: Sequence[Bounded]) -> None:
+    lines = differences(found, wanted)
+    assert not lines, f"{what}: " + "; ".join(lines)
+
+
+def check_passes(case: Case) -> None:
+    """The graph is well formed after each pass and means the same."""
+    wanted = expected(case.graph, case.inputs)
+
+    def observe(name: str, before: Graph, after: Graph, seconds: float) -> None:
+        verify(after)
+        assert after.input_types == before.input_types, name
+        if after is not before:
+            _assert_fits(f"after {name}", interpret(after, case.inputs), wanted)
+
+    verify(case.graph)
+    optimized = run_passes(case.graph, pipeline(stabilise=True), observe)
+    fused = partition(optimized)
+    verify(fused)
+    _assert_fits("after partition", interpret(fused, case.inputs), wanted)
+
+
+def run_on(backend: str, graph: Graph, inputs: Sequence[np.ndarray], threads: int | None = None) -> list[np.ndarray]:
+    """The outputs of a graph compiled for a backend."""
+    program = GraphProgram((), {"main": EntryGraph(graph, len(graph.inputs), False)})
+    executable = compile_program(program, Options(backend=backend, threads=threads)).executable
+    assert executable is not None
+    return executable.call("main", [np.ascontiguousarray(x).reshape(x.shape) for x in inputs])
+
+
+def check_backend(case: Case, backend: str = "cpu") -> None:
+    """The backend gives what the graph means; where no rounding is free, to the bit."""
+    _assert_fits(backend, run_on(backend, case.graph, case.inputs), expected(case.graph, case.inputs))
+
+
+def check_state(case: Case, backend: str = "cpu") -> None:
+    """With inputs as state that outputs replace, in place where the planner likes, nothing changes.
+
+    Each input becomes a state slot; its new value is the first output of its type that is free, else itself.
+    """
+    graph = case.graph
+    wanted = expected(graph, case.inputs)
+    free = list(range(len(graph.outputs)))
+    chosen: list[int | None] = []
+    for value in graph.inputs:
+        found = next((i for i in free if graph.outputs[i].type == value.type), None)
+        chosen.append(found)
+        free = [i for i in free if i != found]
+    updated = [v if i is None else graph.outputs[i] for v, i in zip(graph.inputs, chosen, strict=True)]
+    stepped = Graph(graph.name, graph.inputs, graph.nodes, (*updated, *graph.outputs))
+    slots = tuple((f"s{i}", v.type) for i, v in enumerate(graph.inputs))
+    program = GraphProgram(slots, {"main": EntryGraph(stepped, 0, False)})
+    executable = compile_program(program, Options(backend=backend)).executable
+    assert executable is not None
+    for slot, array in zip(executable.state(), case.inputs, strict=True):
+        slot[...] = array
+    _assert_fits(f"{backend}, outputs", executable.call("main", []), wanted)
+    for state, array, i in zip(executable.state(), case.inputs, chosen, strict=True):
+        if i is not None:
+            _assert_fits(f"{backend}, state from output {i}", [state], [wanted[i]])
+        else:
+            assert np.array_equal(state, array, equal_nan=array.dtype.kind == "f"), "an unchanged state slot changed"
+
+
+def derived(case: Case, seed: int = 0) -> tuple[Case, Case]:
+    """Forward and reverse mode of a case, with random tangents and cotangents as further inputs."""
+    graph, rng = case.graph, np.random.default_rng(seed)
+    wrt = [v.dtype.is_float for v in graph.inputs]
+    tangents = [rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.inputs if v.dtype.is_float]
+    cotangents = [rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.outputs if v.dtype.is_float]
+    forward = Case(jvp(graph, wrt), (*case.inputs, *tangents))
+    backward = Case(vjp(graph, wrt), (*case.inputs, *cotangents))
+    return forward, backward
+
+
+def check_derivatives(case: Case) -> None:
+    """<cotangent, jvp(tangent)> == <vjp(cotangent), tangent>, and both leave the outputs as they are."""
+    forward, backward = derived(case)
+    count, inputs = len(case.graph.outputs), len(case.inputs)
+    wanted = expected(case.graph, case.inputs)
+    found = {}
+    for name, way in (("jvp", forward), ("vjp", backward)):
+        verify(way.graph)
+        results = expected(way.graph, way.inputs)
+        _assert_fits(f"outputs of {name}", [x.array for x in results[:count]], wanted)
+        found[name] = results[count:]
+    left, left_bound = _inner(found["jvp"], backward.inputs[inputs:])
+    right, right_bound = _inner(found["vjp"], forward.inputs[inputs:])
+    if np.isfinite(left_bound + right_bound):  # a derivative that is infinite has no inner products
+        assert abs(left - right) <= left_bound + right_bound, f"<ct, jvp(t)> = {left!r}, <vjp(ct), t> = {right!r}"
+
+
+def _inner(results: Sequence[Bounded], vectors: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The inner product, and how far it may be away: the rounding of the results and of what leads to them."""
+    total = bound = 0.0
+    with np.errstate(all="ignore"):
+        for result, vector in zip(results, vectors, strict=True):
+            if result.array.size == 0:
+                continue
+            terms = result.array.astype(np.float64) * vector
+            eps = float(np.finfo(result.array.dtype).eps)
+            total += float(np.sum(terms))
+            bound += float(np.sum(np.abs(vector))) * result.tolerance + 1000 * eps * float(np.sum(np.abs(terms)))
+    return total, bound

@@ -213,6 +213,8 @@ SQUARE = np.random.default_rng(0).standard_normal((20, 20)).astype(np.float32)
         lambda x: x @ x + x.T + x,
         lambda x: (x * x.T).sum(0) - x.max(1),
         lambda x: gnp.max(x @ x.T + x.T, axis=1),
+        lambda x: x.sum(0) - x.sum(1),
+        lambda x: (x.max(0) * x.min(1)).sum(),
     ],
 )
 def test_one_value_read_along_both_of_its_dims(fn):

@@ -120,6 +120,8 @@ def _is_row_group(body: Graph, core: set[Node]) -> bool:
     rows = set(shape.phases[0].rows)
     if not _keeps(body, shape.classes, _downstream(body, reductions), rows):
         return False
+    if any(len(set(slots)) != len(slots) for slots in (shape.classes.wide(n.operands[0]) for n in reductions)):
+        return False  # one value summed along each of its dims, and the results read together
     after = _downstream(body, [n for p in shape.phases[1:] for s in p.stages for n in s.nodes])
     for value in _values(core):
         slots = shape.classes.wide(value)

@@ -1,0 +1,213 @@
+"""Planted compiler bugs. Each check passes as things are and must fail while the bug is in: else it proves nothing.
+
+Mutants of the memory planner are in `tests/plan/test_execute.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import graphc as gc
+import graphc.numpy as gnp
+from graphc.core.errors import GraphcError
+from graphc.graph.registry import lookup
+from graphc.kernel import ir
+from graphc.kernel.lower import contractions, lanes, movement
+from graphc.passes import cse, stabilise
+from graphc.plan import build, place
+from graphc.transform.autodiff import backward
+from graphc_llvm import recipes, tables
+from tests.kernel.lower.execute import compile_and_run
+from tests.kernel.lower.test_rounding import rule, summing
+from tests.samples import assert_matches, graph_of, samples_of
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+RNG = np.random.default_rng(0)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug and the check that notices it."""
+
+    name: str
+    plant: Patch
+    check: Callable[[], None]
+
+
+# ------------------------------------------------------------------------------------------------------------ checks
+
+
+def samples(op: str) -> Callable[[], None]:
+    """The samples of one op on the cpu backend against its meaning."""
+
+    def check() -> None:
+        rows = samples_of(lookup(op))
+        results = gc.compile(graph_of(*rows))(*(x for row in rows for x in row.inputs))
+        found = iter(results if isinstance(results, tuple) else (results,))
+        for row in rows:
+            (node,) = graph_of(row).nodes
+            for want in node.op.meaning(node.attrs, *row.inputs):
+                assert_matches(row, next(found), want)
+
+    return check
+
+
+def agrees(fn: Callable[..., object], *args: np.ndarray) -> Callable[[], None]:
+    """A function on the cpu backend against the same function run eagerly by NumPy."""
+
+    def check() -> None:
+        np.testing.assert_allclose(gc.compile(fn, *args)(*args), fn(*args), rtol=1e-5, atol=1e-6)
+
+    return check
+
+
+def gradients() -> None:
+    x, w = RNG.standard_normal((3, 4)), RNG.standard_normal((4, 4))
+    gc.gradcheck(lambda x, w: gnp.tanh(x @ w) @ w + x, x, w)
+
+
+def rounding() -> None:
+    x = np.random.default_rng(1).standard_normal(50_000).astype(np.float32)
+    assert np.array_equal(compile_and_run(summing((50_000,), (0,)), [x])[0], rule(x[:, None])[0])
+
+
+def swap() -> None:
+    program = gc.program(
+        {"a": np.arange(40.0), "b": np.ones(40)},
+        {"step": lambda s, _, step: ({"a": s["a"][::-1] + s["b"], "b": s["a"] * 2.0}, s["a"].sum())},
+    )
+    a, b = np.arange(40.0), np.ones(40)
+    for _ in range(3):
+        program.call("step")
+        a, b = a[::-1] + b, a * 2
+    np.testing.assert_array_equal(program.state["a"], a)
+    np.testing.assert_array_equal(program.state["b"], b)
+
+
+def stable() -> None:
+    x = np.array([1000.0, 0.0, -1000.0], np.float32)
+    got = gc.jit(lambda x: gnp.log(gnp.exp(x) / gnp.exp(x).sum()))(x)
+    np.testing.assert_allclose(got, [0, -1000, -2000])
+
+
+# ----------------------------------------------------------------------------------------------------------- mutants
+
+
+def drop_the_tail(patch: pytest.MonkeyPatch) -> None:
+    strips = recipes.strips
+
+    def mutant(var, extent, begin, width, body, names):
+        return strips(var, max(extent - extent % width, width), begin, width, body, names)[: 1 if extent > width else 2]
+
+    patch.setattr(recipes, "strips", mutant)
+
+
+def swap_operand_dims(patch: pytest.MonkeyPatch) -> None:
+    operand_place = contractions._Contraction._operand_place
+    patch.setattr(contractions._Contraction, "_operand_place", lambda *args: operand_place(*args)[::-1])
+
+
+def forget_earlier_cotangents(patch: pytest.MonkeyPatch) -> None:
+    class Forgetful(backward.Compose):
+        def add(self, lhs, rhs):
+            return rhs
+
+    patch.setattr(backward, "Compose", Forgetful)
+
+
+def add_in_another_order(patch: pytest.MonkeyPatch) -> None:
+    def serial(self, parts, count, idx):
+        for there in range(1, count):
+            for reducer, buffers in zip(self.reducers, parts, strict=True):
+                source = (ir.index(there), *idx)
+                self.emitter.append(lanes._combine(reducer, buffers, (ir.index(0), *idx), source))
+        return [self.emitter.let(ir.Load(buffers[-1], (ir.index(0), *idx)), "r") for buffers in parts]
+
+    patch.setattr(lanes.Lanes, "tree", serial)
+
+
+def combine_a_part_with_itself(patch: pytest.MonkeyPatch) -> None:
+    combine = lanes._combine
+    patch.setattr(lanes, "_combine", lambda reducer, buffers, here, there: combine(reducer, buffers, here, here))
+
+
+def lose_nan(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(tables.BINARY, "max", {**tables.BINARY["max"], "float": "llvm.maxnum"})
+
+
+def compare_wrongly(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(tables.COMPARE, "lt", tables.COMPARE["le"])
+
+
+def round_towards_minus_infinity(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(tables.ROUNDING, "trunc", tables.ROUNDING["floor"])
+
+
+def merge_different_attributes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cse, "attrs_key", lambda attrs: ())
+
+
+def share_constants_by_size(patch: pytest.MonkeyPatch) -> None:
+    add = build._ConstantPool.add
+
+    def mutant(self: build._ConstantPool, array: np.ndarray) -> int:
+        for offset, known in self.items:
+            if known.nbytes == array.nbytes:
+                return offset
+        return add(self, array)
+
+    patch.setattr(build._ConstantPool, "add", mutant)
+
+
+def overwrite_state_before_its_last_read(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(place, "may_overwrite", lambda *args: True)
+
+
+def gather_elsewhere(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(movement, "nearest", lambda position, extent: ir.index(0))
+
+
+def leave_fragile_forms(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stabilise.Stabilise, "run", lambda self, graph: graph)
+
+
+def swap_key_halves(patch: pytest.MonkeyPatch) -> None:
+    philox = movement.philox
+    patch.setattr(movement, "philox", lambda lo, hi, k0, k1, emit: philox(lo, hi, k1, k0, emit))
+
+
+SQUARE = RNG.standard_normal((17, 17)).astype(np.float32)
+TABLES = (np.arange(100, dtype=np.float32), np.arange(100, dtype=np.float32)[::-1].copy())
+
+MUTANTS = (
+    Mutant("the tail of a vector loop is dropped", drop_the_tail, samples("add")),
+    Mutant("an operand of a product is transposed", swap_operand_dims, samples("dot_general")),
+    Mutant("only the last cotangent of a value counts", forget_earlier_cotangents, gradients),
+    Mutant("chunks are added in another order", add_in_another_order, rounding),
+    Mutant("a part is combined with itself", combine_a_part_with_itself, samples("reduce_sum")),
+    Mutant("max loses NaN", lose_nan, samples("max")),
+    Mutant("lt is le", compare_wrongly, samples("lt")),
+    Mutant("trunc is floor", round_towards_minus_infinity, samples("trunc")),
+    Mutant("cse ignores attributes", merge_different_attributes, agrees(lambda x: x.sum(0) - x.sum(1), SQUARE)),
+    Mutant(
+        "constants of one size are one",
+        share_constants_by_size,
+        agrees(lambda x: x * TABLES[0] + TABLES[1], np.ones(100, np.float32)),
+    ),
+    Mutant("new state is written before the old is read", overwrite_state_before_its_last_read, swap),
+    Mutant("gather looks elsewhere", gather_elsewhere, samples("gather")),
+    Mutant("fragile forms stay", leave_fragile_forms, stable),
+    Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_the_bug_is_noticed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.check()
+    with monkeypatch.context() as patch:
+        mutant.plant(patch)
+        with pytest.raises((AssertionError, GraphcError)):
+            mutant.check()
+    mutant.check()

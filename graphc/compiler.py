@@ -5,9 +5,9 @@ stage can be stopped at and printed: `Compilation.texts`.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from graphc.core import config
@@ -15,6 +15,7 @@ from graphc.core.errors import ArgumentError, BackendError, MemoryBudgetError, U
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphBackend, GraphProgram
 from graphc.graph.verify import verify
+from graphc.kernel.ir import Kernel
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.program import KernelCall, LoopProgram
 from graphc.kernel.verify import verify as verify_kernel
@@ -91,8 +92,10 @@ def compile_program(program: GraphProgram, options: Options) -> Compilation:
         for name, graph in result.fused.items():
             result.loops[name] = _lower(name, graph, program.entries[name], len(program.state))
     with result.timed("schedule"):
+        schedules = _Schedules(result.backend, bool(options.verify or config.get("GRAPHC_VERIFY")))
         for name, loops in result.loops.items():
-            result.loops[name] = _schedule(loops, result.backend, result)
+            calls = tuple(KernelCall(schedules.of(call.kernel), call.args) for call in loops.calls)
+            result.loops[name] = replace(loops, calls=calls)
     with result.timed("plan"):
         result.plan = _plan(result)
     check_memory(result.plan, 0, options.memory)  # before anything is allocated
@@ -182,20 +185,33 @@ def _lower(name: str, graph: Graph, entry: EntryGraph, state_inputs: int) -> Loo
     )
 
 
-def _schedule(loops: LoopProgram, backend: Backend, compilation: Compilation) -> LoopProgram:
-    calls: list[KernelCall] = []
-    check: Callable[..., None] | None = None
-    if compilation.options.verify or config.get("GRAPHC_VERIFY"):
-        check = verify_kernel
-    for call in loops.calls:
-        kernel = backend.schedule(call.kernel)
-        if check is not None:
-            check(call.kernel)
-            check(kernel)
-        calls.append(KernelCall(kernel, call.args))
-    return LoopProgram(
-        loops.name, loops.tensors, tuple(calls), loops.inputs, loops.outputs, loops.state_updates, loops.constants
-    )
+@dataclass(slots=True)
+class _Schedules:
+    """Schedules kernels, each structure once, and gives different kernels of different entries different names."""
+
+    backend: Backend
+    check: bool
+    known: dict[object, Kernel] = field(default_factory=dict)
+    named: dict[str, object] = field(default_factory=dict)
+
+    def of(self, kernel: Kernel) -> Kernel:
+        structure = kernel.structure
+        if structure not in self.known:
+            self.known[structure] = self.backend.schedule(kernel)
+            if self.check:
+                verify_kernel(kernel)
+                verify_kernel(self.known[structure])
+        found = self.known[structure]
+        sources = (param.source for param in kernel.params)
+        params = tuple(replace(param, source=source) for param, source in zip(found.params, sources, strict=True))
+        return replace(found, name=self._name(kernel.name, structure), params=params, sources=kernel.sources)
+
+    def _name(self, name: str, structure: object) -> str:
+        number = 1
+        unused = name
+        while self.named.setdefault(unused, structure) != structure:
+            unused, number = f"{name}_{number}", number + 1
+        return unused
 
 
 def slots(program: GraphProgram, name: str) -> tuple[list[Slot], list[Slot]]:

@@ -17,7 +17,7 @@ class Builder:
         self.slots: list[str] = []  # stack slots; they must sit in the entry block
         self.prologue: list[str] = []  # loads of buffer addresses, also in the entry block
         self.lines: list[str] = []
-        self.notes: dict[int, str] = {}  # index into `lines` -> what the line computes
+        self.notes: dict[int, str] = {}  # index into `lines` -> the buffer the line stores to
         self.block = "body"
         self._counter = 0
 
@@ -36,10 +36,9 @@ class Builder:
         """An instruction without a result."""
         self.lines.append(f"  {text}")
 
-    def note(self, text: str) -> None:
-        """The next line carries this value or source line."""
-        if text:
-            self.notes[len(self.lines)] = text
+    def note(self, buffer: str) -> None:
+        """The next line stores to this buffer."""
+        self.notes[len(self.lines)] = buffer
 
     def start(self, label: str) -> None:
         """Begin a basic block."""

@@ -61,7 +61,7 @@ class _EntryEmitter:
     b: Builder
     entry: Entry
     bases: Mapping[str, str]
-    launches: Mapping[Launch, str]
+    launchers: Mapping[int, str]  # by identity of the launch
     args: str
     iteration: str
     counters: list[str]
@@ -76,7 +76,7 @@ class _EntryEmitter:
                 for position, ref in enumerate((*args, *scratch)):
                     slot = self.b.pointer(self.args, str(8 * position))
                     self.b.do(f"store ptr {self.address(ref)}, ptr {slot}, align 8")
-                self.b.do(f"call void @{self.launches[instruction]}(ptr %record, ptr {self.args})")
+                self.b.do(f"call void @{self.launchers[id(instruction)]}(ptr %record, ptr {self.args})")
             case Copy(source, target):
                 self._copy(source, target)
             case Repeat(count, body):
@@ -134,8 +134,8 @@ class _EntryEmitter:
         b.start(join)
 
 
-def entry_text(name: str, entry: Entry, launches: Mapping[Launch, str], declarations: set[str]) -> str:
-    """The loop over steps of one entry."""
+def entry_text(name: str, entry: Entry, launchers: Mapping[int, str], declarations: set[str]) -> str:
+    """The loop over steps of one entry. `launchers`: the function of each launch, by the identity of the launch."""
     b = Builder(declarations)
     field = _Reader(b)
     bases = {s: field(s, "ptr") for s in ("arena", "state", "constants", "step")}
@@ -149,7 +149,7 @@ def entry_text(name: str, entry: Entry, launches: Mapping[Launch, str], declarat
     b.lines.append("")
     number = b.emit("add i64 %first, %t")
     b.do(f"store i64 {number}, ptr {bases['step']}, align 8")
-    _EntryEmitter(b, entry, bases, launches, args, "%t", []).block(entry.block)
+    _EntryEmitter(b, entry, bases, launchers, args, "%t", []).block(entry.block)
     b.do("%t.next = add nsw i64 %t, 1")
     b.do(f"store atomic i64 %t.next, ptr {b.pointer('%record', str(RECORD['done']))} release, align 8")
     stop = b.emit(f"load atomic i64, ptr {b.pointer('%record', str(RECORD['stop']))} acquire, align 8")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.core.errors import ArgumentError, BackendError
+from graphc.plan.build import arena_allocs
 from graphc.plan.ir import Entry, Plan, Slot
 from graphc.runtime.protocol import KernelText, Progress
 from graphc_llvm import codegen, host, texts
@@ -53,7 +54,7 @@ class CpuExecutable:
             raise ArgumentError(f"threads must be at least 1, not {self.threads}")
         self._target = host.host()
         self._module = module_text(plan)
-        exports = [*self._module.entries.values(), *{f.name for f in self._module.kernels.values()}]
+        exports = [*self._module.entries.values(), *{f.name for _, f in self._module.kernels.values()}]
         self._library = codegen.link(codegen.object_code(self._module.text, self._target), exports)
         self._calls = {entry.name: self._call(entry) for entry in plan.entries.values()}
         self._allocate()
@@ -184,12 +185,12 @@ class CpuExecutable:
         """Median seconds of one launch on zero-filled buffers of its own."""
         if repeats < 1:
             raise ArgumentError(f"time: repeats must be at least 1, not {repeats}")
-        found = [k for k in self._module.kernels if k.name == kernel]
-        if not found:
+        if kernel not in self._module.kernels:
             raise ArgumentError(f"no kernel {kernel!r} in this program")
-        function = _LAUNCH(self._library.addresses[self._module.kernels[found[0]].name])
-        blocks = [aligned(param.buffer.nbytes) for param in found[0].params]
-        blocks += [aligned(nbytes) for nbytes in texts.arena_sizes(found[0])]
+        found, launcher = self._module.kernels[kernel]
+        function = _LAUNCH(self._library.addresses[launcher.name])
+        buffers = [*(param.buffer for param in found.params), *arena_allocs(found)]
+        blocks = [aligned(buffer.nbytes) for buffer in buffers]
         args = np.array([address(block) for block in blocks] or [0], np.int64)
         samples = []
         pool = self._workers()

@@ -31,7 +31,7 @@ class Phase:
     extent: int
     grain: int
     scratch_bytes: int
-    notes: dict[int, str] = field(hash=False)
+    notes: dict[int, str] = field(hash=False)  # line -> the buffer it stores to
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,9 @@ def compile_kernel(kernel: Kernel, declarations: set[str]) -> Compiled:
     """Emit all phases. Raises `BackendError` naming the kernel and its lines when something cannot be emitted."""
     buffers = [param.buffer for param in kernel.params]
     buffers += [s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]
-    labels = {param.buffer.name: param.source for param in kernel.params}
     lets = [s for s in kernel.body if isinstance(s, Let)]
     try:
-        phases = [_emit_phase(group, buffers, labels, lets, declarations) for group in _groups(kernel.body)]
+        phases = [_emit_phase(group, buffers, lets, declarations) for group in _groups(kernel.body)]
     except (BackendError, KeyError) as error:
         where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
         detail = f"{error} is not visible in its phase" if isinstance(error, KeyError) else str(error)
@@ -83,7 +82,6 @@ def _groups(body: tuple[Stmt, ...]) -> list[tuple[Stmt, ...]]:
 def _emit_phase(
     group: tuple[Stmt, ...],
     buffers: Sequence[Buffer],
-    labels: dict[str, str],
     lets: Sequence[Let],
     declarations: set[str],
 ) -> Phase:
@@ -99,7 +97,7 @@ def _emit_phase(
         if let not in group and not _reads_memory(let):
             scope.values[let.var.name] = scope.evaluate(let.value)
     scratch = Scratch("%scratch")
-    emitter = StatementEmitter(scope, scratch, labels)
+    emitter = StatementEmitter(scope, scratch)
     nest = _parallel_nest(group[0])
     extent = 0
     if nest:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
-from graphc.plan.ir import Launch, Plan
+from graphc.plan.ir import Plan
 from graphc_llvm.driver import all_launches, entry_text, launch_text
 from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, compile_kernel
 
@@ -22,39 +23,39 @@ class KernelFunction:
 
 @dataclass(frozen=True, slots=True)
 class ModuleText:
-    """`text` is the whole module; `entries` maps entry names to functions, `kernels` kernels to theirs."""
+    """`text` is the whole module; `entries` maps entry names to functions, `kernels` kernel names to theirs."""
 
     text: str
     entries: Mapping[str, str]
-    kernels: Mapping[Kernel, KernelFunction]
+    kernels: Mapping[str, tuple[Kernel, KernelFunction]]
 
     @property
     def scratch_bytes(self) -> int:
         """Heap scratch of one thread."""
-        return max((function.compiled.scratch_bytes for function in self.kernels.values()), default=0)
+        return max((function.compiled.scratch_bytes for _, function in self.kernels.values()), default=0)
 
 
 def module_text(plan: Plan) -> ModuleText:
-    """Emit everything a plan needs."""
+    """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name."""
     declarations: set[str] = set()
-    kernels: dict[Kernel, KernelFunction] = {}
-    known: dict[Compiled, KernelFunction] = {}
+    known: dict[object, KernelFunction] = {}  # by structure
+    kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
     phases: dict[str, str] = {}  # body -> name: equal phases are emitted once
     parts: list[str] = []
-    launches: dict[Launch, str] = {}
+    launchers: dict[int, str] = {}  # by identity: hashing a kernel takes as long as it is large
     for entry in plan.entries.values():
         for launch in all_launches(entry.block):
-            kernel = launch.kernel
-            if kernel not in kernels:
-                compiled = compile_kernel(kernel, declarations)
-                if compiled not in known:
-                    known[compiled] = _emit(compiled, len(known), phases, parts)
-                kernels[kernel] = known[compiled]
-            launches[launch] = kernels[kernel].name
+            structure = launch.kernel.structure
+            if structure not in known:
+                known[structure] = _emit(compile_kernel(launch.kernel, declarations), len(known), phases, parts)
+            function = known[structure]
+            if kernels.setdefault(launch.kernel.name, (launch.kernel, function))[1] is not function:
+                raise BackendError(f"two different kernels are called {launch.kernel.name}")
+            launchers[id(launch)] = function.name
     entries: dict[str, str] = {}
     for number, entry in enumerate(plan.entries.values()):
         entries[entry.name] = f"entry_{number}"
-        parts.append(entry_text(entries[entry.name], entry, launches, declarations))
+        parts.append(entry_text(entries[entry.name], entry, launchers, declarations))
     return ModuleText("\n\n".join([*parts, "\n".join(sorted(declarations)), ATTRIBUTES, ""]), entries, kernels)
 
 

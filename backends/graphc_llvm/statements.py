@@ -37,13 +37,12 @@ class Scratch:
 
 
 class StatementEmitter:
-    """Emits statements into one function. `labels` maps buffer names to what people call the value they carry."""
+    """Emits statements into one function, and notes which lines store to which buffer."""
 
-    def __init__(self, scope: Scope, scratch: Scratch, labels: dict[str, str]) -> None:
+    def __init__(self, scope: Scope, scratch: Scratch) -> None:
         self.scope = scope
         self.b = scope.builder
         self.scratch = scratch
-        self.labels = labels
 
     def block(self, statements: tuple[Stmt, ...]) -> None:
         """Statements in order; scratch taken inside is given back at the end."""
@@ -57,10 +56,10 @@ class StatementEmitter:
             case Let(var, value):
                 self.scope.values[var.name] = self.scope.evaluate(value)
             case Store(buffer, index, value):
-                self.b.note(self.labels.get(buffer.name, ""))
+                self.b.note(buffer.name)
                 self.scope.store(buffer, index, self.scope.evaluate(value))
             case Accumulate(targets, values, name):
-                self.b.note(self.labels.get(targets[0][0].name, ""))
+                self.b.note(targets[0][0].name)
                 combine(self.scope, targets, values, name)
             case Alloc(buffer):
                 self.allocate(buffer)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from graphc.kernel.ir import Alloc, Kernel
+from graphc.kernel.ir import Kernel
 from graphc.runtime.protocol import KernelText
 from graphc_llvm import codegen
 from graphc_llvm.host import Host
@@ -15,16 +15,17 @@ def texts(module: ModuleText, target: Host) -> Mapping[str, Sequence[KernelText]
     """Every kernel of a module at the stages "llvm" (as emitted) and "asm"."""
     functions = split_assembly(codegen.assembly(module.text.replace("define internal void", "define void"), target))
     return {
-        "llvm": [_llvm(kernel, function) for kernel, function in module.kernels.items()],
-        "asm": [_assembly(kernel, function, functions) for kernel, function in module.kernels.items()],
+        "llvm": [_llvm(kernel, function) for kernel, function in module.kernels.values()],
+        "asm": [_assembly(kernel, function, functions) for kernel, function in module.kernels.values()],
     }
 
 
 def _llvm(kernel: Kernel, function: KernelFunction) -> KernelText:
     lines: list[str] = []
     carried: dict[int, str] = {}
+    labels = {param.buffer.name: param.source for param in kernel.params}
     for name, phase in zip(function.phases, function.compiled.phases, strict=True):
-        carried |= {len(lines) + line: text for line, text in phase.notes.items()}
+        carried |= {len(lines) + line: labels[buffer] for line, buffer in phase.notes.items() if labels.get(buffer)}
         lines += (PHASE_SIGNATURE.format(name=name) + phase.body).split("\n")
     return KernelText(kernel.name, "\n".join(lines), carried)
 
@@ -53,8 +54,3 @@ def split_assembly(text: str) -> dict[str, str]:
             functions[name] = "\n".join(lines[:-1])
             name = ""
     return functions
-
-
-def arena_sizes(kernel: Kernel) -> list[int]:
-    """Bytes of the kernel's arena scratch, in order of appearance."""
-    return [s.buffer.nbytes for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]

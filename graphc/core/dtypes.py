@@ -4,7 +4,7 @@ A `DType` is a singleton; compare with `is` or `==`. It equals the NumPy dtype a
 NumPy takes it where it takes a dtype. The table below is the whole set.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,10 @@ class DType:
     short: str
     kind: Kind
     bits: int
+    numpy: np.dtype[np.generic] = field(init=False, repr=False)  # the NumPy dtype with the same elements
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numpy", np.dtype(self.name))
 
     @property
     def itemsize(self) -> int:
@@ -30,14 +34,9 @@ class DType:
         return max(self.bits // 8, 1)
 
     @property
-    def numpy(self) -> np.dtype[np.generic]:
-        """The NumPy dtype with the same elements."""
-        return np.dtype(self.name)
-
-    @property
     def dtype(self) -> np.dtype[np.generic]:
         """The same as `numpy`; NumPy reads it from objects that stand for a dtype."""
-        return np.dtype(self.name)
+        return self.numpy
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -255,6 +255,11 @@ class Kernel:
     flops: int = 0
     sources: tuple[str, ...] = ()
 
+    @property
+    def structure(self) -> tuple[object, ...]:
+        """What it computes: equal for kernels that differ in their name and source lines only."""
+        return (tuple((p.buffer, p.mode, p.aliases_ok) for p in self.params), self.body)
+
 
 # ---------------------------------------------------------------------------------------------------- small helpers
 

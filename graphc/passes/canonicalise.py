@@ -8,10 +8,11 @@ broadcast after it (NumPy's keepdims); transposes sink into contractions; signs 
 from dataclasses import dataclass
 
 from graphc.graph.ir import Graph, Node, Op, Value
+from graphc.graph.layout import one_number
 from graphc.graph.ops import contraction, elementwise, movement, reduction, source
 from graphc.graph.ops.contraction import DotAttrs, free_dims
 from graphc.passes.canonical_movement import MOVEMENT
-from graphc.passes.rewrite import COMMUTATIVE, AnyRule, Context, NodeRule, Rule, Var, one_number, op, rewrite
+from graphc.passes.rewrite import COMMUTATIVE, AnyRule, Context, NodeRule, Rule, Var, op, rewrite
 
 x, y, z = Var("x"), Var("y"), Var("z")
 neg, add, sub = op(elementwise.neg), op(elementwise.add), op(elementwise.sub)

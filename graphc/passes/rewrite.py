@@ -17,6 +17,7 @@ import numpy as np
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose, Scalar
 from graphc.graph.ir import Attrs, Graph, Node, Op, TensorType, Value
+from graphc.graph.layout import one_number
 from graphc.graph.ops import elementwise, movement, source
 from graphc.graph.prune import live_nodes
 
@@ -85,16 +86,6 @@ class Context:
     def compose(self, node: Node) -> Compose:
         """A composer at a node's line."""
         return Compose(self.builder, node.loc)
-
-
-def one_number(array: np.ndarray) -> np.ndarray | None:
-    """The number all elements are, to the bit, as a 0-d array; None when they differ or there are none."""
-    if array.size == 0:
-        return None
-    flat = np.ascontiguousarray(array).reshape(-1)
-    first = flat[:1]
-    same = array.size == 1 or flat.tobytes() == np.repeat(first, flat.size).tobytes()
-    return np.array(first[0]) if same else None
 
 
 # ---------------------------------------------------------------------------------------------------- patterns

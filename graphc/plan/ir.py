@@ -37,7 +37,10 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Run a kernel; `args` match its parameters. `scratch` are its arena allocations, in order of appearance."""
+    """Run a kernel; `args` match its parameters. `scratch` are its arena allocations, in order of appearance.
+
+    Kernels of one name have one structure in the whole plan.
+    """
 
     kernel: Kernel
     args: tuple[Ref, ...]

@@ -97,7 +97,10 @@ class Backend(Protocol):
         ...
 
     def schedule(self, kernel: Kernel) -> Kernel:
-        """The same meaning, arranged for the target: tiled, vectorised, made parallel."""
+        """The same meaning, arranged for the target: tiled, vectorised, made parallel.
+
+        The parameters stay. The schedule follows from `kernel.structure`: the compiler asks once for each structure.
+        """
         ...
 
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:

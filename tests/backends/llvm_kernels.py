@@ -1,6 +1,6 @@
 """Run one kernel, or a hand-written block, on the CPU backend and on the interpreter."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from graphc_llvm.executable import CpuExecutable
 
 
 def plan_of(*kernels: Kernel) -> Plan:
-    """A plan with one entry per kernel, named by position, that launches it once; what is no input is an output."""
-    return Plan((), 0, (), 0, {str(number): _entry(str(number), kernel) for number, kernel in enumerate(kernels)})
+    """A plan that launches each kernel once in an entry named by its position; what is no input is an output."""
+    named = [replace(kernel, name=f"{kernel.name}.{number}") for number, kernel in enumerate(kernels)]
+    return Plan((), 0, (), 0, {str(number): _entry(str(number), kernel) for number, kernel in enumerate(named)})
 
 
 def _entry(name: str, kernel: Kernel) -> Entry:

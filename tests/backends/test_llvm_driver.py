@@ -211,7 +211,7 @@ def test_a_forked_child_starts_its_own_workers() -> None:
     if child == 0:
         status = 1
         try:
-            exe.time(next(iter(exe._module.kernels)).name, 1)
+            exe.time(next(iter(exe._module.kernels)), 1)
             (out,) = exe.run("train", [SCALE], 10, 50)[1]
             status = 0 if np.array_equal(out[-1], exe.state()[0]) and np.isfinite(out).all() else 2
         finally:

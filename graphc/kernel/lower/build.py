@@ -12,7 +12,7 @@ from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Param, Store, Var
 from graphc.kernel.lower import elementwise, movement
 from graphc.kernel.lower.emit import Emitter, PullRule, in_buffer
 from graphc.kernel.lower.expr import Index
-from graphc.kernel.lower.naming import sources_of
+from graphc.kernel.lower.naming import labelled
 
 RULES: dict[str, PullRule] = {**elementwise.RULES, **movement.RULES}
 
@@ -52,16 +52,11 @@ class KernelBuilder:
 
     def finish(self, name: str) -> Kernel:
         """The kernel."""
-        params = [
-            Param(buffer, "in", f"{value.type} {sources_of(self.original, value)}".rstrip())
-            for buffer, value in zip(self.inputs, self.original.inputs, strict=True)
-        ]
-        for buffer, value in zip(self.outputs, self.original.outputs, strict=True):
-            source = f"{value.type} {sources_of(self.original, value)}".rstrip()
-            params.append(Param(buffer, "out", source, self._aliases(buffer)))
+        params = [Param(buffer, "in") for buffer in self.inputs]
+        params += [Param(buffer, "out", aliases_ok=self._aliases(buffer)) for buffer in self.outputs]
         (scope,) = self.emitter.scopes
-        lines = tuple(dict.fromkeys(str(node.loc) for node in self.original.nodes if node.loc.line))
-        return Kernel(name, tuple(params), tuple(scope.statements), graph_flops(self.original), lines)
+        kernel = Kernel(name, tuple(params), tuple(scope.statements), graph_flops(self.original))
+        return labelled(kernel, self.original)
 
     def _aliases(self, target: Buffer) -> tuple[str, ...]:
         """Inputs `target` may overwrite: of its size, and read nowhere but at the element that is written."""

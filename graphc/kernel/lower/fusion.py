@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from graphc.core.errors import UnsupportedError
-from graphc.graph.ir import Graph, Node
-from graphc.graph.ops.structural import FusionAttrs
+from graphc.graph.ir import Graph
 from graphc.kernel.ir import Kernel
 from graphc.kernel.lower.build import RULES, KernelBuilder
 from graphc.kernel.lower.contractions import lower_contraction
@@ -41,9 +40,3 @@ def lower_body(body: Graph) -> Kernel:
     if all(value.type.size == 0 for value in body.outputs):
         return KernelBuilder(body, body).finish(kernel_name(body))  # nothing to compute
     return form(body, kernel_name(body))
-
-
-def lower_fusion(node: Node) -> list[Kernel]:
-    """The kernels of a `fusion` node; their parameters are its operands, then its results. Today always one."""
-    assert isinstance(node.attrs, FusionAttrs)
-    return [lower_body(node.attrs.graph)]

@@ -7,6 +7,7 @@ from graphc.core.dtypes import int64, uint32, uint64
 from graphc.core.errors import UnsupportedError
 from graphc.graph.dims import matching_dims
 from graphc.graph.ir import Node
+from graphc.graph.layout import one_number
 from graphc.graph.ops.movement import (
     AxesAttrs,
     AxisAttrs,
@@ -131,12 +132,11 @@ def _gather(emitter: Emitter, node: Node, idx: Index) -> Pull:
 
 def _constant(emitter: Emitter, node: Node, idx: Index) -> Pull:
     assert isinstance(node.attrs, ConstantAttrs)
-    array = node.attrs.value
-    flat = array.reshape(-1)
-    if flat.size == 0 or any(v.tobytes() != flat[0].tobytes() for v in flat[1:]):
+    number = one_number(node.attrs.value)
+    if number is None:
         raise UnsupportedError(f"constant {node.result.type} inside a fusion is not one repeated value ({node.loc})")
     yield from ()  # a rule is a generator, also one that asks for nothing
-    return const(flat[0], node.result.dtype)
+    return const(number, node.result.dtype)
 
 
 def _iota(emitter: Emitter, node: Node, idx: Index) -> Pull:

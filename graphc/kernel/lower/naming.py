@@ -1,7 +1,10 @@
 """Names and source lines of kernels, for people."""
 
+from dataclasses import replace
+
 from graphc.core.source import UNKNOWN
 from graphc.graph.ir import Graph, Value
+from graphc.kernel.ir import Kernel
 
 MAX_NAME = 40  # characters
 
@@ -15,6 +18,17 @@ def sources_of(graph: Graph, value: Value) -> str:
     if node is None:
         node = next(iter(graph.users.get(value, ())), None)
     return "" if node is None or node.loc is UNKNOWN else str(node.loc)
+
+
+def labelled(kernel: Kernel, body: Graph) -> Kernel:
+    """The kernel with the types and lines of the values of the body it computes."""
+    values = (*body.inputs, *body.outputs)
+    params = tuple(
+        replace(param, source=f"{value.type} {sources_of(body, value)}".rstrip())
+        for param, value in zip(kernel.params, values, strict=True)
+    )
+    lines = tuple(dict.fromkeys(str(node.loc) for node in body.nodes if node.loc.line))
+    return replace(kernel, params=params, sources=lines)
 
 
 def kernel_name(graph: Graph) -> str:

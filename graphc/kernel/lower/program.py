@@ -15,11 +15,12 @@ from graphc.core.errors import UnsupportedError
 from graphc.core.source import UNKNOWN
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.ops.movement import AxisAttrs, SliceAttrs
+from graphc.graph.layout import is_flat_concatenate, slice_offset
 from graphc.graph.ops.source import ConstantAttrs
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.kernel.ir import Kernel
 from graphc.kernel.lower.fusion import lower_body
+from graphc.kernel.lower.naming import labelled
 from graphc.kernel.program import KernelCall, LoopProgram, Tensor
 
 
@@ -36,29 +37,6 @@ def lower_graph(
     if len(graph.inputs) != state_inputs + num_inputs + takes_step:
         raise UnsupportedError(f"{name}: {len(graph.inputs)} inputs are not state, arguments and step")
     return _Lowering(graph, name).run(state_inputs, num_inputs)
-
-
-def slice_offset(attrs: SliceAttrs, x: Value) -> int | None:
-    """First element of a slice that is contiguous in its operand, else None."""
-    offset = 0
-    stride = x.type.size
-    one_row = True  # all dims before this one have extent 1 in the result
-    for extent, start, stop, step in zip(x.shape, attrs.start, attrs.stop, attrs.step, strict=True):
-        stride //= max(extent, 1)
-        kept = -(-(stop - start) // step)
-        if kept > 1 and step > 1:
-            return None
-        if kept != extent and not one_row:
-            return None
-        offset += start * stride
-        one_row = one_row and kept == 1
-    return offset
-
-
-def is_flat_concatenate(node: Node) -> bool:
-    """Whether the operands of a concatenate follow each other in memory."""
-    assert isinstance(node.attrs, AxisAttrs)
-    return all(extent == 1 for extent in node.result.shape[: node.attrs.axis])
 
 
 class _Lowering:
@@ -178,7 +156,7 @@ class _Lowering:
             case "reshape":
                 if node.result not in self.of:
                     self._view(node.result, self.of[node.operands[0]], 0, node)
-            case "slice" if (offset := self._slice_offset(node)) is not None:
+            case "slice" if (offset := slice_offset(node)) is not None:
                 source = self.of[node.operands[0]]
                 self._view(node.result, source, offset * node.result.dtype.itemsize, node)
             case "concatenate":
@@ -186,10 +164,6 @@ class _Lowering:
                     self._copy(node)
             case _:
                 raise UnsupportedError(f"{node.op.name}: is not fused and is no view ({node.loc})")
-
-    def _slice_offset(self, node: Node) -> int | None:
-        assert isinstance(node.attrs, SliceAttrs)
-        return slice_offset(node.attrs, node.operands[0])
 
     def _is_placed(self, node: Node) -> bool:
         if node.result not in self.of:
@@ -219,7 +193,7 @@ class _Lowering:
             return
         if body not in self.bodies:
             self.bodies[body] = lower_body(body)
-        kernel = self.bodies[body]
+        kernel = labelled(self.bodies[body], body)  # a body of equal structure may come from other lines
         kernel = replace(kernel, name=self._unique(kernel.name))
         self.calls.append(KernelCall(kernel, (*(self.of[v] for v in node.operands), *results)))
 

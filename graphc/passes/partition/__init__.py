@@ -1,12 +1,13 @@
 """Partition: which nodes become one kernel, and in which order kernels run."""
 
 from graphc.graph.ir import Graph
+from graphc.graph.prune import prune
 from graphc.passes.inline import Inline
 from graphc.passes.partition.assemble import assemble
 from graphc.passes.partition.grouping import groups
 from graphc.passes.partition.order import order
 from graphc.passes.partition.recompute import recomputed
-from graphc.passes.partition.roles import live_nodes, roles
+from graphc.passes.partition.roles import roles
 
 
 def partition(graph: Graph, fuse: bool = True) -> Graph:
@@ -14,8 +15,7 @@ def partition(graph: Graph, fuse: bool = True) -> Graph:
 
     fuse=False gives every node a kernel of its own: the bits of the results are the same, only slower.
     """
-    graph = Inline(fusions=True).run(graph)
-    graph = Graph(graph.name, graph.inputs, live_nodes(graph), graph.outputs, graph.aliases)
+    graph = prune(Inline(fusions=True).run(graph))
     role = roles(graph)
     if not fuse:
         return order(assemble(graph, role, [[node] for node in graph.nodes if role[node] == "core"]))

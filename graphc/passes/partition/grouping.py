@@ -14,6 +14,7 @@ from graphc.passes.partition.roles import Role
 
 ANCHORS = frozenset({"dot_general", "scatter_add"})
 TINY = 64  # elements: groups of scalars are joined whatever they read
+MAX_CORE = 128  # nodes of a kernel; more gain nothing, and each try to join looks at all of them
 NEIGHBOURS = 6  # groups looked at on each side by side
 
 
@@ -81,7 +82,7 @@ class _Grouping:
         candidates = {self.of[producer]: None for producer in self.reads[node]}
         for group in sorted(candidates, key=self._preference):
             mine = self.of[node]
-            if group is mine:
+            if group is mine or len(group.core) + len(mine.core) > MAX_CORE:
                 continue
             if self._gains(group, mine, node) and not self._makes_cycle(group, mine) and self._is_legal(group, mine):
                 self._merge(group, mine)
@@ -169,7 +170,8 @@ class _Grouping:
         for group in found:
             for other in reversed(kept[-NEIGHBOURS:]):
                 if (
-                    self._are_close(other, group)
+                    len(other.core) + len(group.core) <= MAX_CORE
+                    and self._are_close(other, group)
                     and not self._makes_cycle(other, group)
                     and self._is_legal(other, group)
                 ):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from graphc.graph.dims import matching_dims
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.ops.movement import AxisAttrs, SliceAttrs
+from graphc.graph.layout import is_flat_concatenate, one_number, slice_offset
 from graphc.graph.ops.source import ConstantAttrs
 
 Role = Literal["core", "free", "view", "bare"]
@@ -20,27 +20,6 @@ CHEAP_OPS |= frozenset({"eq", "ne", "lt", "le", "gt", "ge", "bitcast", "is_finit
 SMALL_CONCATENATE = 4096  # bytes: below, a concatenate is computed like any other elementwise work
 
 
-def is_splat(node: Node) -> bool:
-    """A constant of one repeated value."""
-    if not isinstance(node.attrs, ConstantAttrs):
-        return False
-    flat = node.attrs.value.reshape(-1)
-    return flat.size > 0 and (flat.size == 1 or flat.tobytes() == flat[:1].tobytes() * flat.size)
-
-
-def is_contiguous_slice(node: Node) -> bool:
-    """Whether a slice is one run of its operand's memory."""
-    assert isinstance(node.attrs, SliceAttrs)
-    one_row = True  # all dims before this one have extent 1 in the result
-    bounds = zip(node.operands[0].shape, node.attrs.start, node.attrs.stop, node.attrs.step, strict=True)
-    for extent, start, stop, step in bounds:
-        kept = -(-(stop - start) // step)
-        if (kept > 1 and step > 1) or (kept != extent and not one_row):
-            return False
-        one_row = one_row and kept == 1
-    return True
-
-
 def keeps_dims(node: Node) -> bool:
     """Whether a reshape only adds and drops dims of extent 1."""
     left, right = node.operands[0].shape, node.result.shape
@@ -48,12 +27,6 @@ def keeps_dims(node: Node) -> bool:
         [left[d] for d in i if left[d] != 1] == [right[d] for d in j if right[d] != 1]
         for i, j in matching_dims(left, right)
     )
-
-
-def is_flat_concatenate(node: Node) -> bool:
-    """Whether the operands of a concatenate follow each other in memory."""
-    assert isinstance(node.attrs, AxisAttrs)
-    return all(extent == 1 for extent in node.result.shape[: node.attrs.axis])
 
 
 def roles(graph: Graph) -> dict[Node, Role]:
@@ -85,12 +58,13 @@ class _Roles:
     def _first_role(self, node: Node) -> Role:
         name = node.op.name
         if name == "constant":
-            return "free" if is_splat(node) else "bare"
+            assert isinstance(node.attrs, ConstantAttrs)
+            return "bare" if one_number(node.attrs.value) is None else "free"
         if name == "reshape":
             if node.operands[0] in self.in_memory:
                 return "view"
             return "free" if keeps_dims(node) else "view"
-        if name == "slice" and node.operands[0] in self.in_memory and is_contiguous_slice(node):
+        if name == "slice" and node.operands[0] in self.in_memory and slice_offset(node) is not None:
             return "view"
         if name == "pad" and any(x not in self.in_memory for x in node.operands[:1]):
             return "core"
@@ -150,14 +124,3 @@ class _Roles:
             if self.role[producer] == "core":
                 return
             node = producer
-
-
-def live_nodes(graph: Graph) -> tuple[Node, ...]:
-    """The nodes outputs depend on, in order."""
-    needed: set[Value] = set(graph.outputs)
-    kept: list[Node] = []
-    for node in reversed(graph.nodes):
-        if any(value in needed for value in node.results):
-            kept.append(node)
-            needed.update(node.operands)
-    return tuple(reversed(kept))

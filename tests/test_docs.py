@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -27,7 +26,6 @@ def program_of(document: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.xfail(importlib.util.find_spec("graphc.train") is None, reason="there is no training yet", strict=True)
 @pytest.mark.parametrize(
     "document", [d for d in DOCUMENTS if BLOCK.search(d.read_text(encoding="utf-8"))], ids=lambda d: d.name
 )

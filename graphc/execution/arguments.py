@@ -45,7 +45,7 @@ def _scalar(value: bool | int | float, type: TensorType, name: str) -> np.ndarra
 def _foreign(leaf: object, name: str) -> np.ndarray:
     try:
         if hasattr(leaf, "__dlpack__") and not hasattr(leaf, "__array__"):
-            return np.from_dlpack(leaf)  # type: ignore[arg-type]
+            return np.from_dlpack(leaf)
         array = np.asarray(leaf)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise DTypeError(f"argument {name}: {type(leaf).__name__} cannot be read as an array: {error}") from error

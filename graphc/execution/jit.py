@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from graphc.compiler import Options
 from graphc.core import pytree
@@ -33,6 +33,15 @@ class CacheInfo:
     capacity: int
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a compiled function is found by."""
+
+    tree: pytree.TreeDef
+    types: tuple[TensorType, ...]
+    static: Static
+
+
 class Jitted:
     """A function that compiles itself per signature. Made by `gc.jit`."""
 
@@ -51,8 +60,8 @@ class Jitted:
         self._static = frozenset(static)
         self._capacity = capacity
         self._recompile = recompile
-        self._compiled: OrderedDict[object, CompiledFunction] = OrderedDict()
-        self._graphs: OrderedDict[object, Traced] = OrderedDict()
+        self._compiled: OrderedDict[Key, CompiledFunction] = OrderedDict()
+        self._graphs: OrderedDict[Key, Traced] = OrderedDict()
         self._hits = 0
         self._misses = 0
         self._lock = threading.Lock()
@@ -69,7 +78,7 @@ class Jitted:
             return self._call_in_trace(leaves, tree, static)
         names = pytree.leaf_names(tree)
         types = tuple(type_of(leaf, name) for leaf, name in zip(leaves, names, strict=True))
-        return self._lookup(tree, types, static, bound).call_leaves(leaves)
+        return self._lookup(Key(tree, types, static), bound).call_leaves(leaves)
 
     def lower(self, *args: object, **kwargs: object) -> CompiledFunction:
         """Compile for these specs or arrays without running; the result can be inspected and called."""
@@ -80,7 +89,7 @@ class Jitted:
             leaf.type if isinstance(leaf, Spec) else type_of(leaf, name)
             for leaf, name in zip(leaves, names, strict=True)
         )
-        return self._lookup(tree, types, static, bound)
+        return self._lookup(Key(tree, types, static), bound)
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, compiled signatures and capacity of the cache."""
@@ -126,10 +135,7 @@ class Jitted:
 
         return with_static
 
-    def _lookup(
-        self, tree: pytree.TreeDef, types: tuple[TensorType, ...], static: Static, bound: Arguments
-    ) -> CompiledFunction:
-        key = (tree, types, static)
+    def _lookup(self, key: Key, bound: Arguments) -> CompiledFunction:
         with self._lock:
             found = self._compiled.get(key)
             if found is not None:
@@ -140,24 +146,26 @@ class Jitted:
                 raise ArgumentError(self._what_changed(key))
             self._misses += 1
         args, kwargs = bound
-        compiled = compile_function(self._function(static), args, kwargs, self._options)
+        compiled = compile_function(self._function(key.static), args, kwargs, self._options)
         with self._lock:
             self._compiled[key] = compiled
             while len(self._compiled) > self._capacity:
                 self._compiled.popitem(last=False)
         return compiled
 
-    def _what_changed(self, key: tuple[object, ...]) -> str:
+    def _what_changed(self, key: Key) -> str:
         """Names the argument whose type is new; for recompile="error"."""
         last = next(reversed(self._compiled))
-        assert isinstance(last, tuple)
         name = self._name
-        if last[0] != key[0]:
-            return f"{name} was compiled for arguments {last[0]} and is called with {key[0]}"
-        if last[2] != key[2]:
-            return f"{name} was compiled with static arguments {_shown(last[2])} and is called with {_shown(key[2])}"
-        names = pytree.leaf_names(key[0])  # type: ignore[arg-type]
-        changed = [f"{n}: {a} -> {b}" for n, a, b in zip(names, last[1], key[1], strict=True) if a != b]  # type: ignore[call-overload]
+        if last.tree != key.tree:
+            return f"{name} was compiled for arguments {last.tree} and is called with {key.tree}"
+        if last.static != key.static:
+            return (
+                f"{name} was compiled with static arguments {_shown(last.static)} "
+                f"and is called with {_shown(key.static)}"
+            )
+        names = pytree.leaf_names(key.tree)
+        changed = [f"{n}: {a} -> {b}" for n, a, b in zip(names, last.types, key.types, strict=True) if a != b]
         return f"{name} would be compiled again because these arguments changed: {', '.join(changed)}"
 
     def _call_in_trace(
@@ -166,13 +174,15 @@ class Jitted:
         tree: pytree.TreeDef,
         static: Static,
     ) -> object:
-        specs = [Spec(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in leaves]
         names = pytree.leaf_names(tree)
-        types = [s.type if isinstance(s, Spec) else type_of(s, n) for s, n in zip(specs, names, strict=True)]
-        key = (tree, tuple(types), static)
+        types = tuple(
+            Spec(leaf.shape, leaf.dtype).type if isinstance(leaf, Tracer) else type_of(leaf, name)
+            for leaf, name in zip(leaves, names, strict=True)
+        )
+        key = Key(tree, types, static)
         traced = self._graphs.get(key)
         if traced is None:
-            args, kwargs = pytree.unflatten(tree, [Spec(t.shape, t.dtype) for t in types])  # type: ignore[misc]
+            args, kwargs = cast(Arguments, pytree.unflatten(tree, [Spec(t.shape, t.dtype) for t in types]))
             traced = trace(self._function(static), args, kwargs, name=self._name)
             if not traced.captures:  # with captures the graph belongs to this very trace
                 self._graphs[key] = traced
@@ -182,6 +192,5 @@ class Jitted:
         return pytree.unflatten(traced.out_tree, outputs)
 
 
-def _shown(static: object) -> str:
-    assert isinstance(static, tuple)
+def _shown(static: Static) -> str:
     return ", ".join(f"{name}={value!r}" for name, _, value in static)

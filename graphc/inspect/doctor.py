@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from typing import cast
 
 import numpy as np
 from rich.console import Console
@@ -56,7 +57,7 @@ def _gradient_works(backend: str) -> tuple[bool, str]:
     x = np.linspace(-1, 1, 7, dtype=np.float32)
     try:
         exe = compile(value_and_grad(lambda v: (v * v).sum()), x, backend=backend)
-        _, gradient = exe(x)  # type: ignore[misc]
+        _, gradient = cast(tuple[np.ndarray, np.ndarray], exe(x))
     except GraphcError as error:
         return False, str(error)
     same = np.array_equal(gradient, 2 * x)

@@ -53,7 +53,7 @@ class Sequential(Module):
 
     def forward(self, x: Array) -> Array:
         for layer in self.layers.values():
-            with at(layer._source if isinstance(layer, Module) else self._source):
+            with at(getattr(layer, "_source", self._source)):  # plain functions have none
                 x = layer(x)
         return x
 

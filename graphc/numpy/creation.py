@@ -219,7 +219,7 @@ def result_type(*values: ArrayLike | DType) -> np.dtype[np.generic]:
         value if is_scalar(value) or isinstance(value, (TracedValue, np.ndarray)) else np.zeros((), _named(value))
         for value in values
     ]
-    return common_dtype("result_type", arrays).numpy  # type: ignore[arg-type]
+    return common_dtype("result_type", arrays).numpy
 
 
 def _named(value: object) -> np.dtype[np.generic]:

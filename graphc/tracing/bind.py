@@ -6,6 +6,7 @@ and broadcast to one shape first, so the node that is added always has operands 
 """
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -55,13 +56,14 @@ def staged(array: np.ndarray) -> Array:
     return current().constant(array) if is_tracing() else array
 
 
-def as_array(value: ArrayLike, dtype: DType | None = None) -> Array:
-    """A traced value as it is; anything else as a NumPy array.
+def as_array(value: object, dtype: DType | None = None) -> Array:
+    """A traced value as it is; anything else as a NumPy array. Raises `TraceError` for what is no array.
 
     Python numbers (and lists of them) without a dtype become bool, int64 or float32; arrays keep their dtype.
     """
     if isinstance(value, TracedValue):
-        return value if dtype is None or value.dtype == dtype else to_dtype(value, dtype)
+        traced: Array = value  # type: ignore[assignment]  # every traced value is a Tracer, which cannot be imported here
+        return traced if dtype is None or traced.dtype == dtype else to_dtype(traced, dtype)
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         dtypes.dtype(array.dtype)
@@ -119,7 +121,7 @@ def dtype_of(x: Array) -> DType:
     return x.dtype if isinstance(x, TracedValue) else dtypes.dtype(x.dtype)
 
 
-def is_scalar(value: object) -> bool:
+def is_scalar(value: object) -> TypeGuard[Scalar]:
     """A Python number: weakly typed, takes the dtype of what it meets."""
     return isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
 
@@ -130,13 +132,13 @@ def common_dtype(name: str, args: Sequence[ArrayLike]) -> DType:
     scalars = [arg for arg in args if is_scalar(arg)]
     try:
         if not arrays:
-            kinds = [python_dtype(scalar) for scalar in scalars]  # type: ignore[arg-type]
+            kinds = [python_dtype(scalar) for scalar in scalars]
             return max(kinds, key=lambda d: (d.is_float, d.is_integer))
         result = arrays[0]
         for other in arrays[1:]:
             result = dtypes.promote(result, other)
         for scalar in scalars:
-            dtypes.of_python_scalar(scalar, result)  # type: ignore[arg-type]
+            dtypes.of_python_scalar(scalar, result)
         return result
     except DTypeError as error:
         raise DTypeError(with_line(f"{name}: {error}")) from None

@@ -14,7 +14,7 @@ from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph
 from graphc.graph.ops.structural import CallAttrs, call
 from graphc.tracing.bind import as_array, bind
-from graphc.tracing.context import Array, ArrayLike, Trace, TracedValue, active, current, with_line
+from graphc.tracing.context import Array, Trace, TracedValue, active, current, with_line
 from graphc.tracing.spec import Spec, spec_of
 from graphc.tracing.tracer import Tracer
 
@@ -134,7 +134,7 @@ def _parameters(fn: Callable[..., object]) -> list[str]:
     return [p.name for p in parameters if p.kind in positional]
 
 
-def apply_graph(graph: Graph, args: Sequence[ArrayLike], name: str | None = None, as_call: bool = False) -> list[Array]:
+def apply_graph(graph: Graph, args: Sequence[object], name: str | None = None, as_call: bool = False) -> list[Array]:
     """Outputs of `graph` for these arguments.
 
     With a traced value among them the graph becomes part of the innermost active trace: its nodes are copied, or a

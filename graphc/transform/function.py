@@ -50,7 +50,7 @@ def trace_at(fn: Function, args: Sequence[Tree], kwargs: dict[str, Tree] | None 
     """Trace `fn` at arguments (arrays, traced values, Python numbers)."""
     traced = trace(fn, args, kwargs)
     leaves, _ = flatten((tuple(args), dict(kwargs or {})))
-    operands = tuple(as_array(leaf) for leaf in (*leaves, *traced.captures))  # type: ignore[arg-type]
+    operands = tuple(as_array(leaf) for leaf in (*leaves, *traced.captures))
     name = function_name(fn)
     note_primal(traced.graph)
     out_tree, aux_tree = _split_aux(name, traced) if has_aux else (traced.out_tree, None)
@@ -108,7 +108,7 @@ def like_leaves(point: Point, what: str, tree: Tree, treedef: TreeDef, types: Se
         raise GradientError(with_line(f"{point.name}: the {what} is {found}, it must be shaped like {treedef}"))
     result: list[Array] = []
     for leaf, type, path in zip(leaves, types, leaf_names(treedef), strict=True):
-        array = scalar_array(leaf, type.dtype) if is_scalar(leaf) else as_array(leaf)  # type: ignore[arg-type]
+        array = scalar_array(leaf, type.dtype) if is_scalar(leaf) else as_array(leaf)
         given = spec_of(array)
         assert isinstance(given, Spec)
         if given.type != type:

@@ -101,7 +101,7 @@ def _interpreted(function: Function) -> Function:
         if not found:
             found.append(trace(function, args))
         leaves, _ = flatten((args, {}))
-        return unflatten(found[0].out_tree, apply_graph(found[0].graph, leaves))  # type: ignore[arg-type]
+        return unflatten(found[0].out_tree, apply_graph(found[0].graph, leaves))
 
     return run
 

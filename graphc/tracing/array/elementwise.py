@@ -28,7 +28,7 @@ LARGEST_UNROLLED_EXPONENT = 8
 
 def float_operand(x: ArrayLike) -> Array:
     """`x` as an array; a Python int is taken as a float."""
-    return as_array(float(x) if is_scalar(x) else x)  # type: ignore[arg-type]
+    return as_array(float(x) if is_scalar(x) else x)
 
 
 def divide(x: ArrayLike, y: ArrayLike) -> Array:

@@ -26,7 +26,7 @@ from graphc.plan.build import build
 from graphc.plan.ir import Plan, Slot
 from graphc.plan.verify import verify as verify_plan
 from graphc.runtime.discovery import find_backend
-from graphc.runtime.protocol import Backend, Executable
+from graphc.runtime.protocol import Backend, Executable, missing_members
 
 VERIFY = ("", "passes", "full")
 
@@ -100,7 +100,9 @@ def compile_program(program: GraphProgram, options: Options) -> Compilation:
         result.plan = _plan(result)
     check_memory(result.plan, 0, options.memory)  # before anything is allocated
     with result.timed("emit"):
-        result.executable = result.backend.load(result.plan, options.threads, options.device)
+        result.executable = _executable(
+            result.backend, result.backend.load(result.plan, options.threads, options.device)
+        )
     check_memory(result.plan, result.executable.scratch_bytes, options.memory)
     return result
 
@@ -129,7 +131,8 @@ def check_options(options: Options) -> Backend | GraphBackend:
         raise ArgumentError(f"threads={options.threads}: use None or a number from 1 to 1024")
     backend = find_backend(options.backend or config.get("GRAPHC_BACKEND"))
     if not isinstance(backend, Backend | GraphBackend):
-        raise BackendError(f"backend {options.backend!r} does not implement the backend protocol")
+        lacks = ", ".join(missing_members(backend, Backend))
+        raise BackendError(f"backend {options.backend!r} lacks {lacks} of graphc.runtime.protocol.Backend")
     if isinstance(backend, GraphBackend):
         _check_runs_graphs(backend, options)
     return backend
@@ -173,10 +176,14 @@ def _load_graphs(backend: GraphBackend, compilation: Compilation) -> Executable:
         name: EntryGraph(compilation.optimized[name], entry.num_inputs, entry.takes_step, entry.output_names)
         for name, entry in program.entries.items()
     }
-    executable = backend.load_graphs(GraphProgram(program.state, entries))
-    if not isinstance(executable, Executable):
-        raise BackendError(f"backend {backend.name!r} returned something that cannot be executed")
-    return executable
+    return _executable(backend, backend.load_graphs(GraphProgram(program.state, entries)))
+
+
+def _executable(backend: Backend | GraphBackend, loaded: object) -> Executable:
+    if not isinstance(loaded, Executable):
+        lacks = ", ".join(missing_members(loaded, Executable))
+        raise BackendError(f"what backend {backend.name!r} loaded lacks {lacks} of graphc.runtime.protocol.Executable")
+    return loaded
 
 
 def _lower(name: str, graph: Graph, entry: EntryGraph, state_inputs: int) -> LoopProgram:

@@ -110,3 +110,13 @@ class Backend(Protocol):
     def doctor(self) -> list[tuple[str, bool, str]]:
         """Checks for `graphc doctor`: (what, ok, detail)."""
         ...
+
+
+def missing_members(thing: object, protocol: type) -> list[str]:
+    """Names of a protocol that an object lacks; empty when it implements all of it.
+
+    >>> missing_members(object(), Executable)
+    ['call', 'run', 'scratch_bytes', 'state', 'texts', 'time']
+    """
+    names = {*vars(protocol), *protocol.__annotations__}
+    return sorted(name for name in names if not name.startswith("_") and not hasattr(thing, name))

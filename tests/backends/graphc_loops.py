@@ -1,0 +1,110 @@
+"""A whole backend in a hundred lines, written as somebody else would: it interprets a plan, kernel by kernel.
+
+ARCHITECTURE.md ("Add a backend") shows how it is installed; test_external.py installs and runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from graphc.core.errors import UnsupportedError
+from graphc.kernel.interpret import run
+from graphc.kernel.ir import Kernel
+from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Ref, Repeat
+from graphc.runtime.protocol import KernelText, Progress, Target
+
+Poll = Callable[[Progress, Sequence[np.ndarray]], bool]
+Slots = dict[str, list[np.ndarray]]
+
+
+class LoopsExecutable:
+    """Implements `graphc.runtime.protocol.Executable`: every segment is an array of bytes, a `Ref` a slice of it."""
+
+    scratch_bytes = 0
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        sizes = {"arena": plan.arena_bytes, "state": plan.state_bytes, "constants": plan.constant_bytes, "step": 8}
+        self._segments = {name: np.zeros(size, np.uint8) for name, size in sizes.items()}
+        for offset, array in plan.constants:
+            self._segments["constants"][offset : offset + array.nbytes] = _bytes(array)
+
+    def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
+        item = self._plan.entries[entry]
+        outputs = [np.zeros(slot.shape, slot.dtype.numpy) for slot in item.outputs]
+        self._segments["step"][:] = _bytes(np.array([step], np.int64))
+        self._block(item.block, {"input": [*map(_bytes, inputs)], "output": [*map(_bytes, outputs)]}, ())
+        return outputs
+
+    def run(
+        self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int, poll: Poll | None = None
+    ) -> tuple[int, list[np.ndarray]]:
+        stacked = [np.zeros((n, *slot.shape), slot.dtype.numpy) for slot in self._plan.entries[entry].outputs]
+        for done in range(n):
+            for column, value in zip(stacked, self.call(entry, inputs, first + done)):
+                column[done] = value
+            if poll is not None and poll(Progress(first, done + 1), stacked):
+                return done + 1, stacked
+        return n, stacked
+
+    def state(self) -> list[np.ndarray]:
+        memory = self._segments["state"]
+        return [
+            memory[s.offset : s.offset + s.slot.nbytes].view(s.slot.dtype.numpy).reshape(s.slot.shape)
+            for s in self._plan.state
+        ]
+
+    def texts(self) -> Mapping[str, Sequence[KernelText]]:
+        return {}
+
+    def time(self, kernel: str, repeats: int) -> float:
+        raise UnsupportedError(f"the loops backend interprets, so timing {kernel} would say nothing")
+
+    def _block(self, block: Block, slots: Slots, counters: tuple[int, ...]) -> None:
+        for instruction in block.instructions:
+            match instruction:
+                case Launch(kernel, args):  # its scratch is allocated by the interpreter
+                    arrays = [self._at(ref, slots, counters) for ref in args]
+                    typed = [a.view(p.buffer.dtype.numpy) for a, p in zip(arrays, kernel.params)]
+                    run(kernel, [a.reshape(p.buffer.shape) for a, p in zip(typed, kernel.params)])
+                case Copy(source, target):
+                    self._at(target, slots, counters)[:] = self._at(source, slots, counters)
+                case Repeat(count, body):
+                    for counter in range(count):
+                        self._block(body, slots, (*counters, counter))
+                case Branch(flag, then, orelse):
+                    self._block(then if self._at(flag, slots, counters)[0] else orelse, slots, counters)
+
+    def _at(self, ref: Ref, slots: Slots, counters: tuple[int, ...]) -> np.ndarray:
+        memory = slots[ref.segment][ref.slot] if ref.segment in slots else self._segments[ref.segment]
+        start = ref.offset + sum(counter * stride for counter, stride in zip(counters, ref.strides))
+        return memory[start : start + ref.nbytes]
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array).reshape(-1).view(np.uint8)
+
+
+class LoopsBackend:
+    """Implements `graphc.runtime.protocol.Backend`."""
+
+    name = "loops"
+    consumes: Literal["plan"] = "plan"
+
+    def target(self, device: int | None = None) -> Target:
+        return Target("loop interpreter", vector_bits=32, cores=1, cache_bytes=())
+
+    def schedule(self, kernel: Kernel) -> Kernel:
+        return kernel
+
+    def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> LoopsExecutable:
+        return LoopsExecutable(plan)
+
+    def doctor(self) -> list[tuple[str, bool, str]]:
+        return [("loop interpreter", True, "always available")]
+
+
+backend = LoopsBackend()

@@ -101,19 +101,19 @@ class Emitter:
 
     def bind(self, value: Value, idx: Index, expr: Expr) -> None:
         """From now on, in this scope, the element is `expr`."""
-        self.scopes[-1].memo[value, idx] = expr
+        self.scopes[-1].memo[_element(value, idx)] = expr
 
     def pull(self, value: Value, idx: Index) -> Expr:
         """The element of `value` at `idx`."""
         stack: list[tuple[tuple[Value, Index], Pull]] = []
-        request = (value, idx)
+        request = _element(value, idx)
         answer = self._known(*request)
         while answer is None or stack:
             if answer is None:
                 stack.append((request, self._start(*request)))
             key, rule = stack[-1]
             try:
-                request = next(rule) if answer is None else rule.send(answer)
+                request = _element(*(next(rule) if answer is None else rule.send(answer)))
                 answer = self._known(*request)
             except StopIteration as stop:
                 stack.pop()
@@ -157,6 +157,11 @@ class Emitter:
                 deepest = max(deepest, self.depth_of.get(current.buffer.name, 0))
             stack += operands(current)
         return deepest
+
+
+def _element(value: Value, idx: Index) -> tuple[Value, Index]:
+    """An element by one name: along a dim of extent 1 there is only index 0, however it was computed."""
+    return value, tuple(index(0) if extent == 1 else i for extent, i in zip(value.shape, idx, strict=True))
 
 
 def in_buffer(buffer: Buffer) -> Callable[[Index], Load]:

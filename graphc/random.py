@@ -23,6 +23,23 @@ from graphc.tracing.bind import as_array, bind1, dtype_of, is_scalar, to_dtype
 from graphc.tracing.context import Array, ArrayLike, bind_nodes, is_tracing, with_line
 from graphc.tracing.tracer import DTypeLike
 
+__all__ = [
+    "bernoulli",
+    "bits",
+    "categorical",
+    "exponential",
+    "fold_in",
+    "gumbel",
+    "key",
+    "normal",
+    "permutation",
+    "randint",
+    "shuffle",
+    "split",
+    "truncated_normal",
+    "uniform",
+]
+
 Shape = int | Sequence[int]
 
 # Each use of a key has its own stream: what a key is split into has nothing to do with the bits drawn from it.

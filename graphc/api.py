@@ -244,7 +244,16 @@ def grad(fn: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux:
 def value_and_grad(
     fn: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
 ) -> Callable[..., object]:
-    """`(value, gradient)` of a scalar function; with has_aux `((value, aux), gradient)`."""
+    """`(value, gradient)` of a scalar function; with has_aux `((value, aux), gradient)`.
+
+    Raises `GradientError` where there is no derivative.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> value, gradient = gc.value_and_grad(lambda x: x * x)(np.float64(3))
+    >>> float(value), float(gradient)
+    (9.0, 6.0)
+    """
     return jit(transform.value_and_grad(fn, argnums, has_aux))
 
 

@@ -83,6 +83,10 @@ def parse(text: str, constants: Mapping[str, np.ndarray] | None = None) -> Graph
     """The last graph of the text; graphs before it are its regions.
 
     `constants` holds the large arrays by digest. Raises `ParseError` with the line for anything malformed.
+
+    >>> import graphc as gc
+    >>> len(gc.parse("graph f(%0: f32[2] x) { %1: f32[2] = tanh(%0) return %1 }").nodes)
+    1
     """
     reader = _Reader(text)
     graphs: dict[str, Graph] = {}

@@ -60,7 +60,15 @@ __all__ = [
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """x @ weight.T + bias over the last axis of x; weight is [out, in]."""
+    """x @ weight.T + bias over the last axis of x; weight is [out, in].
+
+    x is [..., in], the result [..., out]. Raises `ShapeError` when x does not end in `in`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> F.linear(np.ones((4, 3), np.float32), np.ones((2, 3), np.float32)).shape
+    (4, 2)
+    """
     if len(x.shape) == 0 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input {list(x.shape)} does not end in the {weight.shape[1]} features of the weight")
     product = gnp.tensordot(x, weight, axes=(-1, 1))
@@ -68,7 +76,16 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 def dropout(x: Array, drop: float, key: Array) -> Array:
-    """Zero each element with probability `drop` and divide the others by 1 - drop (inverted dropout)."""
+    """Zero each element with probability `drop` and divide the others by 1 - drop (inverted dropout).
+
+    Any shape; floats. Raises `ArgumentError` for a probability outside [0, 1].
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> import graphc as gc
+    >>> sorted(set(F.dropout(np.ones(100, np.float32), 0.5, gc.random.key(0)).tolist()))
+    [0.0, 2.0]
+    """
     if not 0.0 <= drop <= 1.0:
         raise ArgumentError(f"dropout: drop={drop} is outside [0, 1]")
     if drop == 0.0:
@@ -87,7 +104,16 @@ def layer_norm(
     bias: Array | None = None,
     eps: float = 1e-5,
 ) -> Array:
-    """(x - mean) / sqrt(variance + eps) over the last dims, which must be `normalized_shape`; biased variance."""
+    """(x - mean) / sqrt(variance + eps) over the last dims, which must be `normalized_shape`; biased variance.
+
+    Ba, Kiros and Hinton 2016. weight and bias are of `normalized_shape`. Raises `ShapeError` where x does not end
+    in it.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> F.layer_norm(np.array([[1.0, 3.0]], np.float32), (2,), eps=0.0).tolist()
+    [[-1.0, 1.0]]
+    """
     rank = len(normalized_shape)
     if rank == 0 or tuple(x.shape[-rank:]) != tuple(normalized_shape):
         raise ShapeError(f"layer_norm: input {list(x.shape)} does not end in {list(normalized_shape)}")

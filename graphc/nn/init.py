@@ -36,12 +36,25 @@ _GENERATOR = _Generator()
 
 
 def seed(value: int) -> None:
-    """Start the generator of initial values again at `value`."""
+    """Start the generator of initial values again at `value`.
+
+    >>> from graphc import nn
+    >>> nn.init.seed(0)
+    >>> first = nn.Linear(2, 2)
+    >>> nn.init.seed(0)
+    >>> bool((first.weight == nn.Linear(2, 2).weight).all())
+    True
+    """
     _GENERATOR.seed, _GENERATOR.drawn = int(value), 0
 
 
 def next_key() -> Array:
-    """The next key of the generator: what an initialiser draws from when no key is given."""
+    """The next key of the generator: what an initialiser draws from when no key is given.
+
+    >>> from graphc import nn
+    >>> nn.init.next_key().shape
+    (2,)
+    """
     key = gc.random.fold_in(gc.random.key(_GENERATOR.seed), _GENERATOR.drawn)
     _GENERATOR.drawn += 1
     return key
@@ -73,24 +86,44 @@ def fans(shape: Shape) -> tuple[int, int]:
 
 
 def zeros(shape: Shape, dtype: str = "float32") -> np.ndarray:
-    """All zero."""
+    """All zero.
+
+    >>> from graphc import nn
+    >>> nn.init.zeros((2,)).tolist()
+    [0.0, 0.0]
+    """
     return np.zeros(shape, dtype)
 
 
 def ones(shape: Shape, dtype: str = "float32") -> np.ndarray:
-    """All one."""
+    """All one.
+
+    >>> from graphc import nn
+    >>> nn.init.ones((2,)).tolist()
+    [1.0, 1.0]
+    """
     return np.ones(shape, dtype)
 
 
 def constant(shape: Shape, value: float, dtype: str = "float32") -> np.ndarray:
-    """All `value`."""
+    """All `value`.
+
+    >>> from graphc import nn
+    >>> nn.init.constant((2,), 0.5).tolist()
+    [0.5, 0.5]
+    """
     return np.full(shape, value, dtype)
 
 
 def uniform(
     shape: Shape, low: float = 0.0, high: float = 1.0, *, key: Array | None = None, dtype: str = "float32"
 ) -> np.ndarray:
-    """Uniform on [low, high)."""
+    """Uniform on [low, high).
+
+    >>> from graphc import nn
+    >>> bool(abs(nn.init.uniform((100,), -0.5, 0.5)).max() <= 0.5)
+    True
+    """
     drawn = gc.random.uniform(next_key() if key is None else key, shape, dtype)
     return np.asarray(drawn * np.asarray(high - low, dtype) + np.asarray(low, dtype))
 
@@ -98,19 +131,34 @@ def uniform(
 def normal(
     shape: Shape, mean: float = 0.0, std: float = 1.0, *, key: Array | None = None, dtype: str = "float32"
 ) -> np.ndarray:
-    """Normal with this mean and standard deviation."""
+    """Normal with this mean and standard deviation.
+
+    >>> from graphc import nn
+    >>> nn.init.normal((3, 4), std=0.02).shape
+    (3, 4)
+    """
     drawn = gc.random.normal(next_key() if key is None else key, shape, dtype)
     return np.asarray(drawn * np.asarray(std, dtype) + np.asarray(mean, dtype))
 
 
 def xavier_uniform(shape: Shape, gain: float = 1.0, *, key: Array | None = None, dtype: str = "float32") -> np.ndarray:
-    """Uniform with variance gain^2 * 2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
+    """Uniform with variance gain^2 * 2 / (fan_in + fan_out) (Glorot and Bengio 2010).
+
+    >>> from graphc import nn
+    >>> bool(abs(nn.init.xavier_uniform((3, 3))).max() <= 1.0)
+    True
+    """
     bound = gain * math.sqrt(6.0 / sum(fans(shape)))
     return uniform(shape, -bound, bound, key=key, dtype=dtype)
 
 
 def xavier_normal(shape: Shape, gain: float = 1.0, *, key: Array | None = None, dtype: str = "float32") -> np.ndarray:
-    """Normal with variance gain^2 * 2 / (fan_in + fan_out)."""
+    """Normal with variance gain^2 * 2 / (fan_in + fan_out).
+
+    >>> from graphc import nn
+    >>> nn.init.xavier_normal((3, 4)).shape
+    (3, 4)
+    """
     return normal(shape, 0.0, gain * math.sqrt(2.0 / sum(fans(shape))), key=key, dtype=dtype)
 
 
@@ -123,7 +171,14 @@ def kaiming_uniform(
     key: Array | None = None,
     dtype: str = "float32",
 ) -> np.ndarray:
-    """Uniform with variance gain^2 / fan (He et al. 2015); `a` is the slope of the leaky ReLU."""
+    """Uniform with variance gain^2 / fan (He et al. 2015); `a` is the slope of the leaky ReLU.
+
+    Raises `ArgumentError` for another mode.
+
+    >>> from graphc import nn
+    >>> bool(abs(nn.init.kaiming_uniform((8, 6))).max() <= 1.0)
+    True
+    """
     bound = math.sqrt(3.0) * _kaiming_std(shape, a, mode, nonlinearity)
     return uniform(shape, -bound, bound, key=key, dtype=dtype)
 
@@ -137,7 +192,14 @@ def kaiming_normal(
     key: Array | None = None,
     dtype: str = "float32",
 ) -> np.ndarray:
-    """Normal with variance gain^2 / fan."""
+    """Normal with variance gain^2 / fan.
+
+    Raises `ArgumentError` for another mode.
+
+    >>> from graphc import nn
+    >>> nn.init.kaiming_normal((3, 4)).shape
+    (3, 4)
+    """
     return normal(shape, 0.0, _kaiming_std(shape, a, mode, nonlinearity), key=key, dtype=dtype)
 
 
@@ -149,7 +211,12 @@ def _kaiming_std(shape: Shape, a: float, mode: str, nonlinearity: str) -> float:
 
 
 def split_key(key: Array | None) -> tuple[Array | None, Array | None]:
-    """Two keys from one; None stays None, the generator of this module."""
+    """Two keys from one; None stays None, the generator of this module.
+
+    >>> from graphc import nn
+    >>> nn.init.split_key(None)
+    (None, None)
+    """
     if key is None:
         return None, None
     return gc.random.fold_in(key, 0), gc.random.fold_in(key, 1)

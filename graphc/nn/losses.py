@@ -82,6 +82,14 @@ def nll_loss(
 
     A label outside [0, classes) other than `ignore_index` costs nothing: check labels when they enter (`data.arrays`
     with `train.compile` does).
+
+    log_probabilities is [samples, classes, ...], target integers [samples, ...]. Raises `ShapeError` when they do
+    not fit.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> float(F.nll_loss(np.array([[-1.0, -2.0], [-3.0, -4.0]], np.float32), np.array([0, 1])))
+    2.5
     """
     axis = class_axis(log_probabilities, axis)
     if not is_integer(target):
@@ -122,6 +130,13 @@ def cross_entropy(
     As in PyTorch: classes are on axis 1 (another one with `axis`); `label_smoothing` mixes q with the uniform
     distribution; the mean over integer labels leaves out `ignore_index` and is weighted by class, the mean over
     soft labels divides by the number of samples.
+
+    logits is [samples, classes, ...]; raises `ShapeError` when the target does not fit.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> round(float(F.cross_entropy(np.array([[0.0, 0.0]], np.float32), np.array([1]))), 4)
+    0.6931
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(f"cross_entropy: label_smoothing={label_smoothing} is outside [0, 1]")
@@ -162,20 +177,44 @@ def _soft_cross_entropy(
 
 
 def mse_loss(output: Array, target: Array, *, reduction: str = "mean") -> Array:
-    """(output - target)^2."""
+    """(output - target)^2.
+
+    Both of one shape, else `ShapeError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> float(F.mse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
+    2.0
+    """
     _same_shape("mse_loss", output, target)
     difference = output - target
     return reduce(difference * difference, reduction)
 
 
 def l1_loss(output: Array, target: Array, *, reduction: str = "mean") -> Array:
-    """abs(output - target); the derivative at 0 is 0."""
+    """abs(output - target); the derivative at 0 is 0.
+
+    Both of one shape, else `ShapeError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> float(F.l1_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
+    1.0
+    """
     _same_shape("l1_loss", output, target)
     return reduce(gnp.abs(output - target), reduction)
 
 
 def huber_loss(output: Array, target: Array, *, delta: float = 1.0, reduction: str = "mean") -> Array:
-    """d^2 / 2 up to abs(d) = delta, delta * (abs(d) - delta / 2) beyond (Huber 1964)."""
+    """d^2 / 2 up to abs(d) = delta, delta * (abs(d) - delta / 2) beyond (Huber 1964).
+
+    Both of one shape, else `ShapeError`; delta must be positive, else `ArgumentError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> F.huber_loss(np.array([0.5, 3.0]), np.zeros(2), reduction="none").tolist()
+    [0.125, 2.5]
+    """
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta={delta} must be positive")
     _same_shape("huber_loss", output, target)
@@ -192,7 +231,15 @@ def binary_cross_entropy_with_logits(
     pos_weight: Array | None = None,
     reduction: str = "mean",
 ) -> Array:
-    """-(t log s(x) + (1 - t) log(1 - s(x))) as a sum of two softplus, exact for large logits of either sign."""
+    """-(t log s(x) + (1 - t) log(1 - s(x))) as a sum of two softplus, exact for large logits of either sign.
+
+    Both of one shape, else `ShapeError`; a target that is not floating is a `DTypeError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> F.binary_cross_entropy_with_logits(np.array([1e9, -1e9]), np.array([1.0, 1.0]), reduction="none").tolist()
+    [0.0, 1000000000.0]
+    """
     _same_shape("binary_cross_entropy_with_logits", logits, target)
     if not str(target.dtype).startswith("float"):
         raise DTypeError(f"binary_cross_entropy_with_logits: the target must be floating, got {target.dtype}; cast it")
@@ -206,7 +253,15 @@ def binary_cross_entropy_with_logits(
 def binary_cross_entropy(
     probabilities: Array, target: Array, *, weight: Array | None = None, reduction: str = "mean"
 ) -> Array:
-    """-(t log p + (1 - t) log(1 - p)), each logarithm at least -100 as in PyTorch. Prefer the form with logits."""
+    """-(t log p + (1 - t) log(1 - p)), each logarithm at least -100 as in PyTorch. Prefer the form with logits.
+
+    Both of one shape, else `ShapeError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> round(float(F.binary_cross_entropy(np.array([0.5]), np.array([1.0]))), 4)
+    0.6931
+    """
     _same_shape("binary_cross_entropy", probabilities, target)
     log_p = gnp.maximum(gnp.log(probabilities), -100.0)
     log_q = gnp.maximum(gnp.log1p(-probabilities), -100.0)
@@ -215,7 +270,15 @@ def binary_cross_entropy(
 
 
 def hinge_loss(output: Array, target: Array, *, margin: float = 1.0, reduction: str = "mean") -> Array:
-    """max(0, margin - target * output) for targets -1 and 1. `margin=0` is the perceptron's loss."""
+    """max(0, margin - target * output) for targets -1 and 1. `margin=0` is the perceptron's loss.
+
+    Both of one shape, else `ShapeError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> F.hinge_loss(np.array([0.25, 3.0]), np.array([1.0, 1.0]), reduction="none").tolist()
+    [0.75, 0.0]
+    """
     _same_shape("hinge_loss", output, target)
     slack = margin - target * output
     return reduce(gnp.where(slack <= 0, gnp.zeros_like(slack), slack), reduction)
@@ -225,6 +288,13 @@ def kl_div(log_q: Array, p: Array, *, log_target: bool = False, reduction: str =
     """sum p (log p - log q), pointwise, with 0 log 0 = 0. The first argument is log q, as in PyTorch.
 
     `reduction="batchmean"` divides the sum by the first extent, which is the KL divergence proper.
+
+    Both of one shape, else `ShapeError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> float(F.kl_div(np.log([[0.5, 0.5]]), np.array([[0.5, 0.5]]), reduction="batchmean"))
+    0.0
     """
     _same_shape("kl_div", log_q, p)
     if log_target:
@@ -241,7 +311,15 @@ def kl_div(log_q: Array, p: Array, *, log_target: bool = False, reduction: str =
 def gaussian_nll_loss(
     mean: Array, target: Array, variance: Array, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Array:
-    """(log v + (mean - target)^2 / v) / 2 with v = max(variance, eps), and log(2 pi) / 2 more when `full`."""
+    """(log v + (mean - target)^2 / v) / 2 with v = max(variance, eps), and log(2 pi) / 2 more when `full`.
+
+    Nix and Weigend 1994. mean and target of one shape, else `ShapeError`.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> float(F.gaussian_nll_loss(np.array([1.0]), np.array([3.0]), np.array([1.0])))
+    2.0
+    """
     _same_shape("gaussian_nll_loss", mean, target)
     # The clamp takes no part in the derivative, as in PyTorch: a variance below eps can still be pushed up.
     clamped = variance + detached(gnp.maximum(variance, eps) - variance)
@@ -254,6 +332,11 @@ def accuracy(output: Array, target: Array, *, reduction: str = "mean", axis: int
     """Share of samples whose largest output is the target: a class number, or the largest element of soft labels.
 
     An output without a class axis of its own (one logit per sample, shaped like the target) counts as class 1 above 0.
+
+    >>> import numpy as np
+    >>> from graphc.nn import functional as F
+    >>> float(F.accuracy(np.array([[0.1, 0.9], [0.8, 0.2]], np.float32), np.array([1, 1])))
+    0.5
     """
     if tuple(output.shape) == tuple(target.shape) and (len(output.shape) < 2 or output.shape[-1] == 1):
         right = (output > 0) == (target > 0)

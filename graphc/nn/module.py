@@ -385,6 +385,13 @@ def functional_call(
 
     `values` maps names to arrays, as `leaves(module)` does; arrays that are not named keep their values. `key` feeds
     the random layers: each module draws from `fold_in(key, its path)`.
+
+    >>> import numpy as np
+    >>> from graphc import nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> output, _ = nn.functional_call(model, {"weight": np.ones((1, 2), np.float32)}, np.ones((4, 2), np.float32))
+    >>> output.tolist()
+    [[2.0], [2.0], [2.0], [2.0]]
     """
     bound = bind(module, values, training=training, key=key)
     output = bound(*args, **kwargs)

@@ -217,29 +217,64 @@ def sgd(
     weight_decay: float = 0.0,
     ema: bool = False,
 ) -> SGD:
-    """Gradient descent, with momentum (v = rho v + g, or the average form with `ema`) and Nesterov's variant."""
+    """Gradient descent, with momentum (v = rho v + g, or the average form with `ema`) and Nesterov's variant.
+
+    Formulas: `SGD`. Raises `ArgumentError` for values out of range.
+
+    >>> from graphc import optim
+    >>> optim.sgd(0.1, momentum=0.9).momentum
+    0.9
+    """
     return SGD(lr, momentum, nesterov, dampening, weight_decay, ema)
 
 
 def adagrad(lr: Rate = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0) -> AdaGrad:
-    """AdaGrad."""
+    """AdaGrad.
+
+    Formulas: `AdaGrad`. Raises `ArgumentError` for values out of range.
+
+    >>> from graphc import optim
+    >>> optim.adagrad().eps
+    1e-10
+    """
     return AdaGrad(lr, eps, weight_decay)
 
 
 def rmsprop(lr: Rate = 1e-2, rho: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0) -> RMSProp:
-    """RMSProp."""
+    """RMSProp.
+
+    Formulas: `RMSProp`. Raises `ArgumentError` for values out of range.
+
+    >>> from graphc import optim
+    >>> optim.rmsprop(1e-3).rho
+    0.99
+    """
     return RMSProp(lr, rho, eps, weight_decay)
 
 
 def adam(
     lr: Rate = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
 ) -> Adam:
-    """Adam, with coupled weight decay."""
+    """Adam, with coupled weight decay.
+
+    Formulas: `Adam`. Raises `ArgumentError` for values out of range.
+
+    >>> from graphc import optim
+    >>> optim.adam(1e-4).betas
+    (0.9, 0.999)
+    """
     return Adam(lr, tuple(betas), eps, weight_decay)  # type: ignore[arg-type]
 
 
 def adamw(
     lr: Rate = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2
 ) -> AdamW:
-    """Adam with decoupled weight decay."""
+    """Adam with decoupled weight decay.
+
+    Formulas: `AdamW`. Raises `ArgumentError` for values out of range.
+
+    >>> from graphc import optim
+    >>> optim.adamw(optim.cosine(1e-3, 1000)).weight_decay
+    0.01
+    """
     return AdamW(lr, tuple(betas), eps, weight_decay)  # type: ignore[arg-type]

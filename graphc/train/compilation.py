@@ -63,6 +63,16 @@ def compile(
     Floating data of another dtype than the model's parameters are converted once. The model's arrays become views of
     the program's (see `Job`). Raises `ArgumentError`, `DataError` (labels outside the classes of the model's output),
     `MemoryBudgetError` when the plan needs more than `memory`, and `UnsupportedError` for what does not exist yet.
+
+    >>> import numpy as np
+    >>> from graphc import data, nn, optim, train
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    >>> job = train.compile(
+    ...     nn.Linear(1, 1), loss="mse", optimizer=optim.sgd(0.5), data=data.arrays(x, 3 * x), batch_size=16
+    ... )
+    >>> history = job.fit(epochs=20, progress=False)
+    >>> round(float(job.predict(np.ones((1, 1), np.float32))[0, 0]), 2)
+    3.0
     """
     _check(data, batch_size, remainder, accumulate, clip, seed, precision)
     if isinstance(optimizer, str):

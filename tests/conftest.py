@@ -27,6 +27,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    seconds_per_part(terminalreporter)
+    fuzz_coverage(terminalreporter)
+
+
+def seconds_per_part(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time of a long run went: seconds of tests (of all processes together) per folder or file below it."""
+    seconds: Counter[str] = Counter()
+    tests: Counter[str] = Counter()
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        part = "/".join(report.nodeid.split("::")[0].split("/")[:2])
+        seconds[part] += report.duration
+        tests[part] += report.when == "call"
+    if sum(seconds.values()) < 30:
+        return
+    terminalreporter.section("seconds per part")
+    for part, spent in seconds.most_common():
+        terminalreporter.write_line(f"{spent:8.1f} s {tests[part]:6} tests  {part}")
+
+
+def fuzz_coverage(terminalreporter: pytest.TerminalReporter) -> None:
     """Which primitives the fuzzer met: tests record them as the property `coverage`, which crosses processes."""
     cells = Counter(
         tuple(cell)

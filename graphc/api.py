@@ -35,6 +35,7 @@ from graphc.runtime.discovery import backend_names, find_backend
 from graphc.runtime.protocol import Backend, Progress
 from graphc.tracing import Array, ArrayLike, Spec, Tracer, is_tracing, spec
 from graphc.tracing import trace as trace_function
+from graphc.tracing.context import with_line
 from graphc.transform import GradientReport, stop_gradient
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "trace",
     "value_and_grad",
     "vjp",
+    "with_line",
 ]
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -127,8 +127,9 @@ def check_options(options: Options) -> Backend | GraphBackend:
         raise ArgumentError(
             f"environment variable GRAPHC_VERIFY is {config.get('GRAPHC_VERIFY')!r}: use passes or full"
         )
-    if options.threads is not None and not 1 <= options.threads <= 1024:
-        raise ArgumentError(f"threads={options.threads}: use None or a number from 1 to 1024")
+    is_number = isinstance(options.threads, int) and not isinstance(options.threads, bool)
+    if options.threads is not None and not (is_number and 1 <= options.threads <= 1024):
+        raise ArgumentError(f"threads={options.threads!r}: use None or a number from 1 to 1024")
     backend = find_backend(options.backend or config.get("GRAPHC_BACKEND"))
     if not isinstance(backend, Backend | GraphBackend):
         lacks = ", ".join(missing_members(backend, Backend))

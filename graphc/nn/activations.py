@@ -11,7 +11,7 @@ from typing import cast
 
 import graphc.api as gc
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array
+from graphc.api import ArgumentError, Array, with_line
 
 
 def relu(x: Array) -> Array:
@@ -58,7 +58,7 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     if approximate == "tanh":
         inner = (x + (x * x * x) * 0.044715) * math.sqrt(2.0 / math.pi)
         return (x * 0.5) * (gnp.tanh(inner) + 1.0)
-    raise ArgumentError(f"gelu: approximate={approximate!r}; use 'none' or 'tanh'")
+    raise ArgumentError(with_line(f"gelu: approximate={approximate!r}; use 'none' or 'tanh'"))
 
 
 def sigmoid(x: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphc.api as gc
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array, ShapeError
+from graphc.api import ArgumentError, Array, ShapeError, with_line
 from graphc.nn.activations import (
     gelu,
     leaky_relu,
@@ -70,7 +70,9 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     (4, 2)
     """
     if len(x.shape) == 0 or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"linear: input {list(x.shape)} does not end in the {weight.shape[1]} features of the weight")
+        raise ShapeError(
+            with_line(f"linear: input {list(x.shape)} does not end in the {weight.shape[1]} features of the weight")
+        )
     product = gnp.tensordot(x, weight, axes=(-1, 1))
     return product if bias is None else product + bias
 
@@ -87,7 +89,7 @@ def dropout(x: Array, drop: float, key: Array) -> Array:
     [0.0, 2.0]
     """
     if not 0.0 <= drop <= 1.0:
-        raise ArgumentError(f"dropout: drop={drop} is outside [0, 1]")
+        raise ArgumentError(with_line(f"dropout: drop={drop} is outside [0, 1]"))
     if drop == 0.0:
         return x
     zeros = gnp.zeros_like(x)
@@ -116,7 +118,7 @@ def layer_norm(
     """
     rank = len(normalized_shape)
     if rank == 0 or tuple(x.shape[-rank:]) != tuple(normalized_shape):
-        raise ShapeError(f"layer_norm: input {list(x.shape)} does not end in {list(normalized_shape)}")
+        raise ShapeError(with_line(f"layer_norm: input {list(x.shape)} does not end in {list(normalized_shape)}"))
     axes = tuple(range(-rank, 0))
     centred = x - gnp.mean(x, axis=axes, keepdims=True)
     variance = gnp.mean(centred * centred, axis=axes, keepdims=True)

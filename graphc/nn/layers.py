@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array, at
+from graphc.api import ArgumentError, Array, at, with_line
 from graphc.nn import functional as F
 from graphc.nn import init
 from graphc.nn.module import Module, Parameter
@@ -153,7 +153,9 @@ class Flatten(Module):
         shape = tuple(x.shape)
         start, end = self.start_dim % max(len(shape), 1), self.end_dim % max(len(shape), 1)
         if start > end:
-            raise ArgumentError(f"Flatten: dim {self.start_dim} comes after dim {self.end_dim} of {list(shape)}")
+            raise ArgumentError(
+                with_line(f"Flatten: dim {self.start_dim} comes after dim {self.end_dim} of {list(shape)}")
+            )
         joined = math.prod(shape[start : end + 1])
         return gnp.reshape(x, (*shape[:start], joined, *shape[end + 1 :]))
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array, DTypeError, ShapeError
+from graphc.api import ArgumentError, Array, DTypeError, ShapeError, with_line
 from graphc.nn.activations import detached, log_softmax, softplus_pair
 
 
@@ -22,12 +22,14 @@ def reduce(values: Array, reduction: str) -> Array:
         return gnp.sum(values)
     if reduction == "none":
         return values
-    raise ArgumentError(f"reduction={reduction!r}: use 'mean', 'sum' or 'none'")
+    raise ArgumentError(with_line(f"reduction={reduction!r}: use 'mean', 'sum' or 'none'"))
 
 
 def _same_shape(name: str, output: Array, target: Array) -> None:
     if tuple(output.shape) != tuple(target.shape):
-        raise ShapeError(f"{name}: output {list(output.shape)} and target {list(target.shape)} differ in shape")
+        raise ShapeError(
+            with_line(f"{name}: output {list(output.shape)} and target {list(target.shape)} differ in shape")
+        )
 
 
 def is_integer(array: Array) -> bool:
@@ -39,11 +41,11 @@ def class_axis(output: Array, axis: int | None) -> int:
     """The axis that holds the classes: PyTorch's, 1 (0 for a single sample), unless another is named."""
     rank = len(output.shape)
     if rank == 0:
-        raise ShapeError("the output has no class axis: it is a scalar")
+        raise ShapeError(with_line("the output has no class axis: it is a scalar"))
     if axis is None:
         return min(1, rank - 1)
     if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} is outside the output {list(output.shape)}")
+        raise ShapeError(with_line(f"axis {axis} is outside the output {list(output.shape)}"))
     return axis % rank
 
 
@@ -53,7 +55,9 @@ def _pick(values: Array, labels: Array, axis: int) -> Array:
     expected = shape[:axis] + shape[axis + 1 :]
     if tuple(labels.shape) != expected:
         raise ShapeError(
-            f"integer labels {list(labels.shape)} do not fit an output {list(shape)}: expected {list(expected)}"
+            with_line(
+                f"integer labels {list(labels.shape)} do not fit an output {list(shape)}: {list(expected)} expected"
+            )
         )
     line = [1] * len(shape)
     line[axis] = shape[axis]
@@ -93,7 +97,7 @@ def nll_loss(
     """
     axis = class_axis(log_probabilities, axis)
     if not is_integer(target):
-        raise DTypeError(f"nll_loss: labels must be integers, got {target.dtype}")
+        raise DTypeError(with_line(f"nll_loss: labels must be integers, got {target.dtype}"))
     losses = -_pick(log_probabilities, target, axis)
     if weight is None and ignore_index is None:
         return reduce(losses, reduction)
@@ -139,7 +143,7 @@ def cross_entropy(
     0.6931
     """
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ArgumentError(f"cross_entropy: label_smoothing={label_smoothing} is outside [0, 1]")
+        raise ArgumentError(with_line(f"cross_entropy: label_smoothing={label_smoothing} is outside [0, 1]"))
     axis = class_axis(logits, axis)
     log_p = log_softmax(logits, axis)
     if not is_integer(target):
@@ -169,7 +173,13 @@ def _per_class(weight: Array | None, like: Array, axis: int) -> Array | float:
 def _soft_cross_entropy(
     log_p: Array, target: Array, weight: Array | None, smoothing: float, reduction: str, axis: int
 ) -> Array:
-    _same_shape("cross_entropy", log_p, target)
+    if tuple(target.shape) != tuple(log_p.shape):
+        raise ShapeError(
+            with_line(
+                f"cross_entropy: a {target.dtype} target holds probabilities, shaped like the output "
+                f"{list(log_p.shape)}; this one is {list(target.shape)}. Class labels are integers: cast them"
+            )
+        )
     if smoothing > 0.0:
         target = target * (1.0 - smoothing) + smoothing / log_p.shape[axis]
     losses = -gnp.sum(target * log_p * _per_class(weight, log_p, axis), axis=axis)
@@ -216,7 +226,7 @@ def huber_loss(output: Array, target: Array, *, delta: float = 1.0, reduction: s
     [0.125, 2.5]
     """
     if not delta > 0:
-        raise ArgumentError(f"huber_loss: delta={delta} must be positive")
+        raise ArgumentError(with_line(f"huber_loss: delta={delta} must be positive"))
     _same_shape("huber_loss", output, target)
     difference = output - target
     size = gnp.abs(difference)
@@ -242,7 +252,9 @@ def binary_cross_entropy_with_logits(
     """
     _same_shape("binary_cross_entropy_with_logits", logits, target)
     if not str(target.dtype).startswith("float"):
-        raise DTypeError(f"binary_cross_entropy_with_logits: the target must be floating, got {target.dtype}; cast it")
+        raise DTypeError(
+            with_line(f"binary_cross_entropy_with_logits: the target must be floating, got {target.dtype}; cast it")
+        )
     to_zero, to_one = softplus_pair(logits)  # the cost of answering 0 and of answering 1
     if pos_weight is not None:
         to_one = to_one * pos_weight

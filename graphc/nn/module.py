@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import cast
 
@@ -23,6 +24,8 @@ import numpy as np
 
 import graphc.api as gc
 from graphc.api import ArgumentError, Array
+
+_IN_FORWARD: ContextVar[bool] = ContextVar("graphc_in_forward", default=False)  # of a bound module
 
 
 class Leaf:
@@ -52,6 +55,12 @@ class Parameter(Leaf):
 
     def __init__(self, value: Array, requires_grad: bool = True) -> None:
         super().__init__(value)
+        if _IN_FORWARD.get():
+            raise ArgumentError(
+                gc.with_line(
+                    "a parameter made in forward is a new one at each call and never trained: make it in __init__"
+                )
+            )
         if not str(self.value.dtype).startswith("float"):
             raise ArgumentError(
                 f"Parameter: needs a floating dtype, got {self.value.dtype}; use Buffer for other arrays"
@@ -91,6 +100,24 @@ class _Call:
 _EVALUATION = _Call(training=False, key=None, is_bound=False)
 
 
+_NO_MODE = "a module has no mode; model(x) evaluates, nn.functional_call(..., training=True) and train.compile train"
+_NO_DEVICE = "arrays have no device; the backend is an argument of train.compile, gc.compile and gc.jit"
+_INSTEAD = {  # methods of PyTorch's modules that have no counterpart, and what to do
+    "train": _NO_MODE,
+    "eval": _NO_MODE,
+    "to": f"{_NO_DEVICE}, the dtype one of the layers",
+    "cpu": _NO_DEVICE,
+    "cuda": _NO_DEVICE,
+    "zero_grad": "arrays carry no gradient; gc.grad returns it",
+    "requires_grad_": "use freeze() and unfreeze()",
+    "register_buffer": "assign an nn.Buffer to an attribute",
+    "register_parameter": "assign an nn.Parameter to an attribute",
+    "add_module": "assign the module to an attribute",
+    "children": "use named_children()",
+    "modules": "use named_modules()",
+}
+
+
 def _no_forward(self: Module, *args: object, **kwargs: object) -> Array:
     raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
@@ -121,7 +148,11 @@ class Module:
     forward: Callable[..., Array] = _no_forward  # what the module computes; subclasses define it
 
     def __call__(self, *args: object, **kwargs: object) -> Array:
-        output = self.forward(*args, **kwargs)
+        token = _IN_FORWARD.set(self._call.is_bound)
+        try:
+            output = self.forward(*args, **kwargs)
+        finally:
+            _IN_FORWARD.reset(token)
         if self._path == "":
             self._call.output = output if self._call.is_bound else None
         return output
@@ -140,7 +171,8 @@ class Module:
         slots = self.__dict__.get("_slots", {})
         if name in slots:
             return _read(slots[name])
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        advice = f": {_INSTEAD[name]}" if name in _INSTEAD else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{advice}")
 
     def __setattr__(self, name: str, value: object) -> None:
         if _holds_leaves(value):

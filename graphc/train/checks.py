@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 
-from graphc.api import ArgumentError
+from graphc.api import ArgumentError, here
 
 
 def check_whole(name: str, value: object, least: int, below: int | None = None) -> None:
@@ -23,3 +24,9 @@ def check_positive(name: str, value: object) -> None:
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not (is_number and math.isfinite(value) and value > 0):  # type: ignore[arg-type, operator]
         raise ArgumentError(f"{name}={value!r} must be a finite number above 0")
+
+
+def warn(message: str) -> None:
+    """A `RuntimeWarning` at the user's line."""
+    place = here()
+    warnings.warn_explicit(message, RuntimeWarning, place.file, place.line)

@@ -14,12 +14,13 @@ from graphc.api import ArgumentError, CheckpointError, UnsupportedError
 from graphc.data import Dataset
 from graphc.optim.description import Json
 from graphc.train import checkpoint
-from graphc.train.checks import check_positive, check_whole
+from graphc.train.checks import check_positive, check_whole, warn
 from graphc.train.job import Job, as_floats, entry_inputs, model_dtype
 from graphc.train.objective import (
     LossFunction,
     MetricFunction,
     Objective,
+    check_takes,
     has_ignored,
     inputs_and_target,
     is_classification,
@@ -74,18 +75,22 @@ def compile(
     >>> round(float(job.predict(np.ones((1, 1), np.float32))[0, 0]), 2)
     3.0
     """
-    _check(data, batch_size, remainder, accumulate, clip, seed, precision)
+    _check(model, data, batch_size, remainder, accumulate, clip, seed, precision)
     if isinstance(optimizer, str):
         optimizer = optim.by_name(optimizer)
     if not isinstance(optimizer, optim.Optimizer):
         raise ArgumentError(f"optimizer={optimizer!r} must come from graphc.optim, or be a name")
     target = objective(loss, metrics)
+    if augment is not None:
+        check_takes("augment", augment, ("batch", "key"))
     data = as_floats(data, model_dtype(model))
     labels = _labels(target, data)
     if labels is not None and has_ignored(labels):
         target = Objective(target.loss, target.metrics, ignores=True)
     named = nn.named_leaves(model)
     trained = {n: leaf.value for n, leaf in named.items() if isinstance(leaf, nn.Parameter) and leaf.requires_grad}
+    if not trained:
+        warn("the model has no parameters to train: layers and nn.Parameter are found in attributes, lists and dicts")
     frozen = tuple(n for n, leaf in named.items() if isinstance(leaf, nn.Parameter) and not leaf.requires_grad)
     recipe = Recipe(
         model=model,
@@ -116,6 +121,7 @@ def compile(
 
 
 def _check(
+    model: nn.Module,
     data: Dataset,
     batch_size: int,
     remainder: Remainder,
@@ -126,6 +132,8 @@ def _check(
 ) -> None:
     if precision != "float32":
         raise UnsupportedError(f"precision={precision!r} does not exist yet; only 'float32': dtypes exactly as written")
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model must be an nn.Module, got {type(model).__name__}")
     if not isinstance(data, Dataset):
         raise ArgumentError(f"data must come from data.arrays(...), got {type(data).__name__}")
     check_whole("batch_size", batch_size, 1)

@@ -11,7 +11,6 @@ import math
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphc.train.callbacks import Callback, Event, callback_name, every_steps
+from graphc.train.checks import warn
 from graphc.train.history import History
 from graphc.train.progress import ProgressBar
 
@@ -140,9 +140,7 @@ class Fit:
             return
         self.has_warned = True
         bad = int(np.argmin(np.isfinite(losses)))
-        warnings.warn(
-            f"training diverged: the loss became {losses[bad]} at step {step + bad}", RuntimeWarning, stacklevel=5
-        )
+        warn(f"training diverged: the loss became {losses[bad]} at step {step + bad}")
 
     # Between native runs.
     def _after(self, step: int) -> None:

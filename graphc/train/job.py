@@ -101,6 +101,7 @@ class Job:
         on its neighbours.
         """
         dataset = self._floats(data.arrays(*inputs, nonfinite="allow"))
+        self._check_ranks(dataset)
         outputs: list[np.ndarray] = []
         for start in range(0, dataset.size, self.recipe.batch_size):
             batch, count = self._padded(dataset, start)
@@ -108,6 +109,16 @@ class Job:
             outputs.append(np.asarray(output)[:count])
         self._sync()
         return np.concatenate(outputs)
+
+    def _check_ranks(self, dataset: Dataset) -> None:
+        """A single sample, without the axis that counts samples, is a common mistake."""
+        batch = tuple(pytree.flatten(inputs_of(self.recipe.data.tree, self.recipe.objective.loss))[0])
+        for own, given in zip(cast("tuple[np.ndarray, ...]", batch), dataset.leaves, strict=False):
+            if own.ndim != given.ndim:
+                raise DataError(
+                    f"predict: a batch has {own.ndim} axes, the first counts samples, and samples are "
+                    f"{list(own.shape[1:])}; got {list(given.shape)} (one sample x is x[None])"
+                )
 
     def _evaluate(self, dataset: Dataset) -> dict[str, float]:
         totals: dict[str, float] = {}
@@ -143,9 +154,12 @@ class Job:
         dataset = arrays if isinstance(arrays, Dataset) else data.arrays(*arrays, nonfinite="allow")
         dataset = self._floats(dataset)
         own, treedef = pytree.flatten(self.recipe.data.tree)
-        leaves, given = pytree.flatten(dataset.tree)
-        if given != treedef:
-            raise DataError(f"{owner}: expected arrays like the training data, {treedef}, got {given}")
+        if pytree.flatten(dataset.tree)[1] != treedef:
+            raise DataError(
+                f"{owner}: expected arrays like the training data, {treedef}, got {pytree.flatten(dataset.tree)[1]}"
+            )
+        dataset = replace(dataset, tree=pytree.tree_map(_as_integers, dataset.tree, self.recipe.data.tree))
+        leaves = pytree.flatten(dataset.tree)[0]
         for mine, theirs in zip(cast("list[np.ndarray]", own), cast("list[np.ndarray]", leaves), strict=True):
             if mine.shape[1:] != theirs.shape[1:] or mine.dtype != theirs.dtype:
                 raise DataError(
@@ -294,6 +308,15 @@ def as_floats(dataset: Dataset, dtype: np.dtype[np.generic] | None) -> Dataset:
         return array.astype(dtype) if array.dtype.kind == "f" and array.dtype != dtype else array
 
     return replace(dataset, tree=pytree.tree_map(convert, dataset.tree))
+
+
+def _as_integers(array: object, like: object) -> object:
+    """An integer array in the integer dtype of `like`, if that holds all its values."""
+    given, wanted = cast("np.ndarray", array), cast("np.ndarray", like).dtype
+    if given.dtype.kind not in "iu" or wanted.kind not in "iu" or given.dtype == wanted:
+        return given
+    cast_array = given.astype(wanted)
+    return cast_array if np.array_equal(cast_array, given) else given
 
 
 def entry_inputs(recipe: Recipe) -> dict[str, object]:

@@ -7,6 +7,7 @@ or a function of `(output, target)`: the output of the latest call of the model,
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import cast
 
 import numpy as np
 
+import graphc.api as gc
 import graphc.numpy as gnp
 from graphc import nn
 from graphc.api import ArgumentError, Array, DataError, pytree
@@ -95,7 +97,9 @@ class Objective:
         value, extra = result if isinstance(result, tuple) else (result, {})
         value = gnp.asarray(value)
         if tuple(value.shape) != ():
-            raise ArgumentError(f"the loss must be a scalar, it has shape {list(value.shape)}; take the mean")
+            raise ArgumentError(
+                gc.with_line(f"the loss must be a scalar, it has shape {list(value.shape)}; take the mean")
+            )
         values = {"loss": value} | dict(extra)
         if not self.metrics:
             return values
@@ -114,6 +118,9 @@ def objective(loss: str | LossFunction, metrics: Sequence[str | MetricFunction])
         raise ArgumentError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}, or a function of (model, batch, key)")
     if not isinstance(loss, str) and not callable(loss):
         raise ArgumentError(f"loss={loss!r} must be a name or a function of (model, batch, key)")
+    if not isinstance(loss, str):
+        advice = ". For a loss of (output, target) write lambda model, batch, key: loss(model(batch[0]), batch[1])"
+        check_takes("loss", loss, ("model", "batch", "key"), advice)
     if isinstance(metrics, str):
         metrics = (metrics,)
     for metric in metrics:
@@ -121,7 +128,20 @@ def objective(loss: str | LossFunction, metrics: Sequence[str | MetricFunction])
             raise ArgumentError(f"unknown metric {metric!r}; known: {', '.join(METRICS)}")
         if not isinstance(metric, str) and not callable(metric):
             raise ArgumentError(f"metric {metric!r} must be a name or a function of (output, target)")
+        if not isinstance(metric, str):
+            check_takes("metric", metric, ("output", "target"))
     return Objective(loss, tuple(metrics))
+
+
+def check_takes(what: str, function: Callable[..., object], arguments: Sequence[str], advice: str = "") -> None:
+    """Raise `ArgumentError` unless the function can be called on these positional arguments."""
+    try:
+        inspect.signature(function.forward if isinstance(function, nn.Module) else function).bind(*arguments)
+    except ValueError:  # it does not tell
+        return
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ArgumentError(f"{what} {name} is called as ({', '.join(arguments)}): {error}{advice}") from None
 
 
 def metric_name(metric: str | MetricFunction) -> str:

@@ -1,0 +1,69 @@
+"""What a caller may get wrong with `train`: a clear error or warning, or it just works."""
+
+import numpy as np
+import pytest
+
+import graphc.api as gc
+from graphc import data, nn, train
+from graphc.nn import functional as F
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((20, 4)).astype(np.float32)
+Y = RNG.integers(0, 3, 20)
+
+
+def _compile(**changes: object) -> train.Job:
+    model = nn.Sequential(nn.Linear(4, 3))
+    settings = {"model": model, "loss": "cross_entropy", "optimizer": "adam", "data": data.arrays(X, Y)}
+    return train.compile(**{**settings, "batch_size": 10, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), F.cross_entropy, lambda model: 0.0])
+def test_a_loss_of_other_arguments_is_named(loss: object) -> None:
+    with pytest.raises(gc.ArgumentError, match=r"called as \(model, batch, key\): .*loss\(model\(batch\[0\]\)"):
+        _compile(loss=loss)
+
+
+def test_metrics_and_augment_of_other_arguments_are_named() -> None:
+    with pytest.raises(gc.ArgumentError, match=r"metric <lambda> is called as \(output, target\)"):
+        _compile(metrics=(lambda output: output,))
+    with pytest.raises(gc.ArgumentError, match=r"augment <lambda> is called as \(batch, key\)"):
+        _compile(augment=lambda batch: batch)
+
+
+def test_a_plain_function_is_no_model() -> None:
+    with pytest.raises(gc.ArgumentError, match=r"model must be an nn\.Module, got function"):
+        _compile(model=lambda x: x)
+
+
+@pytest.mark.parametrize("threads", ["2", 0, -1, True, 1.5])
+def test_threads(threads: object) -> None:
+    with pytest.raises(gc.ArgumentError, match="threads="):
+        _compile(threads=threads)
+
+
+def test_float_class_labels_are_explained() -> None:
+    with pytest.raises(gc.ShapeError, match="Class labels are integers"):
+        _compile(data=data.arrays(X, Y.astype(np.float32)))
+
+
+def test_a_single_sample_is_explained() -> None:
+    with pytest.raises(gc.DataError, match=r"got \[4\] \(one sample x is x\[None\]\)"):
+        _compile().predict(X[0])
+
+
+def test_integer_labels_of_another_width_are_taken() -> None:
+    job = _compile()
+    assert job.evaluate(X, Y.astype(np.int16)) == job.evaluate(X, Y)
+    with pytest.raises(gc.DataError, match="samples are float32"):
+        job.evaluate(X, Y.astype(np.float32))
+
+
+def test_warnings_name_the_line_of_the_caller() -> None:
+    with pytest.warns(RuntimeWarning, match="no parameters to train") as caught:
+        _compile(model=nn.Identity(), data=data.arrays(X[:, :3].copy(), Y))
+    assert caught[0].filename == __file__
+    job = _compile(model=nn.Linear(4, 1), loss="mse", data=data.arrays(X * 1e30, X[:, :1]), optimizer="adam")
+    with pytest.warns(RuntimeWarning, match="diverged") as caught:
+        job.fit(1, progress=False)
+    assert caught[0].filename == __file__

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from graphc.graph.cost import dimensions, node_bytes, node_flops
 from graphc.graph.ir import Graph
 from graphc.kernel.program import LoopProgram
+from graphc.kernel.traffic import bytes_moved
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCost:
-    """One kernel call: float operations, bytes it reads and writes at least once, the user lines it computes."""
+    """One kernel call: float operations, bytes it reads and writes (each once), the user lines it computes."""
 
     kernel: str
     flops: int
@@ -22,9 +23,9 @@ class KernelCost:
 class CostReport:
     """Cost of one entry.
 
-    flops: float operations of the optimised graph. bytes: what the kernels read and write, each operand once. by_line:
-    (flops, bytes) per user line of the unfused graph. depth, width: longest chain and most nodes at one level; work
-    equals flops.
+    flops: float operations of the optimised graph. bytes: what the kernels read and write, each element once; of the
+    table of a gather only as much as is gathered. by_line: (flops, bytes) per user line of the unfused graph. depth,
+    width: longest chain and most nodes at one level; work equals flops.
     """
 
     entry: str
@@ -56,7 +57,7 @@ def cost_report(entry: str, graph: Graph, loops: LoopProgram | None) -> CostRepo
         KernelCost(
             call.kernel.name,
             call.kernel.flops,
-            sum(param.buffer.nbytes for param in call.kernel.params),
+            bytes_moved(call.kernel),
             call.kernel.sources,
         )
         for call in (loops.calls if loops else ())

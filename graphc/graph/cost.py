@@ -42,8 +42,13 @@ def graph_flops(graph: Graph) -> int:
 
 
 def node_bytes(node: Node) -> int:
-    """Bytes read and written when every operand and result lies in memory."""
-    return sum(v.type.nbytes for v in dict.fromkeys(node.operands)) + sum(v.type.nbytes for v in node.results)
+    """Bytes read and written when every operand and result lies in memory; a gather or slice reads what it takes."""
+    written = sum(v.type.nbytes for v in node.results)
+    read = {v: v.type.nbytes for v in node.operands}
+    if node.op.name in ("gather", "slice"):
+        taken = node.operands[0]
+        read[taken] = min(read[taken], written)
+    return sum(read.values()) + written
 
 
 def dimensions(graph: Graph) -> Dimensions:

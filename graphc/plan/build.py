@@ -8,6 +8,7 @@ The stages: `liveness` (who touches which bytes when), `place` (which memory), `
 end), `memory` (offsets in the arena).
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class _ConstantPool:
 
     def add(self, array: np.ndarray) -> int:
         """The offset of the array's bytes in the constants segment."""
-        key = np.ascontiguousarray(array).tobytes()
+        key = hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8)).digest()
         if key not in self._offsets:
             self._offsets[key] = self.nbytes
             self.items.append((self.nbytes, array))
@@ -105,9 +106,10 @@ def _check_slots(program: LoopProgram, state: Sequence[Slot], ins: Sequence[Slot
         if tensor.view_of is None and tensor.role != "temporary":
             slot = 0 if tensor.role == "step" else tensor.slot
             _check_size(program, tensor, slot, sizes[tensor.role])
+    returned = [slot.nbytes for slot in outs]
     for number, tensor_id in enumerate(program.outputs):
         if tensor_id in program.tensors:
-            _check_size(program, program.tensors[tensor_id], number, [slot.nbytes for slot in outs])
+            _check_size(program, program.tensors[tensor_id], number, returned)
     for slot, tensor_id in program.state_updates:
         if tensor_id in program.tensors:
             _check_size(program, program.tensors[tensor_id], slot, sizes["state"])

@@ -31,7 +31,12 @@ ArrayLike: TypeAlias = Union["Tracer", np.ndarray, np.generic, bool, int, float,
 
 
 def with_line(message: str, loc: Loc | None = None) -> str:
-    """The message with the user's line at its end, where there is one."""
+    """The message with the user's line at its end, where there is one.
+
+    >>> from graphc.core.source import Loc
+    >>> with_line("shapes differ", Loc("train.py", 31))
+    'shapes differ (train.py:31)'
+    """
     loc = here() if loc is None else loc
     return message if loc is UNKNOWN else f"{message} ({loc})"
 

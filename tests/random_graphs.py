@@ -376,11 +376,14 @@ def _source(g: _Grower) -> None:
 
 
 def _again(g: _Grower) -> None:
-    """Repeat a node: the same op on the same operands."""
+    """Repeat a node: the same op on the same operands, or on two of one type the other way round."""
     if not g.builder.nodes:
         raise _Rejected
     node = g.builder.nodes[g.below(len(g.builder.nodes))]
-    g.add(node.op, *node.operands, attrs=node.attrs)
+    operands = node.operands
+    if len(operands) == 2 and operands[0].type == operands[1].type and node.op is not elementwise.pow_:
+        operands = operands[::-1] if g.chance(0.5) else operands
+    g.add(node.op, *operands, attrs=node.attrs)
 
 
 def _call(g: _Grower) -> None:

@@ -318,6 +318,10 @@ _DOTS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], DotAttrs], ...] = (
     ("tile", (64, 48), (48, 96), DotAttrs((1,), (0,))),
     ("tile-nt", (65, 33), (67, 33), DotAttrs((1,), (1,))),
     ("tile-tn", (33, 65), (33, 67), DotAttrs((0,), (0,))),
+    ("square-nt", (6, 6), (6, 6), DotAttrs((1,), (1,))),
+    ("square-tn", (6, 6), (6, 6), DotAttrs((0,), (0,))),
+    ("prime-rows", (67, 20), (20, 64), DotAttrs((1,), (0,))),
+    ("prime-columns", (64, 20), (20, 71), DotAttrs((1,), (0,))),
     ("long-k", (2, 5000), (5000, 3), DotAttrs((1,), (0,))),
 )
 

@@ -3,24 +3,31 @@
 Mutants of the memory planner are in `tests/plan/test_execute.py`.
 """
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
+from graphc.core.dtypes import int64
 from graphc.core.errors import GraphcError
-from graphc.graph.registry import lookup
+from graphc.graph.ir import Graph
+from graphc.graph.ops import elementwise
+from graphc.graph.registry import all_ops, lookup
 from graphc.kernel import ir
-from graphc.kernel.lower import contractions, lanes, movement
-from graphc.passes import cse, stabilise
+from graphc.kernel.lower import contractions, lanes, movement, scatter
+from graphc.passes import cse, dce, stabilise
 from graphc.plan import build, place
-from graphc.transform.autodiff import backward
-from graphc_llvm import recipes, tables
+from graphc.transform.autodiff import backward, table
+from graphc.transform.autodiff.rows import Partials
+from graphc_llvm import arithmetic, recipes, tables
+from graphc_llvm import contraction as tiles
 from tests.kernel.lower.execute import compile_and_run
 from tests.kernel.lower.test_rounding import rule, summing
+from tests.kernel.lower.test_rounding import test_products_are_chains_of_4096 as products
 from tests.samples import assert_matches, graph_of, samples_of
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -90,6 +97,23 @@ def stable() -> None:
     x = np.array([1000.0, 0.0, -1000.0], np.float32)
     got = gc.jit(lambda x: gnp.log(gnp.exp(x) / gnp.exp(x).sum()))(x)
     np.testing.assert_allclose(got, [0, -1000, -2000])
+
+
+def saturation() -> None:
+    """The derivative of the sigmoid in float32 where 1 - s(x) is zero."""
+    assert 0 < float(gc.grad(lambda x: gnp.sigmoid(x))(np.float32(20))) < 1e-8
+
+
+def unused_results() -> None:
+    """A call of which two results of three are needed."""
+    inner = gc.jit(lambda x: (x + 1.0, x * 2.0, x - 3.0))
+
+    def outer(x):
+        first, _, last = inner(x)
+        return first * last / first
+
+    x = np.linspace(1, 2, 9, dtype=np.float32)
+    np.testing.assert_allclose(gc.compile(outer, x)(x), x - 3, rtol=1e-5)
 
 
 # ----------------------------------------------------------------------------------------------------------- mutants
@@ -178,6 +202,72 @@ def swap_key_halves(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(movement, "philox", lambda lo, hi, k0, k1, emit: philox(lo, hi, k1, k0, emit))
 
 
+def cancel_in_the_derivative_of_sigmoid(patch: pytest.MonkeyPatch) -> None:
+    wrong = Partials((lambda c, t, z, x: c.mul(t, c.mul(z, c.sub(c.like(z, 1), z))),))  # s (1 - s)
+    patch.setitem(table.ROWS, elementwise.sigmoid, wrong)
+    patch.setenv("GRAPHC_STABILISE", "0")  # or 1 - s(x) becomes s(-x) again
+
+
+def derive_tanh_wrongly(patch: pytest.MonkeyPatch) -> None:
+    wrong = Partials((lambda c, t, z, x: c.mul(t, c.sub(c.like(z, 1), z)),))
+    patch.setitem(table.ROWS, elementwise.tanh, wrong)
+
+
+def take_every_op_for_commutative(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cse, "COMMUTATIVE", frozenset(all_ops()))
+
+
+def mix_up_the_results_of_calls(patch: pytest.MonkeyPatch) -> None:
+    smaller = dce._smaller
+
+    def mutant(*args):
+        graph, read = smaller(*args)
+        return Graph(graph.name, graph.inputs, graph.nodes, graph.outputs[::-1]), read
+
+    patch.setattr(dce, "_smaller", mutant)
+
+
+def round_products(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(contractions, "Fma", lambda a, b, c: ir.Binary("add", ir.Binary("mul", a, b), c))
+
+
+def never_cut_a_product(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(contractions, "CHAIN", 1 << 40)
+
+
+def cut_sums_elsewhere(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lanes, "CHUNK", 2048)
+
+
+def scatter_outside(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(scatter, "_inside", lambda position, extent: ir.Compare("eq", position, position))
+
+
+def drop_the_last_rows_of_a_product(patch: pytest.MonkeyPatch) -> None:
+    panels = tiles._panels
+
+    def mutant(found, tile, *args):
+        row = found.row
+        if row is not None and row.extent > tile.rows:
+            found = replace(found, row=replace(row, extent=row.extent - row.extent % tile.rows))
+        return panels(found, tile, *args)
+
+    patch.setattr(tiles, "_panels", mutant)
+
+
+def wrap_instead_of_saturating(patch: pytest.MonkeyPatch) -> None:
+    cast = arithmetic.cast
+
+    def mutant(builder, source, target, width, x):
+        if source.is_float and target.is_integer and target.bits < 64:
+            x, source = cast(builder, source, int64, width, x), int64
+        return cast(builder, source, target, width, x)
+
+    for module in [m for name, m in sys.modules.items() if name.startswith("graphc_llvm")]:
+        if vars(module).get("cast") is cast:
+            patch.setattr(module, "cast", mutant)
+
+
 SQUARE = RNG.standard_normal((17, 17)).astype(np.float32)
 TABLES = (np.arange(100, dtype=np.float32), np.arange(100, dtype=np.float32)[::-1].copy())
 
@@ -199,6 +289,18 @@ MUTANTS = (
     Mutant("new state is written before the old is read", overwrite_state_before_its_last_read, swap),
     Mutant("gather looks elsewhere", gather_elsewhere, samples("gather")),
     Mutant("fragile forms stay", leave_fragile_forms, stable),
+    Mutant("the derivative of sigmoid cancels", cancel_in_the_derivative_of_sigmoid, saturation),
+    Mutant("the derivative of tanh is wrong", derive_tanh_wrongly, gradients),
+    Mutant(
+        "every op is commutative", take_every_op_for_commutative, agrees(lambda x: (x - x.T) * (x.T - x) + x.T, SQUARE)
+    ),
+    Mutant("results of a call are mixed up", mix_up_the_results_of_calls, unused_results),
+    Mutant("a product is rounded before it is added", round_products, lambda: products(300)),
+    Mutant("a long product is one chain", never_cut_a_product, lambda: products(9000)),
+    Mutant("sums are cut elsewhere", cut_sums_elsewhere, rounding),
+    Mutant("scatter writes outside", scatter_outside, samples("scatter_add")),
+    Mutant("the last rows of a product are dropped", drop_the_last_rows_of_a_product, samples("dot_general")),
+    Mutant("casts wrap", wrap_instead_of_saturating, samples("cast")),
     Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),
 )
 

@@ -7,6 +7,7 @@ import numpy as np
 from graphc.core.dtypes import dtype
 from graphc.core.errors import ArgumentError, DTypeError, GraphcError, ShapeError
 from graphc.graph.ir import TensorType
+from graphc.tracing.context import TracedValue, check_alive
 from graphc.tracing.spec import python_dtype
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -49,8 +50,11 @@ def _foreign(leaf: object, name: str) -> np.ndarray:
         array = np.asarray(leaf)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise DTypeError(f"argument {name}: {type(leaf).__name__} cannot be read as an array: {error}") from error
-    if array.dtype == object:
-        raise DTypeError(f"argument {name}: {type(leaf).__name__} is not an array of numbers")
+    if array.dtype.kind in "OUS":
+        raise DTypeError(
+            f"argument {name}: {type(leaf).__name__} is not an array of numbers; close over it, name it in "
+            "gc.jit(f, static=...), or make its class a container of arrays with gc.pytree.register"
+        )
     return array
 
 
@@ -58,6 +62,9 @@ def type_of(leaf: object, name: str) -> TensorType:
     """The tensor type of a concrete argument. Python numbers count as bool, int64 and float32."""
     if isinstance(leaf, bool | int | float) and not isinstance(leaf, np.generic):  # np.float64 is a Python float
         return TensorType((), python_dtype(leaf))
+    if isinstance(leaf, TracedValue):
+        check_alive(leaf)
+        return TensorType(leaf.shape, leaf.dtype)
     array = leaf if isinstance(leaf, np.ndarray | np.generic) else _foreign(leaf, name)
     try:
         return TensorType(tuple(array.shape), dtype(array.dtype))

@@ -18,6 +18,7 @@ from graphc.execution.arguments import type_of
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.graph.ir import TensorType
 from graphc.tracing import Spec, Traced, Tracer, apply_graph, is_tracing, trace
+from graphc.tracing.function import argument_names, parameter_names
 
 Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
 Static = tuple[tuple[str, type, object], ...]  # name, type and value of each static argument
@@ -65,6 +66,7 @@ class Jitted:
         self._hits = 0
         self._misses = 0
         self._lock = threading.Lock()
+        self._parameters = parameter_names(fn)
         self._signature = inspect.signature(fn) if self._static else inspect.Signature()
         if not self._static <= set(self._signature.parameters):
             raise ArgumentError(
@@ -76,7 +78,7 @@ class Jitted:
         leaves, tree = pytree.flatten(bound)
         if is_tracing() and any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._call_in_trace(leaves, tree, static)
-        names = pytree.leaf_names(tree)
+        names = self._names(tree)
         types = tuple(type_of(leaf, name) for leaf, name in zip(leaves, names, strict=True))
         return self._lookup(Key(tree, types, static), bound).call_leaves(leaves)
 
@@ -84,7 +86,7 @@ class Jitted:
         """Compile for these specs or arrays without running; the result can be inspected and called."""
         bound, static = self._split(args, kwargs)
         leaves, tree = pytree.flatten(bound)
-        names = pytree.leaf_names(tree)
+        names = self._names(tree)
         types = tuple(
             leaf.type if isinstance(leaf, Spec) else type_of(leaf, name)
             for leaf, name in zip(leaves, names, strict=True)
@@ -121,6 +123,10 @@ class Jitted:
         rest = {n: v for n, v in given.items() if n not in self._static}
         # with its type: 1, 1.0 and True are equal, and not the same program
         return ((), rest), tuple((n, type(v), v) for n, v in sorted(static.items()))
+
+    def _names(self, tree: pytree.TreeDef) -> list[str]:
+        """Names of the traced arguments for messages."""
+        return argument_names(self._parameters, tree)
 
     def _function(self, static: Static) -> Callable[..., object]:
         """What is traced: the function, or it with its static arguments, taking the others by name."""
@@ -164,7 +170,7 @@ class Jitted:
                 f"{name} was compiled with static arguments {_shown(last.static)} "
                 f"and is called with {_shown(key.static)}"
             )
-        names = pytree.leaf_names(key.tree)
+        names = self._names(key.tree)
         changed = [f"{n}: {a} -> {b}" for n, a, b in zip(names, last.types, key.types, strict=True) if a != b]
         return f"{name} would be compiled again because these arguments changed: {', '.join(changed)}"
 
@@ -174,7 +180,7 @@ class Jitted:
         tree: pytree.TreeDef,
         static: Static,
     ) -> object:
-        names = pytree.leaf_names(tree)
+        names = self._names(tree)
         types = tuple(
             Spec(leaf.shape, leaf.dtype).type if isinstance(leaf, Tracer) else type_of(leaf, name)
             for leaf, name in zip(leaves, names, strict=True)

@@ -62,8 +62,8 @@ def trace(
     ['constant', 'broadcast', 'mul']
     """
     arguments = (tuple(args), dict(kwargs or {}))
-    leaves, in_tree = flatten(spec_of(arguments, "argument"))
-    names = argument_names(fn, in_tree)
+    names = argument_names(parameter_names(fn), flatten(arguments)[1])
+    leaves, in_tree = flatten(spec_of(arguments, "argument", names))
     with active(Trace(name or function_name(fn), Tracer)) as opened:
         inputs = [opened.input(_spec(leaf).type, text) for leaf, text in zip(leaves, names, strict=True)]
         args_tree, kwargs_tree = in_tree.children
@@ -112,9 +112,8 @@ def function_name(fn: Callable[..., object]) -> str:
     return "lambda" if name == "<lambda>" else name
 
 
-def argument_names(fn: Callable[..., object], in_tree: TreeDef) -> list[str]:
+def argument_names(parameters: Sequence[str], in_tree: TreeDef) -> list[str]:
     """A name for each leaf of `(args, kwargs)`: the parameter it belongs to, then its path inside."""
-    parameters = _parameters(fn)
     names: list[str] = []
     args_tree, kwargs_tree = in_tree.children
     for position, child in enumerate(args_tree.children):
@@ -125,7 +124,8 @@ def argument_names(fn: Callable[..., object], in_tree: TreeDef) -> list[str]:
     return names
 
 
-def _parameters(fn: Callable[..., object]) -> list[str]:
+def parameter_names(fn: Callable[..., object]) -> list[str]:
+    """The names of the positional parameters of a function; none where Python cannot tell."""
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):

@@ -29,6 +29,26 @@ _ALIASES: Mapping[str, str] = {
     "rint": "rint",
 }
 
+# attributes of NumPy's arrays and PyTorch's tensors that need other words
+_INSTEAD: Mapping[str, str] = {
+    "detach": "gc.stop_gradient(x) is the constant of the same value",
+    "requires_grad_": "gc.grad differentiates by arguments",
+    "backward": "gc.grad(f) gives the gradient of a function",
+    "grad": "gc.grad(f) gives the gradient of a function",
+    "unsqueeze": "write gnp.expand_dims(x, axis)",
+    "permute": "write x.transpose(...)",
+    "contiguous": "leave it out",
+    "to": "leave it out, or write x.astype(dtype)",
+    "cpu": "leave it out",
+    "cuda": "leave it out",
+    "float": "write x.astype('float32')",
+    "double": "write x.astype('float64')",
+    "long": "write x.astype('int64')",
+    "dim": "write x.ndim",
+    "numel": "write x.size",
+    "fill": "write gnp.full_like(x, value)",
+}
+
 # `np.add.reduce(x)` and so on
 _REDUCTIONS: Mapping[str, str] = {
     "add": "sum",
@@ -55,6 +75,13 @@ def function_named(name: str) -> Callable[..., object]:
     close = difflib.get_close_matches(wanted, public, n=3)
     hint = f"; close: {', '.join('gnp.' + n for n in close)}" if close else ""
     raise UnsupportedError(with_line(f"np.{name} has no counterpart in graphc.numpy for traced values{hint}"))
+
+
+def instead_of(name: str) -> str:
+    """What to write for an attribute that arrays or tensors elsewhere have and traced values do not."""
+    if name in _INSTEAD:
+        return f": {_INSTEAD[name]}"
+    return f": write gnp.{name}(x)" if name in library().__all__ else ""
 
 
 def call(name: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:

@@ -22,6 +22,11 @@ def is_int(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def static_advice(value: object) -> str:
+    """What to do when a traced value stands where a Python number is needed."""
+    return "; name the argument in gc.jit(f, static=...)" if isinstance(value, TracedValue) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Shape and dtype of one array argument."""
@@ -71,11 +76,14 @@ def leaf_spec(leaf: Leaf) -> Spec | None:
         return Spec(leaf.shape, dtypes.dtype(leaf.dtype))
     if isinstance(leaf, (bool, int, float)):
         return Spec((), python_dtype(leaf))
+    if hasattr(leaf, "__array__"):  # of another library
+        array = np.asarray(leaf)
+        return Spec(array.shape, dtypes.dtype(array.dtype))
     return None
 
 
-def spec_of(tree: Tree, what: str = "argument") -> Tree:
-    """The same pytree with a `Spec` for each leaf (array, traced value, Python number or spec).
+def spec_of(tree: Tree, what: str = "argument", names: Sequence[str] | None = None) -> Tree:
+    """The same pytree with a `Spec` for each leaf (array, traced value, Python number or spec); names are for messages.
 
     Raises `TraceError` naming the leaf that is none of these.
 
@@ -84,7 +92,7 @@ def spec_of(tree: Tree, what: str = "argument") -> Tree:
     """
     leaves, treedef = flatten(tree)
     specs: list[Leaf] = []
-    for leaf, name in zip(leaves, leaf_names(treedef), strict=True):
+    for leaf, name in zip(leaves, leaf_names(treedef) if names is None else names, strict=True):
         found = leaf_spec(leaf)
         if found is None:
             place = f"{what} {name}" if name else what

@@ -148,6 +148,18 @@ class Tracer(TracedValue):
     def __abs__(self) -> "Tracer":
         return _traced(elementwise.absolute(self))
 
+    def __round__(self, ndigits: int = 0) -> "Tracer":
+        return self.round(ndigits)
+
+    def __divmod__(self, other: ArrayLike) -> "tuple[Tracer, Tracer]":
+        return self // other, self % other
+
+    def __copy__(self) -> "Tracer":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Tracer":
+        return self
+
     def __invert__(self) -> "Tracer":
         return _traced(bind1(ops.not_, self))
 
@@ -169,8 +181,10 @@ class Tracer(TracedValue):
     def astype(self, dtype: DTypeLike) -> "Tracer":
         return _traced(to_dtype(self, dtypes.dtype(dtype)))
 
-    def view(self, dtype: DTypeLike) -> "Tracer":
+    def view(self, dtype: DTypeLike, *shape: object) -> "Tracer":
         """The same bits read as another dtype of the same width."""
+        if shape or isinstance(dtype, (int, tuple)):
+            raise TraceError(with_line("view takes a dtype; x.reshape(...) gives an array another shape"))
         return _traced(elementwise.bitcast(self, dtypes.dtype(dtype)))
 
     def copy(self) -> "Tracer":
@@ -261,7 +275,8 @@ class Tracer(TracedValue):
     def __bool__(self) -> NoReturn:
         raise self._no_number(
             "decides an if, while, and, or, not or assert",
-            "gnp.where(condition, a, b) chooses between two values, & | ~ combine conditions",
+            "gnp.where(condition, a, b) chooses between two values, & | ~ combine conditions; "
+            "a Python flag is a static argument, gc.jit(f, static='flag')",
         )
 
     def __int__(self) -> NoReturn:
@@ -316,6 +331,16 @@ class Tracer(TracedValue):
 
     def numpy(self) -> NoReturn:
         raise self._no_number("is read with .numpy()", "Return it; results are NumPy arrays")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise self._no_number("is pickled", "Return it and store the result")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # somebody asks for a protocol
+            raise AttributeError(name)
+        raise AttributeError(
+            with_line(f"a traced value {self._value.type} has no {name!r}{protocols.instead_of(name)}")
+        )
 
     def _no_number(self, what: str, instead: str) -> TraceError:
         made = f"made at {self._loc}"

@@ -10,7 +10,7 @@ from graphc.core.errors import ArgumentError, GradientError
 from graphc.core.pytree import Leaf, Tree, flatten, unflatten
 from graphc.tracing import Traced, apply_graph, trace
 from graphc.tracing.context import with_line
-from graphc.tracing.function import argument_names, function_name
+from graphc.tracing.function import argument_names, function_name, parameter_names
 from graphc.transform.forward_mode import jvp
 from graphc.transform.function import Function
 from graphc.transform.reverse_mode import vjp
@@ -127,7 +127,7 @@ class _Problem:
     @staticmethod
     def of(fn: Function, args: Sequence[Tree], seed: int) -> "_Problem":
         leaves, tree = flatten((tuple(args), {}))
-        names = argument_names(fn, tree)
+        names = argument_names(parameter_names(fn), tree)
         arrays = [np.asarray(leaf) for leaf in leaves]
         moving = [array.dtype.kind == "f" for array in arrays]
         if not any(moving):

@@ -219,3 +219,36 @@ SQUARE = np.random.default_rng(0).standard_normal((20, 20)).astype(np.float32)
 )
 def test_one_value_read_along_both_of_its_dims(fn):
     np.testing.assert_allclose(gc.jit(fn)(SQUARE), gc.jit(fn, backend="reference")(SQUARE), rtol=1e-5, atol=1e-5)
+
+
+def test_jit_names_arguments_by_their_parameters():
+    def f(points, mode):
+        return points["xy"] * 2.0 if mode else points["xy"]
+
+    with pytest.raises(DTypeError, match=r"argument points\.xy: dtype complex128 is not supported"):
+        gc.jit(f)({"xy": np.ones(2, np.complex128)}, 1.0)
+    with pytest.raises(DTypeError, match=r"argument mode: str is not an array of numbers; .*static="):
+        gc.jit(f)({"xy": X}, "train")
+    with pytest.raises(DTypeError, match=r"argument mode: str is not an array"):
+        gc.jit(f)({"xy": X}, mode="train")
+    limited = gc.jit(f, static="mode", recompile="error")
+    limited({"xy": X}, True)
+    with pytest.raises(gc.api.ArgumentError, match=r"arguments changed: points\.xy: f32\[2,3\] -> f32\[1,3\]"):
+        limited({"xy": X[:1]}, True)
+
+
+def test_a_leaked_value_as_argument_is_a_leak():
+    leaked = []
+    gc.jit(lambda x: leaked.append(x * 2) or x)(X)
+    with pytest.raises(gc.api.LeakedTracerError, match=r"made at test_compiled\.py:\d+ in the trace of"):
+        gc.jit(lambda x: x + 1)(leaked[0])
+
+
+def test_arrays_of_another_library_are_arguments():
+    torch = pytest.importorskip("torch")
+    x = torch.arange(6, dtype=torch.float32).reshape(2, 3)
+    np.testing.assert_array_equal(gc.jit(double)(x)["twice"], 2 * x.numpy())
+    np.testing.assert_array_equal(gc.compile(double, x)(x)["twice"], 2 * x.numpy())
+    np.testing.assert_array_equal(gc.grad(lambda x: (x * x).sum())(x), 2 * x.numpy())
+    with pytest.raises(DTypeError, match="requires grad"):
+        gc.jit(double)(x.requires_grad_())

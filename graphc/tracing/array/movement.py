@@ -18,13 +18,13 @@ from graphc.graph.ops.movement import (
 )
 from graphc.tracing.bind import as_array, bind1, broadcast_to, dtype_of, promoted, scalar_array
 from graphc.tracing.context import Array, ArrayLike, Scalar, with_line
-from graphc.tracing.spec import is_int
+from graphc.tracing.spec import is_int, static_advice
 
 
 def normal_axis(name: str, axis: int, rank: int) -> int:
     """An axis counted from the front; raises `ShapeError` when it is outside."""
     if not is_int(axis):
-        raise ArgumentError(with_line(f"{name}: an axis is an int, got {axis!r}"))
+        raise ArgumentError(with_line(f"{name}: an axis is an int, got {axis!r}{static_advice(axis)}"))
     if not -rank <= axis < rank:
         raise ShapeError(with_line(f"{name}: axis {axis} is outside an array of rank {rank}"))
     return int(axis) % rank
@@ -45,7 +45,9 @@ def as_shape(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
     listed = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     for extent in listed:
         if not is_int(extent):
-            raise ArgumentError(with_line(f"{name}: a shape is Python ints, known while tracing; got {extent!r}"))
+            raise ArgumentError(
+                with_line(f"{name}: a shape is Python ints, known while tracing; got {extent!r}{static_advice(extent)}")
+            )
     return tuple(int(extent) for extent in listed)
 
 

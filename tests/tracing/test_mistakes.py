@@ -231,5 +231,6 @@ def test_copies_and_rounding_as_python_writes_them() -> None:
         return copy.copy(x), copy.deepcopy({"x": x})["x"], round(x), round(x, 1), *divmod(x, 2.0)
 
     x = np.array([1.26, -2.5, 7.5], np.float32)
-    for ours, numpys in zip(interpret(trace(function, [x]).graph, [x]), function(x), strict=True):
+    expected = (x, x, np.round(x), np.round(x, 1), *divmod(x, np.float32(2)))  # NumPy's arrays have no round()
+    for ours, numpys in zip(interpret(trace(function, [x]).graph, [x]), expected, strict=True):
         np.testing.assert_allclose(ours, numpys, rtol=1e-6)

@@ -25,6 +25,8 @@ def as_array(leaf: object, type: TensorType, name: str) -> np.ndarray:
         array = _scalar(leaf, type, name)
     else:
         array = _foreign(leaf, name)
+    if array.dtype != wanted and array.dtype.newbyteorder("=") == wanted:
+        array = array.astype(wanted)
     if array.dtype != wanted:
         raise DTypeError(f"argument {name}: expected {type}, got {array.dtype}{list(array.shape)}; cast it first")
     if array.shape != type.shape:

@@ -29,12 +29,16 @@ _IN_FORWARD: ContextVar[bool] = ContextVar("graphc_in_forward", default=False)  
 
 
 class Leaf:
-    """A named array of a module. Reading the attribute it was assigned to gives the array itself."""
+    """A named array of a module. Reading the attribute it was assigned to gives the array itself.
 
-    __slots__ = ("value",)
+    is_view: the array belongs to a compiled program; assigning the attribute copies into it.
+    """
+
+    __slots__ = ("is_view", "value")
 
     def __init__(self, value: Array) -> None:
         self.value: Array = np.array(value) if isinstance(value, np.ndarray | np.generic | float | list) else value
+        self.is_view = False
 
     def copy(self) -> Leaf:
         """The same array in a leaf of its own."""
@@ -175,7 +179,9 @@ class Module:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{advice}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        if _holds_leaves(value):
+        if isinstance(value, Leaf) and self._is_view(name):
+            self._assign(name, value.value)
+        elif _holds_leaves(value):
             self.__dict__.pop(name, None)
             self._slots[name] = value
         elif name in self._slots and value is not None:
@@ -204,7 +210,14 @@ class Module:
         new = cast("Array", value if has_type else np.asarray(value, str(old.dtype)))
         if tuple(new.shape) != tuple(old.shape) or str(new.dtype) != str(old.dtype):
             raise ArgumentError(f"{where}: is {old.dtype}{list(old.shape)}, cannot become {new.dtype}{list(new.shape)}")
-        leaf.value = new
+        if self._is_view(name):
+            np.copyto(np.asarray(leaf.value), np.asarray(new))
+        else:
+            leaf.value = new
+
+    def _is_view(self, name: str) -> bool:
+        leaf = self._slots.get(name)
+        return isinstance(leaf, Leaf) and leaf.is_view and not self._call.is_bound
 
     # Structure.
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -282,7 +295,10 @@ class Module:
 
 
 def _plain(value: object) -> np.ndarray:
-    return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    tensor = value.detach().cpu()
+    return np.asarray((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
 
 
 def _items(name: str, value: object, kind: type) -> Iterator[tuple[str, Module]]:

@@ -210,7 +210,7 @@ class Job:
         leaves = self.recipe.leaves(self.state)
         names = nn.canonical_names(self.model)
         for name, leaf in nn.all_leaves(self.model):
-            leaf.value = leaves[names[name]]
+            leaf.value, leaf.is_view = leaves[names[name]], True
 
     # Looking inside.
     @property

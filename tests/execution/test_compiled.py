@@ -252,3 +252,7 @@ def test_arrays_of_another_library_are_arguments():
     np.testing.assert_array_equal(gc.grad(lambda x: (x * x).sum())(x), 2 * x.numpy())
     with pytest.raises(DTypeError, match="requires grad"):
         gc.jit(double)(x.requires_grad_())
+
+
+def test_arguments_of_either_byte_order():
+    np.testing.assert_array_equal(gc.jit(double)(X.astype(">f4"))["twice"], 2 * X)

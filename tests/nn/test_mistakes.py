@@ -83,3 +83,11 @@ def test_a_parameter_made_in_forward_is_an_error() -> None:
 def test_what_pytorch_has_and_graphc_does_not_says_what_to_do(name: str) -> None:
     with pytest.raises(AttributeError, match=f"Linear has no attribute '{name}': "):
         getattr(nn.Linear(2, 2), name)
+
+
+def test_a_state_dict_of_bfloat16_loads() -> None:
+    torch = pytest.importorskip("torch")
+    source = torch.nn.Linear(4, 2).to(torch.bfloat16)
+    model = nn.Linear(4, 2)
+    model.load_state_dict(source.state_dict())
+    np.testing.assert_array_equal(model.weight, source.weight.detach().float().numpy())

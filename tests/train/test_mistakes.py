@@ -67,3 +67,20 @@ def test_warnings_name_the_line_of_the_caller() -> None:
     with pytest.warns(RuntimeWarning, match="diverged") as caught:
         job.fit(1, progress=False)
     assert caught[0].filename == __file__
+
+
+def test_assigning_a_parameter_of_a_compiled_model_reaches_the_program() -> None:
+    model = nn.Linear(4, 3)
+    job = _compile(model=model)
+    job.fit(1, progress=False)
+    model.weight = np.ones((3, 4), np.float32)
+    model.bias = nn.Parameter(np.zeros(3, np.float32))
+    np.testing.assert_allclose(job.predict(X), np.repeat(X.sum(1)[:, None], 3, axis=1), rtol=1e-5, atol=1e-5)
+    with pytest.raises(gc.ArgumentError, match="cannot become"):
+        model.weight = np.ones((4, 3), np.float32)
+
+
+def test_big_endian_data_train_like_any_other() -> None:
+    native, swapped = (_compile(data=data.arrays(x, Y)) for x in (X, X.astype(">f4")))
+    native.model.load_state_dict(swapped.model.state_dict())
+    assert (native.fit(2, progress=False).losses == swapped.fit(2, progress=False).losses).all()

@@ -27,9 +27,10 @@ from graphc.kernel.ir import (
     index,
     walk,
 )
+from graphc.kernel.schedule.edit import Names
 from graphc_llvm import host
 from graphc_llvm.axes import Axis, facts, lanes_for
-from graphc_llvm.rewrite import Names, Substitution, around, extent_of, loop, plus, times
+from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
 from graphc_llvm.traverse import expressions
 
 PACK_LIMIT = 1 << 20  # bytes of one packed panel

@@ -1,7 +1,7 @@
 """A rough static cost of loop-IR statements, in nanoseconds of one core. It decides chunk sizes, never results."""
 
+from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Binary, Const, Expr, For, If, Load, Stmt, Unary, While, operands
-from graphc_llvm.traverse import roots
 
 CHUNK_NS = 15_000.0  # work worth handing to another thread
 UNKNOWN_EXTENT = 16  # of a loop whose extent depends on outer counters
@@ -15,7 +15,7 @@ def cost(statements: tuple[Stmt, ...]) -> float:
 
 
 def _cost(statement: Stmt) -> float:
-    own = sum(_expr_cost(expr) for expr in roots(statement)) + 0.1
+    own = sum(_expr_cost(expr) for expr in expressions(statement)) + 0.1
     if isinstance(statement, If):
         return own + max(cost(statement.then), cost(statement.orelse))
     if isinstance(statement, While):

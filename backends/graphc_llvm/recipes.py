@@ -9,11 +9,12 @@ What decides is how far each access moves when a counter grows by one: 0 or 1 el
 
 from dataclasses import replace
 
-from graphc.kernel.ir import Alloc, Expr, For, If, Kernel, Let, LoopKind, Stmt, Var, While, index, walk
+from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Stmt, Var, While, index, walk
+from graphc.kernel.schedule.edit import Names
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import as_contraction, schedule_contraction
 from graphc_llvm.cost import cost
-from graphc_llvm.rewrite import Names, Substitution, around, extent_of, loop, plus, times
+from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
 
 SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
 UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
@@ -21,7 +22,7 @@ UNITS = 64  # iterations of the parallel loop that are enough for any number of 
 
 def schedule(kernel: Kernel) -> Kernel:
     """The kernel arranged for this backend."""
-    names = Names({param.buffer.name for param in kernel.params} | set(_bound(kernel.body)))
+    names = Names(kernel)
     body: list[Stmt] = []
     for statement in kernel.body:
         if isinstance(statement, For) and statement.kind == "parallel":
@@ -29,16 +30,6 @@ def schedule(kernel: Kernel) -> Kernel:
         else:
             body += vectorise_inside((statement,), names)
     return replace(kernel, body=tuple(body))
-
-
-def _bound(body: tuple[Stmt, ...]) -> list[str]:
-    found = []
-    for statement in walk(body):
-        if isinstance(statement, For | Let):
-            found.append(statement.var.name)
-        elif isinstance(statement, Alloc):
-            found.append(statement.buffer.name)
-    return found
 
 
 def _phase(statement: For, names: Names) -> tuple[Stmt, ...]:

@@ -32,27 +32,7 @@ from graphc.kernel.ir import (
     While,
     index,
 )
-
-
-@dataclass(slots=True)
-class Names:
-    """Hands out names no statement of the kernel has."""
-
-    taken: set[str]
-
-    def fresh(self, like: str) -> str:
-        """A new name that reads like an old one."""
-        base = like.split("__")[0]
-        number = 1
-        while f"{base}__{number}" in self.taken:
-            number += 1
-        name = f"{base}__{number}"
-        self.taken.add(name)
-        return name
-
-    def var(self, like: str) -> Var:
-        """A new counter."""
-        return Var(self.fresh(like))
+from graphc.kernel.schedule.edit import Names
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,9 @@
 """Walks over statements and their expressions."""
 
 from collections.abc import Iterator
-from typing import assert_never
 
-from graphc.kernel.ir import Accumulate, Alloc, Expr, For, If, Let, Load, Stmt, Store, While, operands, walk
-
-
-def roots(statement: Stmt) -> tuple[Expr, ...]:
-    """The expressions a statement evaluates itself, without those of the statements inside it."""
-    match statement:
-        case For(_, extent, _, _):
-            return (extent,)
-        case Let(_, value):
-            return (value,)
-        case Store(_, index, value):
-            return (*index, value)
-        case Accumulate(targets, values, _):
-            return tuple(expr for _, index in targets for expr in index) + values
-        case If(cond, _, _) | While(cond, _, _):
-            return (cond,)
-        case Alloc():
-            return ()
-        case _:
-            assert_never(statement)
+from graphc.kernel.independence import expressions as roots
+from graphc.kernel.ir import Accumulate, Expr, Load, Stmt, Store, operands, walk
 
 
 def expressions(statement: Stmt) -> Iterator[Expr]:

@@ -22,7 +22,7 @@ def after_compilation(
 ) -> None:
     """Do what GRAPHC_DUMP and GRAPHC_TIME ask for."""
     timings = tuple(timings)
-    if config.get("GRAPHC_TIME"):
+    if config.get("GRAPHC_TIME") not in ("", "0"):
         print(f"graphc: {', '.join(compilation.program.entries)}\n{time_table(timings)}", file=sys.stderr)
     if config.get("GRAPHC_DUMP"):
         dump(compilation, primals, timings, config.get("GRAPHC_DUMP"))

@@ -74,7 +74,7 @@ class _ConstantPool:
 
     def add(self, array: np.ndarray) -> int:
         """The offset of the array's bytes in the constants segment."""
-        key = hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8)).digest()
+        key = hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).digest()
         if key not in self._offsets:
             self._offsets[key] = self.nbytes
             self.items.append((self.nbytes, array))

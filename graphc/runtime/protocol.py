@@ -65,10 +65,11 @@ class Executable(Protocol):
     ) -> tuple[int, list[np.ndarray]]:
         """Run steps first .. first+n-1 without entering Python.
 
-        Returns the number of steps done and the outputs stacked along a new leading axis of length n. `poll` is called
-        from the calling thread about ten times a second with the progress and the output arrays so far; returning True
-        asks the run to stop after the current step. KeyboardInterrupt stops it likewise and is re-raised once the step
-        is finished, with the state whole.
+        Returns the number of steps done and the outputs stacked along a new leading axis of length n, zero for steps
+        not done. `poll` is called from the calling thread about ten times a second with the progress and the output
+        arrays so far; it may call entries of this executable, and returning True asks the run to stop after the
+        current step. KeyboardInterrupt stops it likewise and is re-raised once the step is finished, with the state
+        whole.
         """
         ...
 

@@ -138,6 +138,7 @@ def test_poll_may_call_entries_of_the_same_program():
     assert len(calls) == 3
     assert all(np.array_equal(first, ONES * 93) for first, _ in calls)
     assert np.array_equal(seen[:done], np.arange(done, dtype=np.float32))
+    assert not seen[done:].any()
     assert float(p.state["total"]) == done
 
 

@@ -40,6 +40,7 @@ class Names:
 
     def __init__(self, kernel: Kernel | None = None) -> None:
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # the last number tried for each base
         if kernel is not None:
             self._taken |= {param.buffer.name for param in kernel.params}
             self.take(kernel.body)
@@ -52,14 +53,20 @@ class Names:
             elif isinstance(statement, Alloc):
                 self._taken.add(statement.buffer.name)
 
-    def fresh(self, base: str) -> str:
-        """`base`, or `base_2`, `base_3`, ..."""
-        name, number = base, 1
+    def fresh(self, like: str) -> str:
+        """The same name if it is free, else it with another number: `i`, `i_2`, `i_3`, ..."""
+        name = like
+        base, _, digits = like.rpartition("_")
+        base = base if base and digits.isdigit() else like
         while name in self._taken:
-            number += 1
-            name = f"{base}_{number}"
+            self._numbers[base] = self._numbers.get(base, 1) + 1
+            name = f"{base}_{self._numbers[base]}"
         self._taken.add(name)
         return name
+
+    def var(self, like: str) -> Var:
+        """A fresh loop counter."""
+        return Var(self.fresh(like))
 
 
 # ---------------------------------------------------------------------------------------------------- expressions

@@ -15,10 +15,10 @@ train: $(VENV)/.examples ## train a network on handwritten digits
 	$(BIN)/python examples/digits_mlp.py
 
 test: $(VENV)/.dev ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 --durations=10 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow"
 
 test-all: $(VENV)/.dev ## all tests
-	$(BIN)/python -m pytest -n 2 --durations=20
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20
 
 check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

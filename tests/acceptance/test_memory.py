@@ -25,7 +25,7 @@ print(json.dumps(resident() - before))
 
 # What the data, the state and the arena add: from after the imports and a small job, which leaves behind what compiling
 # and the threads need, to the peak of 5 steps of a large one. What compiling freed again, but malloc keeps for later,
-# is given back to the system before each look.
+# is given back to the system before each look. Without huge pages, which round every array up to 2 MiB or do not.
 PEAK = """
 import ctypes
 import gc
@@ -34,6 +34,8 @@ import sys
 import numpy as np
 from graphc import data, nn, train
 from tests.acceptance import jobs
+PR_SET_THP_DISABLE = 41
+ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 def status(key):
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)

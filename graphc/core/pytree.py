@@ -32,8 +32,14 @@ class TreeDef:
     def __str__(self) -> str:
         if self.kind is None:
             return "*"
-        inner = ", ".join(f"{n}: {c}" if n else str(c) for n, c in zip(self.names, self.children, strict=True))
-        return f"{self.kind.__name__}({inner})"
+        if self.kind is type(None):
+            return "None"
+        if self.kind is tuple:
+            return f"({', '.join(map(str, self.children))}{',' if len(self.children) == 1 else ''})"
+        if self.kind is list:
+            return f"[{', '.join(map(str, self.children))}]"
+        inner = ", ".join(f"{n}: {c}" for n, c in zip(self.names, self.children, strict=True))
+        return f"{{{inner}}}" if self.kind is dict else f"{self.kind.__name__}({inner})"
 
 
 LEAF = TreeDef(None, None, (), ())

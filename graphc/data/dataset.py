@@ -15,7 +15,7 @@ NonFinite = Literal["error", "warn", "allow"]
 _KINDS = "biuf"  # bool, integers, floats
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:
     """Arrays with one row per sample, in a pytree; `tree` of a batch is the same pytree with `batch` rows each.
 
@@ -26,6 +26,10 @@ class Dataset:
     tree: object
     size: int
     order: Order
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in self.leaves)
+        return f"Dataset({self.size} samples of {rows}, order={self.order!r})"
 
     @property
     def leaves(self) -> list[np.ndarray]:

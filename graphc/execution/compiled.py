@@ -44,11 +44,17 @@ class CompiledFunction:
         self._executable: Executable = self._compilation.executable
         after_compilation(self._compilation, {name: traced.primals}, self._compilation.timings)
 
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name}: {type}" for name, type in zip(self._names, self._types, strict=True))
+        outputs = ", ".join(str(type) for type in self._traced.graph.output_types)
+        return f"<compiled {self.name}({inputs}) -> ({outputs}) for {self._compilation.backend.name}>"
+
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run on arrays of exactly the compiled shapes and dtypes; raises `ShapeError` or `DTypeError` otherwise."""
         leaves, tree = pytree.flatten((args, kwargs))
         if tree != self._traced.in_tree:
-            raise ArgumentError(f"{self.name}: compiled for arguments {self._traced.in_tree}, called with {tree}")
+            own, given = _arguments(self._traced.in_tree), _arguments(tree)
+            raise ArgumentError(f"{self.name}: compiled for arguments {own}, called with {given}")
         return self.call_leaves(leaves)
 
     def call_leaves(self, leaves: list[object]) -> object:
@@ -95,6 +101,13 @@ class CompiledFunction:
             raise UnsupportedError(f"the {self._compilation.backend.name} backend has no kernels to time")
         names = dict.fromkeys(call.kernel.name for call in loops.calls)
         return {name: self._executable.time(name, repeats) for name in names}
+
+
+def _arguments(tree: pytree.TreeDef) -> str:
+    """The pytrees of `(args, kwargs)` as in a call."""
+    args, kwargs = tree.children
+    named = [f"{name}={child}" for name, child in zip(kwargs.names, kwargs.children, strict=True)]
+    return f"({', '.join([*map(str, args.children), *named])})"
 
 
 def compile_function(

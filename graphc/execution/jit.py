@@ -73,6 +73,9 @@ class Jitted:
                 f"jit: static {sorted(self._static - set(self._signature.parameters))} are not parameters"
             )
 
+    def __repr__(self) -> str:
+        return f"<jit {self._name}, compiled for {len(self._compiled)} signatures>"
+
     def __call__(self, *args: object, **kwargs: object) -> object:
         bound, static = self._split(args, kwargs)
         leaves, tree = pytree.flatten(bound)

@@ -57,6 +57,9 @@ class Program:
         self._running = 0  # runs under way: their memory must stay where it is
         self._trace_timings: list[Timing] = []
 
+    def __repr__(self) -> str:
+        return f"<program of {', '.join(self._functions)} over {len(self._state_slots)} arrays>"
+
     # ------------------------------------------------------------------------------------------------- running
 
     def call(self, entry: str, batch: object = (), step: int = 0) -> object:
@@ -83,6 +86,8 @@ class Program:
             assert poll is not None
             return poll(progress, pytree.unflatten(tree, outputs))
 
+        if self._running:
+            raise ArgumentError("run: this program is running already, in another thread or around this call")
         self._running += 1
         try:
             done, outputs = self._executable.run(name, arrays, first, n, forward if poll else None)

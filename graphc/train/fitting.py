@@ -129,6 +129,7 @@ class Fit:
         begun = time.perf_counter()
         done, values = self.job.run(entry, step, count, poll)
         self.history.seconds += time.perf_counter() - begun
+        poll(done, values["loss"])  # a run that was too short to be polled shows too
         for name, column in values.items():
             self.pending.setdefault(name, []).append(column[:done])
         self.losses.append(values["loss"][:done])

@@ -38,7 +38,15 @@ class Job:
     def __init__(self, recipe: Recipe, program: gc.Program) -> None:
         self.recipe = recipe
         self.program = program
+        self._is_fitting = False
         self._sync()
+
+    def __repr__(self) -> str:
+        recipe = self.recipe
+        return (
+            f"<job of {type(recipe.model).__name__}, {recipe.optimizer.name}, batch_size={recipe.batch_size}, "
+            f"step {self.step}>"
+        )
 
     # Running.
     def fit(
@@ -65,9 +73,13 @@ class Job:
         count = int(steps) if steps is not None else int(epochs or 0) * self.recipe.steps_per_epoch
         held_out = None if validation is None else self._dataset(validation, "validation")
         validate = None if held_out is None else lambda: self._evaluate(held_out)
+        if self._is_fitting:
+            raise ArgumentError("fit: this job is being fitted already, in another thread or around this call")
+        self._is_fitting = True
         try:
             return Fit(self, count, list(callbacks), validate, progress).run()
         finally:
+            self._is_fitting = False
             for callback in callbacks:
                 finish = getattr(callback, "finish", None)
                 if finish is not None:

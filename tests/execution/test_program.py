@@ -178,3 +178,21 @@ def test_signatures_are_told_apart_from_entries_named_alike():
     entries = {"a": lambda s, x, step: (s, x.sum()), "a.1": lambda s, x, step: (s, x.sum() * 100)}
     p = gc.program(np.float32(0), entries, {"a.1": ONES})
     assert [p.call(name, np.ones(n, np.float32)) for name in entries for n in (3, 4, 5)] == [3, 4, 5, 300, 400, 500]
+
+
+def test_a_run_inside_a_run_is_an_error():
+    """Two runs would take turns on one state: each would see steps that are not its own."""
+    p = gc.program({"total": np.float32(0)}, {"add": count}, {"add": ()})
+    with pytest.raises(ArgumentError, match="running already"):
+        p.run("add", n=2**24, poll=lambda progress, outputs: p.run("add", n=1) is None)
+    assert p.run("add", n=2)[0] == 2
+
+
+def test_programs_functions_and_jits_print_what_they_are():
+    p = gc.program({"total": np.float32(0)}, {"add": count}, {"add": ()})
+    assert repr(p) == "<program of add over 1 arrays>"
+    exe = gc.compile(lambda x, w: (x @ w, w), gc.spec((2, 3)), gc.spec((3, 4)))
+    assert repr(exe) == "<compiled <lambda>(x: f32[2,3], w: f32[3,4]) -> (f32[2,4], f32[3,4]) for cpu>"
+    assert repr(gc.jit(count)) == "<jit count, compiled for 0 signatures>"
+    with pytest.raises(ArgumentError, match=r"for arguments \(\*, \*\), called with \(\{a: \*\}, \[\*\], b=\(\*,\)\)"):
+        exe({"a": 1.0}, [1.0], b=(1.0,))

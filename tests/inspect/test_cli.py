@@ -1,5 +1,9 @@
 """The command line as a user meets it: what it prints, its exit status, its one-line errors."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from graphc.execution.stages import STAGES
@@ -101,3 +105,11 @@ def test_an_unwritable_dump_folder_is_a_warning(file, tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "taken"))
     with pytest.warns(UserWarning, match="GRAPHC_DUMP"):
         assert main(["inspect", f"{file}:graph"]) == 0
+
+
+def test_the_package_runs_as_the_command():
+    command = [sys.executable, "-m", "graphc", "ops"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0
+    assert "dot_general" in done.stdout

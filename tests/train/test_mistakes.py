@@ -84,3 +84,20 @@ def test_big_endian_data_train_like_any_other() -> None:
     native, swapped = (_compile(data=data.arrays(x, Y)) for x in (X, X.astype(">f4")))
     native.model.load_state_dict(swapped.model.state_dict())
     assert (native.fit(2, progress=False).losses == swapped.fit(2, progress=False).losses).all()
+
+
+def test_fit_inside_fit_is_an_error() -> None:
+    job = _compile()
+    with pytest.raises(gc.ArgumentError, match="being fitted already"):
+        job.fit(2, callbacks=[lambda event: bool(event.job.fit(1))], progress=False)
+    assert job.fit(1, progress=False).steps == 2
+
+
+def test_jobs_and_data_print_what_they_are() -> None:
+    assert repr(_compile()) == "<job of Sequential, adam, batch_size=10, step 0>"
+    assert repr(data.arrays(X, Y)) == "Dataset(20 samples of float32[4], int64[], order='shuffle')"
+
+
+def test_the_progress_bar_counts_runs_too_short_to_be_polled(capsys: pytest.CaptureFixture[str]) -> None:
+    _compile().fit(3, validation=(X, Y), progress=True)
+    assert "6/6" in capsys.readouterr().err

@@ -98,6 +98,8 @@ def _noisy(
     results = [np.asarray(x) for x in op.meaning(attrs, *operands)]
     if not rounds:
         return results
+    if op.name == "reduce_prod" and not _stays_normal(op, attrs, operands[0]):
+        return [np.full_like(x, np.nan) for x in results]  # some order of the factors leaves the range: no bound
     terms = results
     if op.name in _SUMS:
         terms = list(op.meaning(attrs, *(np.abs(x) if x.dtype.kind == "f" else x for x in operands)))
@@ -105,6 +107,15 @@ def _noisy(
         (x + _ULPS * np.finfo(x.dtype).eps * np.abs(t) * rng.uniform(-1, 1, x.shape)).astype(x.dtype)
         for x, t in zip(results, terms, strict=True)
     ]
+
+
+def _stays_normal(op: Op, attrs: Attrs, x: np.ndarray) -> bool:
+    """Whether no product of some of the factors overflows or becomes a denormal number."""
+    size = np.abs(x.astype(np.float64))
+    (largest,) = op.meaning(attrs, np.maximum(size, 1))
+    (smallest,) = op.meaning(attrs, np.where(size == 0, 1, np.minimum(size, 1)))
+    limits = np.finfo(x.dtype)
+    return bool(np.all(largest <= limits.max) and np.all(smallest >= limits.tiny))
 
 
 def differences(found: Sequence[np.ndarray], wanted: Sequence[Bounded]) -> list[str]:

@@ -4,7 +4,8 @@
 - maps: all core values and outputs run along the same dims;
 - row groups: reductions that share their rows (`graphc.graph.rows`), with maps before, between and after them;
 - one contraction with maps after it that run along the product;
-- a scatter alone.
+- a scatter alone;
+- one node alone where a tensor is empty.
 What is accepted, lowering can write as one kernel that computes every core value once per element.
 """
 
@@ -27,6 +28,8 @@ def is_legal(body: Graph, core: set[Node], alone: bool = True) -> bool:
         return True
     if len(body.inputs) + len(body.outputs) > MAX_VALUES:
         return False
+    if any(value.type.size == 0 for value in (*body.inputs, *_values(body.nodes))):
+        return False  # loops that never run beside loops that do
     kinds = [node.op.kind for node in body.nodes if node in core]
     if any(node.op.name == "scatter_add" for node in body.nodes) or kinds.count("contraction") > 1:
         return False

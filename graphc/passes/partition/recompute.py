@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.elementwise import TRANSCENDENTAL
-from graphc.passes.partition.assemble import body_nodes, outside, used_outside
+from graphc.passes.partition.assemble import body_nodes, needed_for, outside, used_outside
 from graphc.passes.partition.legal import is_legal
 from graphc.passes.partition.roles import Role
 
@@ -52,8 +52,10 @@ class _Recompute:
             if chain is None:
                 continue
             leaves = {v for n in chain for v in n.operands} - {v for n in chain for v in n.results}
-            if self._is_worth(value, leaves, readers) and self._is_legal(chain & core, readers):
-                self.dropped |= chain & core
+            copied = chain & core
+            legal = self._is_legal(copied, readers) and self._leaves_a_kernel(copied, core)
+            if legal and self._is_worth(value, leaves, readers):
+                self.dropped |= copied
 
     def _readers(self, value: Value, core: set[Node]) -> set[int] | None:
         """The other groups that read a value; None when one needs it in memory."""
@@ -119,6 +121,15 @@ class _Recompute:
             if not is_legal(Graph("candidate", outside(nodes), tuple(nodes), tuple(results)), core, alone=False):
                 return False
         return True
+
+    def _leaves_a_kernel(self, chain: set[Node], core: set[Node]) -> bool:
+        """Whether what the group still writes is one kernel: the chain may be what held it together."""
+        dropped = self.dropped | chain
+        results = used_outside(self.graph, self.role, core, dropped)
+        nodes = needed_for(body_nodes(self.graph, self.role, list(core), self.position, dropped), results)
+        return not results or is_legal(
+            Graph("candidate", outside(nodes), tuple(nodes), tuple(results)), core & set(nodes)
+        )
 
     def _is_in_memory(self, value: Value) -> bool:
         """An input of the graph, or a view of one."""

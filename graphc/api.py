@@ -177,6 +177,9 @@ def jit(
     static: names of parameters that are Python values, compiled in. capacity: signatures kept (LRU). recompile="error"
     raises `ArgumentError` naming the argument that changed instead of compiling a second time.
 
+    Arrays that `fn` takes from outside are constants of the compiled function: later changes to them are not seen. A
+    module is an exception: `gc.jit(model)` reads its arrays at each call, and `fn` may take a module as an argument.
+
     >>> import graphc as gc
     >>> import graphc.numpy as gnp
     >>> import numpy as np

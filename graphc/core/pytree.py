@@ -97,6 +97,11 @@ def _container_of(tree: Tree) -> tuple[type, _Container] | None:
     return None
 
 
+def is_container(tree: Tree) -> bool:
+    """Whether `flatten` looks inside."""
+    return _container_of(tree) is not None
+
+
 def flatten(tree: Tree) -> tuple[list[Leaf], TreeDef]:
     """Leaves in order, and the shape that rebuilds them."""
     found = _container_of(tree)

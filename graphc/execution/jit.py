@@ -54,9 +54,11 @@ class Jitted:
         capacity: int = 128,
         recompile: Literal["allow", "error"] = "allow",
     ) -> None:
-        functools.update_wrapper(self, fn)
-        self._fn = fn
-        self._name = getattr(fn, "__name__", "function")
+        functools.update_wrapper(self, fn, updated=())
+        # A module that is called holds arrays: they are arguments, so that later changes to them are seen.
+        self._owner = (fn,) if pytree.is_container(fn) else ()
+        self._fn = _call_first if self._owner else fn
+        self._name = getattr(fn, "__name__", type(fn).__name__)
         self._options = options
         self._static = frozenset(static)
         self._capacity = capacity
@@ -66,8 +68,8 @@ class Jitted:
         self._hits = 0
         self._misses = 0
         self._lock = threading.Lock()
-        self._parameters = parameter_names(fn)
-        self._signature = inspect.signature(fn) if self._static else inspect.Signature()
+        self._parameters = parameter_names(self._fn)
+        self._signature = inspect.signature(self._fn) if self._static else inspect.Signature()
         if not self._static <= set(self._signature.parameters):
             raise ArgumentError(
                 f"jit: static {sorted(self._static - set(self._signature.parameters))} are not parameters"
@@ -114,6 +116,7 @@ class Jitted:
 
     def _split(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Arguments, Static]:
         """Traced (args, kwargs) and the static arguments by name."""
+        args = (*self._owner, *args)
         if not self._static:
             return (args, kwargs), ()
         given = self._signature.bind(*args, **kwargs).arguments
@@ -199,6 +202,10 @@ class Jitted:
                     self._graphs.popitem(last=False)
         outputs = apply_graph(traced.graph, [*leaves, *traced.captures], as_call=True)
         return pytree.unflatten(traced.out_tree, outputs)
+
+
+def _call_first(owner: Callable[..., object], *args: object, **kwargs: object) -> object:
+    return owner(*args, **kwargs)
 
 
 def _shown(static: Static) -> str:

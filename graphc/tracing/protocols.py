@@ -68,10 +68,10 @@ def library() -> ModuleType:
 def function_named(name: str) -> Callable[..., object]:
     """The function of `graphc.numpy` that NumPy calls `name`; `UnsupportedError` with close matches otherwise."""
     module = library()
-    public = [n for n in dir(module) if not n.startswith("_")]
+    public = [n for n in module.__all__ if callable(getattr(module, n))]
     wanted = _ALIASES.get(name, name)
-    if wanted in public and callable(found := getattr(module, wanted)):
-        return found  # type: ignore[no-any-return]
+    if wanted in public:
+        return getattr(module, wanted)  # type: ignore[no-any-return]
     close = difflib.get_close_matches(wanted, public, n=3)
     hint = f"; close: {', '.join('gnp.' + n for n in close)}" if close else ""
     raise UnsupportedError(with_line(f"np.{name} has no counterpart in graphc.numpy for traced values{hint}"))

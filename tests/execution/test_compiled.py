@@ -5,6 +5,7 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
+from graphc import nn
 from graphc.core.errors import (
     ArgumentError,
     BackendError,
@@ -256,3 +257,14 @@ def test_arrays_of_another_library_are_arguments():
 
 def test_arguments_of_either_byte_order():
     np.testing.assert_array_equal(gc.jit(double)(X.astype(">f4"))["twice"], 2 * X)
+
+
+def test_a_jitted_module_sees_its_arrays_change():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+    f = gc.jit(model)
+    np.testing.assert_allclose(f(X), model(X), rtol=1e-6)
+    model[0].weight[:] = 0
+    model[0].bias[:] = 1
+    np.testing.assert_allclose(f(X), np.tanh(np.ones((2, 2), np.float32)), rtol=1e-6)
+    assert f.cache_info().misses == 1
+    assert repr(f) == "<jit Sequential, compiled for 1 signatures>"

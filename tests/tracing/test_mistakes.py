@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import graphc.numpy as gnp
-from graphc.core.errors import ArgumentError, LeakedTracerError, TraceError
+from graphc.core.errors import ArgumentError, LeakedTracerError, TraceError, UnsupportedError
 from graphc.graph.interpreter import interpret
 from graphc.tracing import Tracer, spec, trace
 
@@ -234,3 +234,8 @@ def test_copies_and_rounding_as_python_writes_them() -> None:
     expected = (x, x, np.round(x), np.round(x, 1), *divmod(x, np.float32(2)))  # NumPy's arrays have no round()
     for ours, numpys in zip(interpret(trace(function, [x]).graph, [x]), expected, strict=True):
         np.testing.assert_allclose(ours, numpys, rtol=1e-6)
+
+
+def test_suggestions_are_functions() -> None:
+    with pytest.raises(UnsupportedError, match=r"np\.select has no counterpart in graphc\.numpy for traced values \("):
+        trace(lambda x: np.select([x > 0], [x]), [spec((3,))])

@@ -22,7 +22,7 @@ def test_inputs_are_named_after_parameters() -> None:
     traced = trace(loss, [{"w": spec((2, 3)), "b": spec((3,))}, spec((4, 2))], {"scale": 2.0})
     assert [value.name for value in traced.graph.inputs] == ["params.b", "params.w", "x", "scale"]
     assert traced.graph.name == "loss"
-    assert str(traced.out_tree) == "dict(none: NoneType(), y: *)"
+    assert str(traced.out_tree) == "{none: None, y: *}"
     verify(traced.graph)
     assert parse(str(traced.graph)) == traced.graph
 

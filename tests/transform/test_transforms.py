@@ -177,7 +177,7 @@ def test_other_errors() -> None:
     with pytest.raises(GradientError, match=r"the tangent 0 is f64\[2\], it must be f64\[3\]" + LINE):
         jvp(lambda x: x, (np.ones(3),), (np.ones(2),))
     _, pull_back = vjp(lambda x: x, np.ones(3))
-    with pytest.raises(GradientError, match="the cotangent is tuple.*must be shaped like" + LINE):
+    with pytest.raises(GradientError, match=r"the cotangent is \(\*,\), it must be shaped like" + LINE):
         pull_back((np.ones(3),))  # type: ignore[operator]
     with pytest.raises(GradientError, match=r"argument i is i64\[\].*Close over it" + LINE):
         vjp(lambda x, i: x * 2.0, np.ones(3), np.int64(1))

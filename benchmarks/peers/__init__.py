@@ -1,0 +1,1 @@
+"""The workloads of `benchmarks.problems` written for other systems, as their documentation would have it."""

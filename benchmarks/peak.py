@@ -55,7 +55,10 @@ def _fma(threads: int) -> Case:
 
 def fma_plan(lanes: int) -> Plan:
     """A plan of one kernel, written as it is to be emitted: threads outside, vectors inside."""
-    given, out = Buffer("given", float32, (ACCUMULATORS + 1, lanes)), Buffer("out", float32, (CHUNKS, ACCUMULATORS, lanes))
+    given, out = (
+        Buffer("given", float32, (ACCUMULATORS + 1, lanes)),
+        Buffer("out", float32, (CHUNKS, ACCUMULATORS, lanes)),
+    )
     sums = Buffer("sums", float32, (ACCUMULATORS,), "register")
     chunk, count, lane, x = Var("chunk"), Var("count"), Var("lane"), Var("x", float32)
 

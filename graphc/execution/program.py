@@ -4,6 +4,7 @@ Each entry is a function `(state, batch, step) -> (new state, outputs)`. State i
 owns; its buffers are updated in place. `step` is an int64 scalar.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -206,6 +207,7 @@ class Program:
         When that fails the program stays what it was.
         """
         traced, entries = dict(self._traced), dict(self._entries)
+        timings: list[Timing] = []
         for entry, batch in inputs.items():
             if entry not in self._functions:
                 raise ArgumentError(f"no entry {entry!r}; entries: {', '.join(self._functions)}")
@@ -218,9 +220,11 @@ class Program:
                     "compile it before the run: gc.program(..., inputs={...}) or prepare"
                 )
             entries[key] = name = _unused(entry, traced)
+            start = time.perf_counter()
             traced[name] = self._trace(entry, name, batch)
+            timings.append(Timing("trace", time.perf_counter() - start, name))
         if len(traced) > len(self._traced):
-            self._compile(traced)
+            self._compile(traced, timings)
             self._traced, self._entries = traced, entries
 
     def _trace(self, entry: str, name: str, batch: object) -> _Entry:
@@ -254,7 +258,7 @@ class Program:
             traced.graph.output_types[count:],
         )
 
-    def _compile(self, traced: Mapping[str, _Entry]) -> None:
+    def _compile(self, traced: Mapping[str, _Entry], trace_timings: list[Timing]) -> None:
         entries = {name: item.graph for name, item in traced.items()}
         compilation = compile_program(GraphProgram(self._state_slots, entries), self._options)
         assert compilation.executable is not None
@@ -262,7 +266,7 @@ class Program:
         for target, source in zip(compilation.executable.state(), current, strict=True):
             target[...] = source
         self._initial = []
-        self._compilation = compilation
+        self._compilation, self._trace_timings = compilation, trace_timings
         after_compilation(compilation, {name: item.primals for name, item in traced.items()}, self.timings)
 
 

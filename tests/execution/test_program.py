@@ -196,3 +196,12 @@ def test_programs_functions_and_jits_print_what_they_are():
     assert repr(gc.jit(count)) == "<jit count, compiled for 0 signatures>"
     with pytest.raises(ArgumentError, match=r"for arguments \(\*, \*\), called with \(\{a: \*\}, \[\*\], b=\(\*,\)\)"):
         exe({"a": 1.0}, [1.0], b=(1.0,))
+
+
+def test_timings_tell_the_tracing_of_each_entry_first():
+    p = gc.program(
+        {"total": np.float32(0), "steps": np.int64(0)}, {"add": add, "show": show}, {"add": ONES, "show": ()}
+    )
+    assert [(t.stage, t.detail) for t in p.timings[:2]] == [("trace", "add"), ("trace", "show")]
+    assert all(t.seconds > 0 for t in p.timings[:2])
+    assert p.timings[-1].stage == "emit"

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: that they run and count right, not how fast anything is."""

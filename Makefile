@@ -17,7 +17,7 @@ train: $(VENV)/.examples ## train a network on handwritten digits
 test: $(VENV)/.dev ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow"
 
-test-all: $(VENV)/.dev ## all tests
+test-all: $(VENV)/.dev $(VENV)/.torch ## all tests, also those that compare with PyTorch
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20
 
 check: $(VENV)/.dev ## formatting, lint, types, layers
@@ -51,6 +51,13 @@ $(VENV)/.examples: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,examples]'
 	touch $@ $(VENV)/.examples
+
+# The version that the extra `bench` names. Without it the tests that compare with PyTorch are skipped.
+TORCH := import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+	print(next(name for name in extras["bench"] if name.startswith("torch==")))
+
+$(VENV)/.torch: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet "$$($(BIN)/python -c '$(TORCH)')" && touch $@ || echo "PyTorch cannot be installed: the tests that compare with it are skipped"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "graphc needs Python 3.11 or later; none of: $(CANDIDATES). Name one with make PYTHON=..."; exit 1; }

@@ -19,6 +19,7 @@ from graphc.graph.ops.elementwise import TRANSCENDENTAL
 # Ops that round in ways an implementation may choose; all others are exact on exact operands.
 _SUMS = frozenset({"reduce_sum", "dot_general", "scatter_add"})  # errors are relative to the terms, not to the result
 INEXACT = _SUMS | TRANSCENDENTAL | {"reduce_prod"}
+ARITHMETIC = frozenset({"add", "sub", "mul", "div", "sqrt", "rem", "cast"})  # rounded once, the same everywhere
 _RUNS = 4
 _ULPS = 6  # largest rounding error put in by hand per inexact operation
 _MARGIN = 32  # how many times the distance of the runs an implementation may be away
@@ -64,28 +65,35 @@ class Bounded:
         )
 
 
-def expected(graph: Graph, inputs: Sequence[np.ndarray], seed: int = 0) -> list[Bounded]:
-    """The outputs of `graph` for these inputs, with their bounds."""
-    rng = np.random.default_rng(seed)
+def expected(graph: Graph, inputs: Sequence[np.ndarray], reordered: bool = False) -> list[Bounded]:
+    """The outputs of `graph` for these inputs, with their bounds.
+
+    reordered: for another graph that gives the same with its operations in another order. Then nothing is exact.
+    """
+    rng = np.random.default_rng(0)
     given = [Bounded(np.asarray(x), (np.asarray(x),) * _RUNS, True) for x in inputs]
     with np.errstate(all="ignore"):
-        return _evaluate(graph, given, rng)
+        return _evaluate(graph, given, rng, INEXACT | ARITHMETIC if reordered else INEXACT)
 
 
-def _evaluate(graph: Graph, inputs: Sequence[Bounded], rng: np.random.Generator) -> list[Bounded]:
+def _evaluate(
+    graph: Graph, inputs: Sequence[Bounded], rng: np.random.Generator, inexact: frozenset[str]
+) -> list[Bounded]:
     known: dict[Value, Bounded] = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
-        results = _apply(node.op, node.attrs, [known[v] for v in node.operands], rng)
+        results = _apply(node.op, node.attrs, [known[v] for v in node.operands], rng, inexact)
         known.update(zip(node.results, results, strict=True))
     return [known[v] for v in graph.outputs]
 
 
-def _apply(op: Op, attrs: Attrs, operands: Sequence[Bounded], rng: np.random.Generator) -> list[Bounded]:
+def _apply(
+    op: Op, attrs: Attrs, operands: Sequence[Bounded], rng: np.random.Generator, inexact: frozenset[str]
+) -> list[Bounded]:
     inner = getattr(attrs, "graph", None)
     if isinstance(inner, Graph):
-        return _evaluate(inner, operands, rng)
+        return _evaluate(inner, operands, rng, inexact)
     plain = [np.asarray(x) for x in op.meaning(attrs, *(x.array for x in operands))]
-    rounds = op.name in INEXACT and plain[0].dtype.kind == "f"
+    rounds = op.name in inexact and plain[0].dtype.kind == "f"
     if not rounds and all(x.exact for x in operands):
         return [Bounded(x, (x,) * _RUNS, True) for x in plain]
     runs = [_noisy(op, attrs, [x.noisy[i] for x in operands], rounds, rng) for i in range(_RUNS)]

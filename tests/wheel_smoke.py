@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from importlib.metadata import distribution, entry_points
 
 import numpy as np
@@ -18,6 +19,9 @@ def import_everything() -> int:
     count = 0
     for package in packages:
         module = importlib.import_module(package)
+        assert str(module.__file__).startswith(sys.prefix), (
+            f"{package} is {module.__file__}, not the wheel"
+        )
         for info in pkgutil.walk_packages(module.__path__, f"{package}."):
             if not info.name.endswith(".__main__"):
                 importlib.import_module(info.name)

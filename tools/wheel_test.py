@@ -1,6 +1,7 @@
 """Builds the wheel, installs it in a clean environment away from the checkout, and runs `tests/wheel_smoke.py` there.
 
-The checkout on the path hides what a wheel lacks; this is the test that sees it.
+The checkout on the path hides what a wheel lacks; this is the test that sees it. Python runs isolated (`-I`) there, so
+that PYTHONPATH does not bring the checkout back.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def main() -> None:
         (wheel,) = folder.glob("*.whl")
         venv.create(folder / "venv", with_pip=True)
         python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True, cwd=folder)
+        subprocess.run([python, "-I", "-m", "pip", "install", "--quiet", str(wheel)], check=True, cwd=folder)
         smoke = Path(shutil.copy(ROOT / "tests" / "wheel_smoke.py", folder))
-        subprocess.run([python, "-P", str(smoke)], check=True, cwd=folder)
+        subprocess.run([python, "-I", str(smoke)], check=True, cwd=folder)
     print(f"{wheel.name}: installs, imports and trains")
 
 

@@ -73,6 +73,10 @@ class Job:
         count = int(steps) if steps is not None else int(epochs or 0) * self.recipe.steps_per_epoch
         held_out = None if validation is None else self._dataset(validation, "validation")
         validate = None if held_out is None else lambda: self._evaluate(held_out)
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        if frozen != set(self.recipe.frozen):
+            changed = ", ".join(sorted(frozen ^ set(self.recipe.frozen)))
+            raise ArgumentError(f"fit: freeze and unfreeze come before train.compile; changed since: {changed}")
         if self._is_fitting:
             raise ArgumentError("fit: this job is being fitted already, in another thread or around this call")
         self._is_fitting = True
@@ -109,22 +113,26 @@ class Job:
     def predict(self, *inputs: object) -> np.ndarray:
         """The model's output in evaluation mode for all samples of its inputs: `job.predict(x)`.
 
+        An array, or the pytree of arrays that the model returns.
         Computed in batches of the training batch size; the last one is padded and cut, and no sample's output depends
         on its neighbours.
         """
         dataset = self._floats(data.arrays(*inputs, nonfinite="allow"))
         self._check_ranks(dataset)
-        outputs: list[np.ndarray] = []
+        outputs: list[object] = []
         for start in range(0, dataset.size, self.recipe.batch_size):
             batch, count = self._padded(dataset, start)
             output = self.program.call("predict", tuple(pytree.flatten(batch)[0]))
-            outputs.append(np.asarray(output)[:count])
+            outputs.append(pytree.tree_map(lambda rows, n=count: np.asarray(rows)[:n], output))
         self._sync()
-        return np.concatenate(outputs)
+        return cast("np.ndarray", pytree.tree_map(lambda *parts: np.concatenate(parts), *outputs))
 
     def _check_ranks(self, dataset: Dataset) -> None:
         """A single sample, without the axis that counts samples, is a common mistake."""
-        batch = tuple(pytree.flatten(inputs_of(self.recipe.data.tree, self.recipe.objective.loss))[0])
+        loss = self.recipe.objective.loss
+        batch = tuple(pytree.flatten(inputs_of(self.recipe.data.tree, loss))[0])
+        if isinstance(loss, str) and len(batch) != len(dataset.leaves):
+            raise DataError(f"predict: the model was trained on {len(batch)} inputs, got {len(dataset.leaves)}")
         for own, given in zip(cast("tuple[np.ndarray, ...]", batch), dataset.leaves, strict=False):
             if own.ndim != given.ndim:
                 raise DataError(

@@ -72,18 +72,26 @@ class Objective:
         if not isinstance(self.loss, str):
             return self._from_function(self.loss, model, batch, key)
         inputs, target = inputs_and_target(batch, self.loss)
-        output = model(*inputs)
+        output = self._one_output(model(*inputs))
         values = {"loss": self._named_loss(output, target, "mean")}
         return values | {metric_name(m): _metric(m)(output, target) for m in self.metrics}
 
     def per_sample(self, model: nn.Module, batch: Batch) -> dict[str, Array]:
         """The same values before the mean over samples: arrays of one number per sample."""
         inputs, target = inputs_and_target(batch, str(self.loss))
-        output = model(*inputs)
+        output = self._one_output(model(*inputs))
         values = {"loss": self._named_loss(output, target, "none")}
         for metric in self.metrics:
             values[metric_name(metric)] = _metric(metric)(output, target, reduction="none")
         return {name: _row_means(value) for name, value in values.items()}
+
+    def _one_output(self, output: object) -> Array:
+        if not hasattr(output, "shape"):
+            raise ArgumentError(
+                f"loss={self.loss!r} compares one array, and the model returns a {type(output).__name__}; "
+                "pass a function of (model, batch, key)"
+            )
+        return cast("Array", output)
 
     def _named_loss(self, output: Array, target: Array, reduction: str) -> Array:
         assert isinstance(self.loss, str)
@@ -94,13 +102,10 @@ class Objective:
 
     def _from_function(self, loss: LossFunction, model: nn.Module, batch: Batch, key: Array) -> dict[str, Array]:
         result = loss(model, batch, key)
-        value, extra = result if isinstance(result, tuple) else (result, {})
-        value = gnp.asarray(value)
-        if tuple(value.shape) != ():
-            raise ArgumentError(
-                gc.with_line(f"the loss must be a scalar, it has shape {list(value.shape)}; take the mean")
-            )
-        values = {"loss": value} | dict(extra)
+        value, extra = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
+        if not isinstance(extra, dict):
+            raise ArgumentError(f"{_owner(loss)} returns (loss, {{name: value}}), not (loss, {type(extra).__name__})")
+        values = {name: _scalar(loss, name, item) for name, item in ({"loss": value} | extra).items()}
         if not self.metrics:
             return values
         output = nn.last_output(model)
@@ -110,6 +115,20 @@ class Objective:
         for metric in self.metrics:
             values[metric_name(metric)] = _metric(metric)(cast("Array", output), cast("Array", target))
         return values
+
+
+def _owner(loss: LossFunction) -> str:
+    return f"the loss function {getattr(loss, '__name__', type(loss).__name__)}"
+
+
+def _scalar(loss: LossFunction, name: str, value: object) -> Array:
+    """One number that a loss function returned."""
+    if not isinstance(value, gc.Tracer | np.ndarray | np.generic | bool | int | float):
+        raise ArgumentError(f"{_owner(loss)} must return numbers; {name} is a {type(value).__name__}")
+    array = gnp.asarray(value)
+    if tuple(array.shape) != ():
+        raise ArgumentError(f"{_owner(loss)} must return scalars; {name} has shape {list(array.shape)}: take the mean")
+    return array
 
 
 def objective(loss: str | LossFunction, metrics: Sequence[str | MetricFunction]) -> Objective:

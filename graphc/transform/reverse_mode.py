@@ -17,6 +17,7 @@ from graphc.graph.ops import elementwise
 from graphc.graph.prune import live_nodes
 from graphc.tracing import ArrayLike, apply_graph, bind1
 from graphc.tracing.context import with_line
+from graphc.tracing.spec import is_int
 from graphc.transform import autodiff
 from graphc.transform.function import (
     Function,
@@ -83,6 +84,8 @@ def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0, has_aux: bool
 
 def _argument_numbers(point: Point, argnums: int | Sequence[int]) -> tuple[int, ...]:
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not all(is_int(number) for number in numbers):
+        raise GradientError(with_line(f"{point.name}: argnums={argnums!r} must be a position, or several"))
     count = len(point.in_tree.children[0].children)
     for number in numbers:
         if not -count <= number < count:

@@ -1,5 +1,7 @@
 """What a caller may get wrong with `train`: a clear error or warning, or it just works."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -101,3 +103,54 @@ def test_jobs_and_data_print_what_they_are() -> None:
 def test_the_progress_bar_counts_runs_too_short_to_be_polled(capsys: pytest.CaptureFixture[str]) -> None:
     _compile().fit(3, validation=(X, Y), progress=True)
     assert "6/6" in capsys.readouterr().err
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: gc.Array) -> tuple[gc.Array, gc.Array]:  # type: ignore[override]
+        return self.layer(x), x
+
+
+def test_predict_gives_every_output_of_a_model() -> None:
+    def loss(model: nn.Module, batch: object, key: gc.Array) -> gc.Array:
+        return F.cross_entropy(model(batch[0])[0], batch[1])  # type: ignore[index]
+
+    job = _compile(model=Pair(), loss=loss, batch_size=8)
+    logits, same = job.predict(X)
+    np.testing.assert_array_equal(same, X)
+    assert logits.shape == (20, 3)
+    with pytest.raises(gc.ArgumentError, match="compares one array, and the model returns a tuple"):
+        _compile(model=Pair())
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (lambda out: None, "must return numbers; loss is a NoneType"),
+        (lambda out: out, r"must return scalars; loss has shape \[10, 3\]"),
+        (lambda out: (out.sum(), {"each": out[:, 0]}), r"must return scalars; each has shape \[10\]"),
+        (lambda out: (out.sum(), {"note": "x"}), "must return numbers; note is a str"),
+        (lambda out: (out.sum(), out.mean()), r"returns \(loss, \{name: value\}\), not \(loss, Tracer\)"),
+    ],
+)
+def test_what_a_loss_function_returns_is_checked(result: Callable[[gc.Tracer], object], text: str) -> None:
+    def wrong(model: nn.Module, batch: object, key: gc.Array) -> object:
+        return result(model(batch[0]))  # type: ignore[index, arg-type]
+
+    with pytest.raises(gc.ArgumentError, match=f"the loss function wrong {text}"):
+        _compile(loss=wrong)
+
+
+def test_freezing_after_compiling_is_an_error() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    job = _compile(model=model)
+    model[0].freeze()
+    with pytest.raises(gc.ArgumentError, match=r"changed since: 0\.bias, 0\.weight"):
+        job.fit(1, progress=False)
+
+
+def test_predict_counts_its_inputs() -> None:
+    with pytest.raises(gc.DataError, match="trained on 1 inputs, got 2"):
+        _compile().predict(X, X)

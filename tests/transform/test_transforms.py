@@ -174,6 +174,8 @@ def test_other_errors() -> None:
         grad(lambda x: x, argnums=3)(np.float64(1))
     with pytest.raises(GradientError, match=r"\(value, aux\), this one returns" + LINE):
         grad(lambda x: x, has_aux=True)(np.float64(1))
+    with pytest.raises(GradientError, match=r"argnums='x' must be a position, or several" + LINE):
+        grad(lambda x: x, argnums="x")(np.float64(1))  # type: ignore[arg-type]
     with pytest.raises(GradientError, match=r"the tangent 0 is f64\[2\], it must be f64\[3\]" + LINE):
         jvp(lambda x: x, (np.ones(3),), (np.ones(2),))
     _, pull_back = vjp(lambda x: x, np.ones(3))

@@ -19,9 +19,7 @@ def import_everything() -> int:
     count = 0
     for package in packages:
         module = importlib.import_module(package)
-        assert str(module.__file__).startswith(sys.prefix), (
-            f"{package} is {module.__file__}, not the wheel"
-        )
+        assert str(module.__file__).startswith(sys.prefix), f"{package} is {module.__file__}, not the wheel"
         for info in pkgutil.walk_packages(module.__path__, f"{package}."):
             if not info.name.endswith(".__main__"):
                 importlib.import_module(info.name)

@@ -197,6 +197,7 @@ _BINARY: tuple[tuple[Op, tuple[DType, ...]], ...] = (
     *((op, dtypes.ALL) for op in (elementwise.eq, elementwise.ne, elementwise.lt)),
     *((op, dtypes.ALL) for op in (elementwise.le, elementwise.gt, elementwise.ge)),
 )
+_ORDERED = (elementwise.pow_, elementwise.shift_left, elementwise.shift_right)  # operands differ in what they may be
 _POSITIVE = (elementwise.log, elementwise.log1p, elementwise.sqrt)
 
 
@@ -381,7 +382,7 @@ def _again(g: _Grower) -> None:
         raise _Rejected
     node = g.builder.nodes[g.below(len(g.builder.nodes))]
     operands = node.operands
-    if len(operands) == 2 and operands[0].type == operands[1].type and node.op is not elementwise.pow_:
+    if len(operands) == 2 and operands[0].type == operands[1].type and node.op not in _ORDERED:
         operands = operands[::-1] if g.chance(0.5) else operands
     g.add(node.op, *operands, attrs=node.attrs)
 

@@ -99,7 +99,11 @@ class Facts:
         return replace(self, ranges={**self.ranges, var.name: interval})
 
     def with_let(self, var: Var, value: Expr) -> "Facts":
-        return replace(self, lets={**self.lets, var.name: value})
+        lets = {**self.lets, var.name: value}
+        if not isinstance(value, Select) or not value.dtype.is_integer:
+            return replace(self, lets=lets)
+        # Bounded here and looked up from now on: chains of selects are as long as a shuffle has rounds.
+        return replace(self, lets=lets, ranges={**self.ranges, var.name: bounds(value, self)})
 
     def with_guard(self, cond: Expr, holds: bool = True) -> "Facts":
         """Inside the branch where `cond` is true (or false)."""
@@ -124,7 +128,7 @@ def normal(expr: Expr, facts: Facts = NOTHING) -> Affine:
     match expr:
         case Const(value, _):
             return Affine((), int(value))
-        case Var(name) if name in facts.lets and facts.lets[name].dtype.is_integer:
+        case Var(name) if name in facts.lets and facts.lets[name].dtype.is_integer and name not in facts.ranges:
             return normal(facts.lets[name], facts)
         case Binary("add", lhs, rhs):
             return _join_digits(normal(lhs, facts) + normal(rhs, facts), facts)

@@ -94,7 +94,7 @@ def peak_rss_mb() -> float:
 
 def use_cores(threads: int) -> None:
     """Stay on as many cores as there are threads: some systems cannot be told otherwise how many to use."""
-    if hasattr(os, "sched_setaffinity"):
+    if hasattr(os, "sched_setaffinity") and threads < len(os.sched_getaffinity(0)):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 

@@ -52,7 +52,8 @@ def test_train_step_reports_every_field_and_writes_the_same_records(tmp_path: Pa
     forward = 2 * 32 * (64 * 128 + 128 * 10)
     assert 2.2 * forward < ours["flops"] < 3.5 * forward  # backward is twice that, less the gradient of the input
     assert ours["planned_peak_bytes"] > 2 * 4 * (64 * 128 + 128 * 10)  # parameters and momentum at least
-    assert 0 < ours["roofline_fraction"] < 1
+    least = max(ours["flops"] / ours["fma_peak"], ours["bytes"] / ours["bandwidth"])  # the sum over kernels is no less
+    assert ours["roofline_fraction"] >= 0.9 * least / (ours["ms_per_step"] * 1e-3)
     assert {"trace", "fuse", "emit"} <= set(ours["stages"])
     assert [ours] == report.read(out)
 
@@ -84,8 +85,11 @@ def test_contraction_checks_every_product() -> None:
     assert len(found) == 2 * 4 * 2
     for record in found:
         assert record["us_per_product"] > 0 and record["us_per_call"] > 0
-        assert 0 < record["fraction_of_peak"] < 1
-        assert record["fma_peak"] > 1e9
+        rows, columns, summed = map(int, record["shape"].split("x"))
+        rate = 2 * rows * columns * summed / (record["us_per_product"] * 1e-6)
+        assert record["gflops"] == pytest.approx(rate / 1e9, rel=1e-3)
+        # No bound of 1: the peak of one round is too low when another process had the core meanwhile.
+        assert record["fraction_of_peak"] == pytest.approx(rate / record["fma_peak"], rel=1e-3)
 
 
 def test_call_overhead_names_systems_and_ways() -> None:

@@ -46,6 +46,8 @@ def main(options: Options) -> None:
             steps,
         )
 
+    network = model()
+    options.say(f"{network}\n{sum(p.value.size for p in network.parameters()):,} parameters")
     runs = [run(options.seed + number) for number in range(1 if options.quick else 3)]
     scores = [each.job.evaluate(x_test, y_test)["accuracy"] for each in runs]
     options.say(f"{len(y_train)} digits to learn from, {len(y_test)} to test on")

@@ -18,7 +18,7 @@ from tests.plan.executor import compare, plan_of
 from tests.plan.programs import SIZES, random_program, slots
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.randoms(use_true_random=False), st.lists(st.sampled_from(SIZES), max_size=3), st.integers(1, 2))
 def test_plan_computes_what_the_program_says(r: random.Random, state_sizes: list[int], entries: int) -> None:
     programs = [random_program(r, state_sizes, f"entry{k}") for k in range(entries)]

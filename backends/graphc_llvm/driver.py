@@ -6,10 +6,13 @@ iterations finished when all are, when `stop` is set, or when `budget` nanosecon
 signals and calls again. So a run of any length enters Python ten times a second, not once per step.
 
 The record is an array of int64 words: see `RECORD`.
+
+A second version of an entry reads the clock around each instruction (`Stamps`), for profiles only.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat
 from graphc_llvm.builder import Builder
@@ -21,6 +24,7 @@ _WORDS = (
     *("pool", "scratch", "stride"),  # the thread pool; heap scratch of thread 0 and how far the next thread's is
     *("parallel", "clock"),  # functions of the runtime
     *("done", "stop"),  # steps finished; not zero: stop after this step
+    "stamps",  # what the timed version writes: see `Stamps`
 )
 RECORD: Mapping[str, int] = {name: 8 * word for word, name in enumerate(_WORDS)}
 RECORD_WORDS = 16
@@ -55,6 +59,18 @@ class _Reader:
 
 
 @dataclass(slots=True)
+class Stamps:
+    """What the timed version of an entry measures, known once its text is written.
+
+    Iteration t of n adds to two int64 at `stamps + 16 * (row * n + t)`: how often the row ran, and its nanoseconds from
+    one look at the clock to the next. Row 0 has nothing between its two looks: what looking costs. Row i + 1 is
+    `rows[i]`: the instructions that run as one.
+    """
+
+    rows: list[tuple[Launch | Copy, ...]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _EntryEmitter:
     """Emits the block of one entry. `counters` are the enclosing `Repeat` counters."""
 
@@ -65,6 +81,7 @@ class _EntryEmitter:
     args: str
     iteration: str
     counters: list[str]
+    clock: "_Clock | None" = None
 
     def block(self, block: Block) -> None:
         for instruction in block.instructions:
@@ -72,17 +89,26 @@ class _EntryEmitter:
 
     def instruction(self, instruction: Instruction) -> None:
         match instruction:
-            case Launch(_, args, scratch):
-                for position, ref in enumerate((*args, *scratch)):
-                    slot = self.b.pointer(self.args, str(8 * position))
-                    self.b.do(f"store ptr {self.address(ref)}, ptr {slot}, align 8")
-                self.b.do(f"call void @{self.launchers[id(instruction)]}(ptr %record, ptr {self.args})")
+            case Launch():
+                with self._timed(instruction):
+                    self._launch(instruction)
             case Copy(source, target):
-                self._copy(source, target)
+                with self._timed(instruction):
+                    self._copy(source, target)
             case Repeat(count, body):
                 self._repeat(count, body)
             case Branch():
                 self._branch(instruction)
+
+    def _timed(self, *instructions: Launch | Copy) -> AbstractContextManager[None]:
+        """The timed version adds to the row of these instructions what is emitted inside."""
+        return nullcontext() if self.clock is None else self.clock.around(instructions)
+
+    def _launch(self, launch: Launch) -> None:
+        for position, ref in enumerate((*launch.args, *launch.scratch)):
+            slot = self.b.pointer(self.args, str(8 * position))
+            self.b.do(f"store ptr {self.address(ref)}, ptr {slot}, align 8")
+        self.b.do(f"call void @{self.launchers[id(launch)]}(ptr %record, ptr {self.args})")
 
     def address(self, ref: Ref) -> str:
         """The address of a reference in this iteration."""
@@ -134,8 +160,49 @@ class _EntryEmitter:
         b.start(join)
 
 
-def entry_text(name: str, entry: Entry, launchers: Mapping[int, str], declarations: set[str]) -> str:
-    """The loop over steps of one entry. `launchers`: the function of each launch, by the identity of the launch."""
+@dataclass(slots=True)
+class _Clock:
+    """Emits looks at the clock and what is added to `Stamps`."""
+
+    b: Builder
+    function: str
+    base: str
+    iteration: str
+    stamps: Stamps
+
+    @contextmanager
+    def around(self, instructions: tuple[Launch | Copy, ...]) -> Iterator[None]:
+        """A new row of these instructions, which are emitted inside."""
+        self.stamps.rows.append(instructions)
+        with self._row(len(self.stamps.rows)):
+            yield
+
+    def nothing(self) -> None:
+        """Row 0."""
+        with self._row(0):
+            return
+
+    @contextmanager
+    def _row(self, row: int) -> Iterator[None]:
+        b = self.b
+        before = b.emit(f"call i64 {self.function}()")
+        yield
+        passed = b.emit(f"sub i64 {b.emit(f'call i64 {self.function}()')}, {before}")
+        cells = b.emit(f"add i64 {b.emit(f'mul i64 %n, {row}')}, {self.iteration}")
+        offset = b.emit(f"mul i64 {cells}, 16")
+        for what, at in (("1", 0), (passed, 8)):
+            cell = b.pointer(b.pointer(self.base, offset), str(at))
+            total = b.emit(f"add i64 {b.emit(f'load i64, ptr {cell}, align 8')}, {what}")
+            b.do(f"store i64 {total}, ptr {cell}, align 8")
+
+
+def entry_text(
+    name: str, entry: Entry, launchers: Mapping[int, str], declarations: set[str], stamps: Stamps | None = None
+) -> str:
+    """The loop over steps of one entry. `launchers`: the function of each launch, by the identity of the launch.
+
+    With `stamps` it is the timed version, and `stamps` says afterwards what it measures.
+    """
     b = Builder(declarations)
     field = _Reader(b)
     bases = {s: field(s, "ptr") for s in ("arena", "state", "constants", "step")}
@@ -149,7 +216,10 @@ def entry_text(name: str, entry: Entry, launchers: Mapping[int, str], declaratio
     b.lines.append("")
     number = b.emit("add i64 %first, %t")
     b.do(f"store i64 {number}, ptr {bases['step']}, align 8")
-    _EntryEmitter(b, entry, bases, launchers, args, "%t", []).block(entry.block)
+    timer = None if stamps is None else _Clock(b, clock, field("stamps", "ptr"), "%t", stamps)
+    if timer is not None:
+        timer.nothing()
+    _EntryEmitter(b, entry, bases, launchers, args, "%t", [], timer).block(entry.block)
     b.do("%t.next = add nsw i64 %t, 1")
     b.do(f"store atomic i64 %t.next, ptr {b.pointer('%record', str(RECORD['done']))} release, align 8")
     stop = b.emit(f"load atomic i64, ptr {b.pointer('%record', str(RECORD['stop']))} acquire, align 8")

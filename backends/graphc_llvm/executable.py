@@ -11,19 +11,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from graphc.core.errors import ArgumentError, BackendError
 from graphc.plan.build import arena_allocs
 from graphc.plan.ir import Entry, Plan, Slot
-from graphc.runtime.protocol import KernelText, Progress
+from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
 from graphc_llvm import codegen, host, texts
 from graphc_llvm.driver import RECORD, RECORD_WORDS
 from graphc_llvm.memory import address, aligned
 from graphc_llvm.pool import Pool, default_threads
-from graphc_llvm.program import module_text
+from graphc_llvm.program import ModuleText, module_text
 
 POLL_SECONDS = 0.1
 
@@ -58,6 +58,7 @@ class CpuExecutable:
         self._library = codegen.link(codegen.object_code(self._module.text, self._target), exports)
         self._calls = {entry.name: self._call(entry) for entry in plan.entries.values()}
         self._allocate()
+        self._timed: tuple[ModuleText, codegen.Library] | None = None
         self._pool = Pool.get(self.threads)
         self._pool_process = os.getpid()
         self._lock = threading.RLock()
@@ -206,6 +207,31 @@ class CpuExecutable:
                 function(self._record_address, address(args))
                 samples.append(time.perf_counter() - begin)
         return statistics.median(samples)
+
+    def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
+        """Run n steps in a version of the program that reads the clock around each instruction."""
+        described = self._entry(entry)
+        module, library = self._timed_version()
+        rows, function = module.stamps[entry].rows, _RUN(library.addresses[module.entries[entry]])
+        stamps = np.zeros((1 + len(rows), n, 2), np.int64)
+        outputs = [np.zeros((n, *shape), dtype) for shape, dtype in described.outputs]
+        done = 0
+        with self._lock:
+            self._record[RECORD["stamps"] // 8] = address(stamps)
+            while done < n:
+                self._prepare(described, inputs, outputs)
+                done = self._enter(replace(described, function=function), first, done, n, int(POLL_SECONDS * 1e9))
+        calls, nanoseconds = stamps[1:, :, 0], stamps[1:, :, 1]
+        clock = np.median(stamps[0, :, 1]) if n else 0.0
+        return LaunchTimes(tuple(rows), calls, np.maximum(nanoseconds - calls * clock, 0) * 1e-9)
+
+    def _timed_version(self) -> tuple[ModuleText, codegen.Library]:
+        """Made when first asked for."""
+        if self._timed is None:
+            module = module_text(self._plan, timed=True)
+            code = codegen.object_code(module.text, self._target)
+            self._timed = module, codegen.link(code, list(module.entries.values()))
+        return self._timed
 
     def renew_lock(self) -> None:
         """After a fork: whoever held the lock stayed in the parent."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Plan
-from graphc_llvm.driver import all_launches, entry_text, launch_text
+from graphc_llvm.driver import Stamps, all_launches, entry_text, launch_text
 from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, compile_kernel
 
 ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
@@ -28,6 +28,7 @@ class ModuleText:
     text: str
     entries: Mapping[str, str]
     kernels: Mapping[str, tuple[Kernel, KernelFunction]]
+    stamps: Mapping[str, Stamps]  # by entry, of the timed version
 
     @property
     def scratch_bytes(self) -> int:
@@ -35,8 +36,11 @@ class ModuleText:
         return max((function.compiled.scratch_bytes for _, function in self.kernels.values()), default=0)
 
 
-def module_text(plan: Plan) -> ModuleText:
-    """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name."""
+def module_text(plan: Plan, timed: bool = False) -> ModuleText:
+    """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name.
+
+    The timed version has the same kernels, and reads the clock around each instruction of an entry.
+    """
     declarations: set[str] = set()
     known: dict[object, KernelFunction] = {}  # by structure
     kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
@@ -53,10 +57,12 @@ def module_text(plan: Plan) -> ModuleText:
                 raise BackendError(f"two different kernels are called {launch.kernel.name}")
             launchers[id(launch)] = function.name
     entries: dict[str, str] = {}
+    stamps = {name: Stamps() for name in plan.entries} if timed else {}
     for number, entry in enumerate(plan.entries.values()):
         entries[entry.name] = f"entry_{number}"
-        parts.append(entry_text(entries[entry.name], entry, launchers, declarations))
-    return ModuleText("\n\n".join([*parts, "\n".join(sorted(declarations)), ATTRIBUTES, ""]), entries, kernels)
+        parts.append(entry_text(entries[entry.name], entry, launchers, declarations, stamps.get(entry.name)))
+    text = "\n\n".join([*parts, "\n".join(sorted(declarations)), ATTRIBUTES, ""])
+    return ModuleText(text, entries, kernels, stamps)
 
 
 def _emit(compiled: Compiled, number: int, phases: dict[str, str], parts: list[str]) -> KernelFunction:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from graphc.kernel.ir import Kernel
-from graphc.plan.ir import Plan
+from graphc.plan.ir import Copy, Launch, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,33 @@ class Executable(Protocol):
 
     def time(self, kernel: str, repeats: int) -> float:
         """Median seconds of one launch of the kernel on its own buffers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchTimes:
+    """What an instrumented run measured, step by step.
+
+    `rows`: instructions of the entry in order, those that run as one together. `calls`, `seconds`: how often each row
+    ran in each step and how long in all, [rows, steps], without what reading the clock takes.
+    """
+
+    rows: tuple[tuple[Launch | Copy, ...], ...]
+    calls: np.ndarray
+    seconds: np.ndarray
+
+
+@runtime_checkable
+class Profiler(Protocol):
+    """What an `Executable` has besides when its backend can time the kernels of a running program."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads share the work."""
+        ...
+
+    def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
+        """Run steps first .. first+n-1 as `run` does, with a look at the clock around each kernel."""
         ...
 
 

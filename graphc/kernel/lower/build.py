@@ -4,7 +4,8 @@ Parameters are the inputs of the body, then its outputs. An output may lie on an
 happens at the element written, before it is written; `finish` finds the inputs that allow it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from graphc.graph.cost import graph_flops
 from graphc.graph.ir import Graph, Value
@@ -27,17 +28,39 @@ class Output:
     outer: frozenset[str] | None  # counters of the loops around all stages of one iteration; None: stages are apart
 
 
+@dataclass(slots=True)
+class Memory:
+    """What the phases of one kernel share: names, and where their values lie.
+
+    `inputs`: buffers earlier phases gave the inputs of the body written next; None: it makes one of its own shape.
+    `kept`: which of its outputs only later phases read; they lie in scratch.
+    """
+
+    names: dict[str, int] = field(default_factory=dict)
+    inputs: Sequence[Buffer | None] = ()
+    kept: Sequence[bool] = ()
+
+
 class KernelBuilder:
     """One kernel being written. `body` has merged dims; `original` is the body as the graph has it."""
 
-    def __init__(self, body: Graph, original: Graph) -> None:
+    def __init__(self, body: Graph, original: Graph, memory: Memory | None = None) -> None:
         self.body = body
         self.original = original
-        self.emitter = Emitter(body, RULES)
-        self.inputs = [Buffer(f"in{i}", v.dtype, v.shape) for i, v in enumerate(body.inputs)]
-        self.outputs = [Buffer(f"out{i}", v.dtype, v.shape) for i, v in enumerate(body.outputs)]
+        memory = memory or Memory({}, [None] * len(body.inputs), [False] * len(body.outputs))
+        self.emitter = Emitter(body, RULES, memory.names)
+        self.inputs = [
+            buffer or Buffer(self.emitter.name("in"), value.dtype, value.shape)
+            for value, buffer in zip(body.inputs, memory.inputs, strict=True)
+        ]
+        self.outputs = [
+            Buffer(self.emitter.name("mid"), value.dtype, value.shape, "arena")
+            if kept
+            else Buffer(self.emitter.name("out"), value.dtype, value.shape)
+            for value, kept in zip(body.outputs, memory.kept, strict=True)
+        ]
         for value, buffer in zip(body.inputs, self.inputs, strict=True):
-            self.emitter.stored[value] = in_buffer(buffer)
+            self.emitter.stored[value] = in_buffer(buffer, value.shape)
         self.stores: list[Output] = []
         self.outer: frozenset[str] | None = None
 

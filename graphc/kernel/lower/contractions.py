@@ -13,16 +13,16 @@ from graphc.graph.dims import Slot, classes_of
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.kernel.ir import Accumulate, Binary, Buffer, Expr, Fma, Kernel, Load, LoopKind, Store, Var, index
-from graphc.kernel.lower.build import KernelBuilder
+from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.expr import Index, add, const, delinear, mul
 from graphc.kernel.lower.merge import merge_dims
 
 CHAIN = 4096  # longest sum that is one chain
 
 
-def lower_contraction(original: Graph, name: str) -> Kernel:
+def lower_contraction(original: Graph, name: str, memory: Memory | None = None) -> Kernel:
     """The kernel of a body with one contraction."""
-    builder = KernelBuilder(merge_dims(original), original)
+    builder = KernelBuilder(merge_dims(original), original, memory)
     return _Contraction(builder).lower(name)
 
 

@@ -13,7 +13,7 @@ from graphc.core.dtypes import DType
 from graphc.core.errors import UnsupportedError, VerifyError
 from graphc.graph.ir import Graph, Node, Value
 from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Let, Load, LoopKind, Space, Stmt, Var, index, operands
-from graphc.kernel.lower.expr import Index
+from graphc.kernel.lower.expr import Index, delinear, linear
 
 Pull = Generator[tuple[Value, Index], Expr, Expr]  # a rule asks for elements of its operands and returns its own
 PullRule = Callable[["Emitter", Node, Index], Pull]
@@ -33,13 +33,13 @@ class Emitter:
     `stored` says where values lie in memory: inputs of the body, and what earlier phases or stages have written.
     """
 
-    def __init__(self, body: Graph, rules: dict[str, PullRule]) -> None:
+    def __init__(self, body: Graph, rules: dict[str, PullRule], names: dict[str, int] | None = None) -> None:
         self.body = body
         self.rules = rules
         self.stored: dict[Value, Callable[[Index], Load]] = {}
         self.scopes: list[Scope] = [Scope()]
         self.depth_of: dict[str, int] = {}
-        self.counter: dict[str, int] = {}
+        self.counter: dict[str, int] = {} if names is None else names  # how often each base of a name is taken
         self.floor = 0  # lowest scope a Let may go to
         self.loads: list[tuple[Load, int]] = []  # every load with the stage that makes it
         self.stage = 0
@@ -164,6 +164,8 @@ def _element(value: Value, idx: Index) -> tuple[Value, Index]:
     return value, tuple(index(0) if extent == 1 else i for extent, i in zip(value.shape, idx, strict=True))
 
 
-def in_buffer(buffer: Buffer) -> Callable[[Index], Load]:
-    """Elements of a tensor that lies in a buffer of its shape."""
-    return lambda idx: Load(buffer, idx)
+def in_buffer(buffer: Buffer, shape: tuple[int, ...]) -> Callable[[Index], Load]:
+    """Elements of a tensor of `shape` that lies in a buffer; its shape may be another one of the same elements."""
+    if shape == buffer.shape:
+        return lambda idx: Load(buffer, idx)
+    return lambda idx: Load(buffer, delinear(linear(idx, shape), buffer.shape))

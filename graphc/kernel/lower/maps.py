@@ -2,15 +2,15 @@
 
 from graphc.graph.ir import Graph
 from graphc.kernel.ir import Kernel
-from graphc.kernel.lower.build import KernelBuilder
+from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.expr import Expr, Index, delinear, linear
 from graphc.kernel.lower.merge import merge_dims
 
 
-def lower_map(original: Graph, name: str) -> Kernel:
+def lower_map(original: Graph, name: str, memory: Memory | None = None) -> Kernel:
     """The kernel of a body without reductions and contractions, whose outputs have equally many elements."""
     together = len({v.shape for v in original.outputs}) == 1
-    builder = KernelBuilder(merge_dims(original, together), original)
+    builder = KernelBuilder(merge_dims(original, together), original, memory)
     emitter = builder.emitter
     shape = builder.body.outputs[0].shape
     counters = [emitter.fresh("i") for _ in shape]

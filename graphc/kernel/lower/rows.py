@@ -15,7 +15,7 @@ from graphc.graph.ops.elementwise import TRANSCENDENTAL
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.rows import Phase, Stage, Structure, axes_of, cone, structure
 from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Store, Var, index
-from graphc.kernel.lower.build import KernelBuilder
+from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.emit import in_buffer
 from graphc.kernel.lower.expr import Index, mul
 from graphc.kernel.lower.lanes import CHUNK, Lanes, reducer
@@ -26,9 +26,9 @@ MAX_KEPT = 16384  # elements of one row kept from one stage for the next
 FEW_ROWS = 64
 
 
-def lower_rows(original: Graph, name: str) -> Kernel:
+def lower_rows(original: Graph, name: str, memory: Memory | None = None) -> Kernel:
     """The kernel of a body with reductions."""
-    builder = KernelBuilder(merge_dims(original), original)
+    builder = KernelBuilder(merge_dims(original), original, memory)
     shape = structure(builder.body)
     if shape is None:
         raise UnsupportedError(f"{name}: the reductions do not share their rows ({original.nodes[-1].loc})")
@@ -60,7 +60,7 @@ class _RowPhase:
         else:
             self._lower_whole()
         for value, buffer in self.crossing.items():
-            emitter.stored[value] = in_buffer(buffer)
+            emitter.stored[value] = in_buffer(buffer, value.shape)
 
     def _lower_whole(self) -> None:
         counters = self._open_rows()

@@ -6,14 +6,14 @@ A row is one element of all dims but the axis; rows run in parallel, the indices
 from graphc.graph.ir import Graph, Node
 from graphc.graph.ops.movement import AxisAttrs
 from graphc.kernel.ir import Accumulate, Binary, Compare, Expr, If, Kernel, index
-from graphc.kernel.lower.build import KernelBuilder
+from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.expr import Index, const
 from graphc.kernel.lower.movement import nearest
 
 
-def lower_scatter(original: Graph, name: str) -> Kernel:
+def lower_scatter(original: Graph, name: str, memory: Memory | None = None) -> Kernel:
     """The kernel of a body that is one scatter_add; its operands may be computed on the way in."""
-    builder = KernelBuilder(original, original)
+    builder = KernelBuilder(original, original, memory)
     emitter = builder.emitter
     node: Node = next(n for n in original.nodes if n.op.name == "scatter_add")
     assert isinstance(node.attrs, AxisAttrs)

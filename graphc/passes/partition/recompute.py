@@ -3,19 +3,19 @@
 In: the groups. Out: core nodes whose values are not written; each kernel that reads one holds a copy of the node, as it
 does of free nodes. A value is dropped when it follows elementwise from values that lie in memory anyway, at a bounded
 cost, and its readers need no more new bytes for it than it has itself. The activations' inner values that backward
-passes ask for go this way: what is kept is the pre-activation.
+passes ask for go this way: what is kept is the pre-activation. So do masks of dropout: random bits are a function of
+their key, so what is kept is the key.
 """
 
 from collections.abc import Mapping, Sequence
 
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.ops.elementwise import TRANSCENDENTAL
 from graphc.passes.partition.assemble import body_nodes, needed_for, outside, used_outside
+from graphc.passes.partition.cost import RECOMPUTED, operations
 from graphc.passes.partition.legal import is_legal
 from graphc.passes.partition.roles import Role
 
-COSTLY = TRANSCENDENTAL | {"rem"}
-LIMIT = 64  # operations per element, a function such as exp counting 16
+COPIED = frozenset({"random_bits"})  # beside elementwise work: a pure function of key and position
 
 
 def recomputed(graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> frozenset[Node]:
@@ -43,7 +43,7 @@ class _Recompute:
         written = used_outside(self.graph, self.role, core, frozenset(self.dropped))
         for value in sorted(written, key=lambda v: self.position[self.graph.producers[v]]):
             node = self.graph.producers[value]
-            if node.op.kind != "elementwise" or value in self.outputs:
+            if not _can_copy(node) or value in self.outputs:
                 continue
             readers = self._readers(value, core)
             if readers is None:
@@ -86,11 +86,11 @@ class _Recompute:
             if current in chain:
                 continue
             is_free = self.role[current] == "free"
-            if not is_free and (current not in core or current.op.kind != "elementwise"):
+            if not is_free and (current not in core or not _can_copy(current)):
                 return None
             chain.add(current)
-            cost += 16 if current.op.name in COSTLY else 0 if is_free else 1
-            if cost > LIMIT:
+            cost += 0 if is_free else operations(current)
+            if cost > RECOMPUTED:
                 return None
             for value in current.operands:
                 producer = self.graph.producers.get(value)
@@ -138,3 +138,7 @@ class _Recompute:
             value = producer.operands[0]
             producer = self.graph.producers.get(value)
         return producer is None or producer.op.name == "constant"
+
+
+def _can_copy(node: Node) -> bool:
+    return node.op.kind == "elementwise" or node.op.name in COPIED

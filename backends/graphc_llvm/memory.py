@@ -1,6 +1,8 @@
 """Aligned blocks of memory owned by NumPy, and where arrays lie."""
 
+import contextlib
 import ctypes
+import mmap
 import sys
 
 import numpy as np
@@ -27,8 +29,21 @@ def _agree() -> bool:
 address = _direct if sys.implementation.name == "cpython" and _agree() else _documented
 
 
+HUGE_PAGE = 2 << 20  # bytes; an update of a slab walks seven arrays, more pages than the processor's tables hold
+
+
 def aligned(nbytes: int) -> np.ndarray:
-    """`nbytes` zero bytes that start at a multiple of the plan's alignment."""
-    block = np.zeros(nbytes + ALIGNMENT, np.uint8)
-    start = -_documented(block) % ALIGNMENT
+    """`nbytes` zero bytes that start at a multiple of the plan's alignment; large blocks lie in huge pages."""
+    is_large = nbytes >= HUGE_PAGE // 2 and hasattr(mmap, "MADV_HUGEPAGE")
+    alignment = HUGE_PAGE if is_large else ALIGNMENT
+    block = _in_huge_pages(nbytes + alignment) if is_large else np.zeros(nbytes + alignment, np.uint8)
+    start = -_documented(block) % alignment
     return block[start : start + nbytes]
+
+
+def _in_huge_pages(nbytes: int) -> np.ndarray:
+    """Zero bytes for which the system is asked for huge pages; it may give small ones. Only what is touched is used."""
+    block = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a system without them
+        block.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(block, np.uint8)

@@ -11,12 +11,14 @@ from dataclasses import replace
 
 from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Stmt, Var, While, index, walk
 from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import as_contraction, schedule_contraction
 from graphc_llvm.cost import cost
 from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
 
 SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
+DEAR_NS = 5.0  # what all iterations compute alike is worth a phase of its own from here on
 UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
 
 
@@ -28,24 +30,36 @@ def schedule(kernel: Kernel) -> Kernel:
         if isinstance(statement, For) and statement.kind == "parallel":
             body += _phase(statement, names)
         else:
-            body += vectorise_inside((statement,), names)
+            body += _alone(vectorise_inside((statement,), names), names)
     return replace(kernel, body=tuple(body))
 
 
 def _phase(statement: For, names: Names) -> tuple[Stmt, ...]:
+    small = cost((statement,)) / 16 < SMALL_NS
+    front: tuple[Stmt, ...] = ()
+    if not small:
+        front, statement = precompute(statement, names, lambda lets: cost(lets) > DEAR_NS)
     axes, leaf = nest(statement)
     if any(axis.extent == 0 for axis in axes):
         return ()
-    small = cost((statement,)) / 16 < SMALL_NS
     found = as_contraction(axes, leaf)
     if found is not None:
         tiled = schedule_contraction(found, names, small)
         if tiled is not None:
-            return tiled
+            return front + tiled
     best = min(axes, key=lambda axis: penalty(axis, leaf))
     if inner_penalty(leaf) < penalty(best, leaf):
-        return _rows(axes, leaf, names, small)
-    return _lanes(axes, best, leaf, names, small)
+        return front + _alone(_rows(axes, leaf, names, small), names)
+    return front + _alone(_lanes(axes, best, leaf, names, small), names)
+
+
+def _alone(phases: tuple[Stmt, ...], names: Names) -> tuple[Stmt, ...]:
+    """Phases with what does not change taken out of their loops. What it leaves at the top belongs to one phase."""
+    result: list[Stmt] = []
+    for phase in phases:
+        moved = hoist((phase,))
+        result += moved if len(moved) == 1 else (loop(names.var("once"), 1, "serial", moved),)
+    return tuple(result)
 
 
 def _rows(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names, small: bool) -> tuple[Stmt, ...]:
@@ -65,8 +79,10 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
     if small or rows >= UNITS or along.extent <= 2 * lanes:
         kind: LoopKind = "serial" if small else "parallel"
         return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))
-    block = -(-along.extent * rows // (UNITS * lanes)) * lanes
-    whole, rest = divmod(along.extent, block)
+    vectors = along.extent // lanes
+    whole = _parts(vectors, -(-UNITS // rows))
+    block = vectors // whole * lanes
+    rest = along.extent - whole * block
     number = names.var(along.var.name)
     copy = Substitution(names)
     first = around(
@@ -78,6 +94,12 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
     renamed = tuple((names.var(var.name), extent) for var, extent in outer)
     tail = copy.binding({old.name: new for (old, _), (new, _) in zip(outer, renamed)}).block(tail)
     return first + around(renamed, "serial", tail)
+
+
+def _parts(vectors: int, wanted: int) -> int:
+    """In how many equal parts to cut so many vectors: about as many as wanted, and few vectors left over."""
+    most = min(vectors, 2 * wanted)
+    return min(range(min(vectors, wanted), most + 1), key=lambda parts: (vectors % parts, parts))
 
 
 def strips(var: Var, extent: int, begin: Expr, lanes: int, body: tuple[Stmt, ...], names: Names) -> tuple[Stmt, ...]:

@@ -178,10 +178,11 @@ class Adam:
         beta1, beta2 = self.betas
         m = state["m"] * beta1 + grads * (1.0 - beta1)
         v = state["v"] * beta2 + grads * grads * (1.0 - beta2)
-        # lr * (m / c1) / (sqrt(v / c2) + eps), with what is the same for all elements taken out
-        size = rate_at(self.lr, step) / _correction(beta1, step)
+        # lr * (m / c1) / (sqrt(v / c2) + eps) with a fraction taken out that is the same for all elements: a root and a
+        # quotient are left for each
         root = gnp.sqrt(_correction(beta2, step))
-        denominator = gnp.sqrt(v) / _scalar(root, params) + self.eps
+        size = rate_at(self.lr, step) * root / _correction(beta1, step)
+        denominator = gnp.sqrt(v) + _scalar(root * self.eps, params)
         return params - m * _scalar(size, params) / denominator, {"m": m, "v": v}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, TypeVar
 
 from graphc import random, transform
-from graphc.compiler import Options
+from graphc.compilation import Options
 from graphc.core import pytree
 from graphc.core.errors import (
     ArgumentError,

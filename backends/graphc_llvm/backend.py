@@ -1,18 +1,22 @@
 """The backend object the entry point names."""
 
 import platform
+from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from graphc.core import config
+from graphc.core.digest import source_digest
 from graphc.core.errors import BackendError, GraphcError
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Plan
 from graphc.runtime.cache import ObjectCache
 from graphc.runtime.protocol import Executable, Target
-from graphc_llvm import codegen, host, recipes
+from graphc_llvm import codegen, host
+from graphc_llvm.code import Code
 from graphc_llvm.executable import CpuExecutable
 from graphc_llvm.pool import default_threads
 
@@ -30,12 +34,41 @@ class CpuBackend:
 
     def schedule(self, kernel: Kernel) -> Kernel:
         """Tile, vectorise and share out; results keep every bit."""
+        from graphc_llvm import recipes  # a program from the cache runs without it
+
         return recipes.schedule(kernel)
 
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
         """Generate code (or find it on disk) and allocate memory."""
         _only_device(device)
         return CpuExecutable(plan, threads)
+
+    def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
+        """Versions, processor, threads and cores, the source of this package; None without source files."""
+        _only_device(device)
+        source = source_digest(Path(__file__).parent)
+        if source is None:
+            return None
+        found = host.host()
+        counts = (str(default_threads() if threads is None else threads), str(config.available_cores()))
+        return " ".join([source, found.triple, found.cpu, found.features, *counts, *codegen.versions()])
+
+    def save(self, executable: Executable) -> bytes:
+        """The code of an executable of this backend."""
+        assert isinstance(executable, CpuExecutable)
+        return executable.code.to_bytes()
+
+    def restore(
+        self,
+        saved: bytes,
+        layout: Plan,
+        plan: Callable[[], Plan],
+        threads: int | None = None,
+        device: int | None = None,
+    ) -> Executable:
+        """Link saved code and allocate memory."""
+        _only_device(device)
+        return CpuExecutable(layout, threads, Code.from_bytes(saved), plan)
 
     def doctor(self) -> list[tuple[str, bool, str]]:
         """What `graphc doctor` says about this backend."""

@@ -31,6 +31,11 @@ class Library:
     addresses: Mapping[str, int]
 
 
+def versions() -> tuple[str, ...]:
+    """What code depends on besides its text and the processor."""
+    return (SETTINGS, llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)))
+
+
 def _parse(text: str) -> llvm.ModuleRef:
     try:
         module = llvm.parse_assembly(text)
@@ -62,9 +67,8 @@ def assembly(text: str, target: host.Host) -> str:
 
 def object_code(text: str, target: host.Host) -> bytes:
     """Machine code of a module, from the disk when it was compiled before."""
-    versions = (SETTINGS, llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)))
     store = ObjectCache.default()
-    key = store.key("llvm", text, target.triple, target.cpu, target.features, *versions)
+    key = store.key("llvm", text, target.triple, target.cpu, target.features, *versions())
     found = store.get(key)
     if found is not None:
         return found
@@ -78,9 +82,11 @@ def _linker() -> llvm.LLJIT:
     return llvm.create_lljit_compiler(host.machine(host.host()), use_jit_link=True)
 
 
-def link(code: bytes, exports: Sequence[str]) -> Library:
+def link(objects: Sequence[bytes], exports: Sequence[str]) -> Library:
     """Load object code and look up the exported functions."""
-    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    builder = llvm.JITLibraryBuilder().add_current_process()
+    for code in objects:
+        builder.add_object_img(code)
     for name in exports:
         builder.export_symbol(name)
     try:
@@ -95,4 +101,4 @@ def runtime() -> Library:
     """The thread pool's native side. Loaded once and never unloaded: a sleeping worker stands in it."""
     text = runtime_text(platform.machine(), platform.system())
     code = object_code(text, host.host())
-    return link(code, ("gc_parallel", "gc_worker", "gc_wake", "gc_clock"))
+    return link([code], ("gc_parallel", "gc_worker", "gc_wake", "gc_clock"))

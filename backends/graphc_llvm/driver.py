@@ -13,10 +13,13 @@ A second version of an entry reads the clock around each instruction (`Stamps`),
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat
 from graphc_llvm.builder import Builder
-from graphc_llvm.kernels import Compiled
+
+if TYPE_CHECKING:  # a program from the cache runs without the emitter of kernels
+    from graphc_llvm.kernels import Compiled
 
 _WORDS = (
     *("arena", "state", "constants", "step"),  # addresses of the segments
@@ -30,7 +33,7 @@ RECORD: Mapping[str, int] = {name: 8 * word for word, name in enumerate(_WORDS)}
 RECORD_WORDS = 16
 
 
-def launch_text(name: str, phases: Sequence[str], compiled: Compiled, attributes: str = "#0") -> str:
+def launch_text(name: str, phases: Sequence[str], compiled: "Compiled", attributes: str = "#0") -> str:
     """`void name(ptr record, ptr args)`: the phases of a kernel in order."""
     b = Builder(set())
     field = _Reader(b)

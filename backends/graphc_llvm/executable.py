@@ -12,18 +12,21 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphc.core.errors import ArgumentError, BackendError
-from graphc.plan.build import arena_allocs
 from graphc.plan.ir import Entry, Plan, Slot
 from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
-from graphc_llvm import codegen, host, texts
+from graphc_llvm import codegen, host
+from graphc_llvm.code import Code, text_digest
 from graphc_llvm.driver import RECORD, RECORD_WORDS
 from graphc_llvm.memory import address, aligned
 from graphc_llvm.pool import Pool, default_threads
-from graphc_llvm.program import ModuleText, module_text
+
+if TYPE_CHECKING:  # a program from the cache runs without the emitter
+    from graphc_llvm.program import ModuleText
 
 POLL_SECONDS = 0.1
 
@@ -47,15 +50,20 @@ _alive: "weakref.WeakSet[CpuExecutable]" = weakref.WeakSet()
 class CpuExecutable:
     """Implements `graphc.runtime.protocol.Executable`."""
 
-    def __init__(self, plan: Plan, threads: int | None) -> None:
+    def __init__(
+        self, plan: Plan, threads: int | None, code: Code | None = None, whole: Callable[[], Plan] | None = None
+    ) -> None:
+        """`code` was made from this plan earlier. Then `plan` may lack its instructions: `whole` makes it again."""
         self._plan = plan
+        self._whole = whole or (lambda: plan)
         self.threads = default_threads() if threads is None else threads
         if self.threads < 1:
             raise ArgumentError(f"threads must be at least 1, not {self.threads}")
         self._target = host.host()
-        self._module = module_text(plan)
-        exports = [*self._module.entries.values(), *{f.name for _, f in self._module.kernels.values()}]
-        self._library = codegen.link(codegen.object_code(self._module.text, self._target), exports)
+        self._text: ModuleText | None = None
+        self._expected_text = "" if code is None else code.text_digest
+        self.code = self._compiled() if code is None else code
+        self._library = codegen.link(self.code.objects, self.code.exports)
         self._calls = {entry.name: self._call(entry) for entry in plan.entries.values()}
         self._allocate()
         self._timed: tuple[ModuleText, codegen.Library] | None = None
@@ -64,8 +72,30 @@ class CpuExecutable:
         self._lock = threading.RLock()
         _alive.add(self)
 
+    def _compiled(self) -> Code:
+        """Code of the plan, new or of the same text compiled before."""
+        module = self._module
+        code = codegen.object_code(module.text, self._target)
+        launchers = tuple(dict.fromkeys(function.name for _, function in module.kernels.values()))
+        return Code((code,), module.entries, launchers, module.scratch_bytes, text_digest(module.text))
+
+    @property
+    def _module(self) -> "ModuleText":
+        """The text of the program. Of one from the cache it is made when it is first asked for."""
+        if self._text is None:
+            from graphc_llvm.program import module_text
+
+            module = module_text(self._whole())
+            if self._expected_text not in ("", text_digest(module.text)):
+                raise BackendError(
+                    "cpu backend: the program was found in the cache, and its text made again is not what the code was "
+                    "made from; compile with GRAPHC_CACHE=off to look inside"
+                )
+            self._text = module
+        return self._text
+
     def _call(self, entry: Entry) -> _Call:
-        function = _RUN(self._library.addresses[self._module.entries[entry.name]])
+        function = _RUN(self._library.addresses[self.code.entries[entry.name]])
         inputs = tuple((slot, slot.shape, slot.dtype.numpy) for slot in entry.inputs)
         return _Call(entry.name, function, inputs, tuple((slot.shape, slot.dtype.numpy) for slot in entry.outputs))
 
@@ -76,7 +106,7 @@ class CpuExecutable:
         for offset, array in plan.constants:
             self._constants[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         self._constants.flags.writeable = False
-        stride = -(-self._module.scratch_bytes // 64) * 64
+        stride = -(-self.code.scratch_bytes // 64) * 64
         self._scratch = aligned(stride * self.threads)
         self._step = np.zeros(1, np.int64)
         most_inputs = max((len(entry.inputs) for entry in plan.entries.values()), default=0)
@@ -181,7 +211,9 @@ class CpuExecutable:
 
     def texts(self) -> Mapping[str, Sequence[KernelText]]:
         """The stages "llvm" and "asm" of every kernel."""
-        return texts.texts(self._module, self._target)
+        from graphc_llvm.texts import texts
+
+        return texts(self._module, self._target)
 
     def time(self, kernel: str, repeats: int) -> float:
         """Median seconds of one launch on buffers of its own, filled with zeros.
@@ -189,6 +221,8 @@ class CpuExecutable:
         Zeros take no slow path: times of data with denormals are longer. Indices of a gather are all 0, so its table is
         read from the cache.
         """
+        from graphc.plan.build import arena_allocs
+
         if repeats < 1:
             raise ArgumentError(f"time: repeats must be at least 1, not {repeats}")
         if kernel not in self._module.kernels:
@@ -225,12 +259,14 @@ class CpuExecutable:
         clock = np.median(stamps[0, :, 1]) if n else 0.0
         return LaunchTimes(tuple(rows), calls, np.maximum(nanoseconds - calls * clock, 0) * 1e-9)
 
-    def _timed_version(self) -> tuple[ModuleText, codegen.Library]:
+    def _timed_version(self) -> "tuple[ModuleText, codegen.Library]":
         """Made when first asked for."""
         if self._timed is None:
-            module = module_text(self._plan, timed=True)
+            from graphc_llvm.program import module_text
+
+            module = module_text(self._whole(), timed=True)
             code = codegen.object_code(module.text, self._target)
-            self._timed = module, codegen.link(code, list(module.entries.values()))
+            self._timed = module, codegen.link([code], list(module.entries.values()))
         return self._timed
 
     def renew_lock(self) -> None:

@@ -4,7 +4,9 @@ Flags are read at each use, so a test or a shell can change them between two com
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +35,28 @@ FLAGS: tuple[Flag, ...] = (
 
 _BY_NAME: Mapping[str, Flag] = {flag.name: flag for flag in FLAGS}
 
+_USING: ContextVar[Mapping[str, str]] = ContextVar("graphc_flags", default={})  # noqa: B039  never changed
+
 
 def get(name: str) -> str:
     """The value of a flag, or its default when the variable is unset or empty."""
     flag = _BY_NAME[name]
-    return os.environ.get(name, "") or flag.default
+    return _USING.get().get(name, "") or os.environ.get(name, "") or flag.default
+
+
+def snapshot() -> Mapping[str, str]:
+    """All flags as they are now."""
+    return {flag.name: get(flag.name) for flag in FLAGS}
+
+
+@contextmanager
+def using(flags: Mapping[str, str]) -> Iterator[None]:
+    """Inside the block flags are what they were when `flags` was taken."""
+    token = _USING.set(flags)
+    try:
+        yield
+    finally:
+        _USING.reset(token)
 
 
 def get_int(name: str) -> int:

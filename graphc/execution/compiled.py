@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from graphc.compiler import Compilation, Options, Timing, compile_program
+from graphc.compilation import Compilation, Options, Timing, compile_program
 from graphc.core import pytree
 from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
 from graphc.execution.arguments import check_all

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from graphc.compiler import Compilation, Timing
+from graphc.compilation import Compilation, Timing
 from graphc.core import config
 from graphc.core.errors import UnsupportedError
 from graphc.execution.stages import STAGES, stage_text

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from graphc.compiler import Options
+from graphc.compilation import Options
 from graphc.core import pytree
 from graphc.core.errors import ArgumentError
 from graphc.execution.arguments import type_of

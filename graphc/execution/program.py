@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.compiler import Compilation, Options, Timing, compile_program
+from graphc.compilation import Compilation, Options, Timing, compile_program
 from graphc.core import pytree
 from graphc.core.dtypes import int64
 from graphc.core.errors import ArgumentError, TraceError, UnsupportedError

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from graphc.compiler import Compilation
+from graphc.compilation import Compilation
 from graphc.core.errors import ArgumentError, UnsupportedError
 from graphc.graph.ir import Graph
 from graphc.kernel.text import print_kernel

@@ -1,8 +1,9 @@
-"""Object code on disk, addressed by what it was made from.
+"""Compiled programs and object code on disk, addressed by what they were made from.
 
 A file holds a magic word, the SHA-256 of the payload, and the payload. It is written aside and renamed, so a reader
 never sees half of one; a damaged file is a miss and is removed. When the folder cannot be used the cache warns once and
-does nothing more. The folder is kept below a size bound by removing what was used longest ago.
+does nothing more. The folder is kept below a size bound by removing what was used longest ago; looking through it is
+rare, because what was added since the last time is noted in a file.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from graphc.core import config
 
 _MAGIC = b"graphc-object-1\n"
 _DIGEST = hashlib.sha256().digest_size
+_ADDED = ".added"  # the sizes of what was put since the folder was last looked through, 8 bytes each
 DEFAULT_BOUND = 256 * 1024 * 1024  # bytes
 
 _warned: set[str] = set()
@@ -65,11 +67,11 @@ class ObjectCache:
         return payload
 
     def put(self, key: str, payload: bytes) -> None:
-        """Keep an object."""
-        if self.folder is None:
+        """Keep an object, unless it is so large that it would push out most others."""
+        if self.folder is None or len(payload) > self.bound // 4:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # what lies here is executed
             handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -78,11 +80,26 @@ class ObjectCache:
             except BaseException:
                 self._remove(Path(name))
                 raise
-            self._evict(keep=key)
+            if self._too_much(len(payload)):
+                self._evict(keep=key)
+        except FileNotFoundError:
+            return  # another process is clearing the folder
         except OSError as error:
             self._complain(error)
 
+    def _too_much(self, size: int) -> bool:
+        """Note what is added; whether so much came since the folder was last looked through that it may be too full."""
+        assert self.folder is not None
+        path = self.folder / _ADDED
+        known = path.exists()
+        with path.open("ab", buffering=0) as file:  # appending eight bytes is one step for all processes
+            file.write(size.to_bytes(8, "little"))
+        sizes = path.read_bytes()
+        added = sum(int.from_bytes(sizes[i : i + 8], "little") for i in range(0, len(sizes), 8))
+        return not known or added > self.bound // 8
+
     def _evict(self, keep: str) -> None:
+        """Look through the folder and leave room for as much as is added before the next time."""
         assert self.folder is not None
         found = []
         with os.scandir(self.folder) as entries:
@@ -91,10 +108,12 @@ class ObjectCache:
                     status = entry.stat()
                 except FileNotFoundError:
                     continue  # another process evicted it
-                found.append((status.st_mtime_ns, status.st_size, entry.name))
+                if entry.name != _ADDED:
+                    found.append((status.st_mtime_ns, status.st_size, entry.name))
+        (self.folder / _ADDED).write_bytes(b"")
         total = sum(size for _, size, _ in found)
         for _, size, name in sorted(found):
-            if total <= self.bound:
+            if total <= self.bound - self.bound // 8:
                 return
             if name != keep:
                 self._remove(self.folder / name)

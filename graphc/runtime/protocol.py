@@ -140,6 +140,37 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class CachingBackend(Protocol):
+    """What a `Backend` has besides when its compiled programs may be kept on disk."""
+
+    def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
+        """All that compiled code depends on besides the program: the backend's own source, versions, the machine.
+
+        None when that cannot be known; then nothing is kept.
+        """
+        ...
+
+    def save(self, executable: Executable) -> bytes:
+        """What `restore` needs. Nothing that has to be unpickled."""
+        ...
+
+    def restore(
+        self,
+        saved: bytes,
+        layout: Plan,
+        plan: Callable[[], Plan],
+        threads: int | None = None,
+        device: int | None = None,
+    ) -> Executable:
+        """The executable of a plan that was saved earlier, perhaps by another process of the same fingerprint.
+
+        `layout` is the plan without instructions and lifetimes; `plan()` is all of it, which takes as long as compiling
+        up to here: only for texts and measurements.
+        """
+        ...
+
+
 def missing_members(thing: object, protocol: type) -> list[str]:
     """Names of a protocol that an object lacks; empty when it implements all of it.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphc.compiler import Options, compile_program
+from graphc.compilation import Options, compile_program
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram

@@ -4,10 +4,15 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from graphc.runtime import cache
 from graphc.runtime.cache import ObjectCache
+
+
+def objects(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".added")
 
 
 def test_what_is_put_is_found(tmp_path: Path) -> None:
@@ -16,7 +21,7 @@ def test_what_is_put_is_found(tmp_path: Path) -> None:
     assert store.get(key) is None
     store.put(key, b"code")
     assert store.get(key) == b"code"
-    assert [entry.name for entry in (tmp_path / "objects").iterdir()] == [key]
+    assert objects(tmp_path / "objects") == [key]
 
 
 def test_keys_separate_their_parts() -> None:
@@ -35,13 +40,51 @@ def test_a_damaged_object_is_a_miss_and_goes(tmp_path: Path, damage) -> None:
 
 
 def test_the_oldest_objects_are_evicted(tmp_path: Path) -> None:
-    store = ObjectCache(tmp_path, bound=3500)
-    for number in range(3):
+    store = ObjectCache(tmp_path, bound=8000)
+    for number in range(6):
         store.put(f"k{number}", bytes(1000))
         os.utime(tmp_path / f"k{number}", (number, number))
     assert store.get("k0") is not None  # now the newest
-    store.put("k3", bytes(1000))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["k0", "k2", "k3"]
+    store.put("k6", bytes(1000))
+    assert objects(tmp_path) == ["k0", "k2", "k3", "k4", "k5", "k6"]
+
+
+def test_the_bound_holds_for_any_sizes(tmp_path: Path) -> None:
+    bound = 64_000
+    store = ObjectCache(tmp_path, bound)
+    sizes = np.random.default_rng(0).integers(1, bound // 4, 200)
+    for number, size in enumerate(sizes):
+        store.put(f"k{number}", bytes(int(size)))
+        assert sum((tmp_path / name).stat().st_size for name in objects(tmp_path)) <= bound + 200 * 48
+    assert store.get(f"k{len(sizes) - 1}") is not None
+
+
+def test_an_object_that_would_push_out_the_others_is_not_kept(tmp_path: Path) -> None:
+    store = ObjectCache(tmp_path, bound=8000)
+    store.put("small", bytes(1000))
+    store.put("large", bytes(2001))
+    assert objects(tmp_path) == ["small"]
+
+
+def test_the_folder_is_looked_through_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: (looks.append(folder), real(folder))[1])
+    store = ObjectCache(tmp_path, bound=800_000)
+    for number in range(250):
+        store.put(f"k{number}", bytes(1000))
+    assert len(looks) == 3  # the first time, and after every eighth of the bound
+
+
+@pytest.mark.parametrize("note", [b"", b"\xff" * 8, b"abc", bytes(80)])
+def test_a_damaged_note_of_sizes_is_only_an_early_or_late_look(tmp_path: Path, note: bytes) -> None:
+    store = ObjectCache(tmp_path, bound=8000)
+    for number in range(20):
+        store.put(f"k{number}", bytes(1000))
+        if number == 3:
+            (tmp_path / ".added").write_bytes(note)
+    assert len(objects(tmp_path)) <= 8
+    assert store.get("k19") is not None
 
 
 def test_an_unusable_folder_warns_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,62 @@
+"""What is left of a plan once it is compiled: object code and the names in it. It goes to the disk and comes back."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_LENGTH = 8  # bytes of the length of the description
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Machine code of a plan. `entries` maps entry names to functions; `launchers` are the functions of its kernels.
+
+    text_digest: of the text the code was made from, so that a text made again can be known to be the same.
+    """
+
+    objects: tuple[bytes, ...]
+    entries: Mapping[str, str]
+    launchers: tuple[str, ...]
+    scratch_bytes: int
+    text_digest: str
+
+    @property
+    def exports(self) -> list[str]:
+        """Every function that is called from Python."""
+        return [*self.entries.values(), *self.launchers]
+
+    def to_bytes(self) -> bytes:
+        """One block: the length of a JSON description, the description, the objects."""
+        description = json.dumps(
+            {
+                "objects": [len(code) for code in self.objects],
+                "entries": dict(self.entries),
+                "launchers": self.launchers,
+                "scratch_bytes": self.scratch_bytes,
+                "text_digest": self.text_digest,
+            }
+        ).encode()
+        return b"".join([len(description).to_bytes(_LENGTH, "little"), description, *self.objects])
+
+    @staticmethod
+    def from_bytes(block: bytes) -> "Code":
+        """What `to_bytes` wrote."""
+        start = _LENGTH + int.from_bytes(block[:_LENGTH], "little")
+        description = json.loads(block[_LENGTH:start])
+        objects = []
+        for length in description["objects"]:
+            objects.append(block[start : start + length])
+            start += length
+        return Code(
+            tuple(objects),
+            description["entries"],
+            tuple(description["launchers"]),
+            description["scratch_bytes"],
+            description["text_digest"],
+        )
+
+
+def text_digest(text: str) -> str:
+    """The digest of a module's text."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -24,6 +24,14 @@ _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
+class Module:
+    """One LLVM module. `plain`: calls and addresses only, where better code is not worth the time it takes."""
+
+    text: str
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """Code in this process. It stays while `tracker` lives."""
 
@@ -45,36 +53,42 @@ def _parse(text: str) -> llvm.ModuleRef:
     return module
 
 
-def optimise(text: str, target: host.Host) -> llvm.ModuleRef:
+def optimise(module: Module, target: host.Host) -> llvm.ModuleRef:
     """The module with its stack slots in registers."""
-    generator = host.machine(target)
-    module = _parse(text)
-    module.triple = target.triple
-    module.data_layout = str(generator.target_data)
+    generator = host.machine(target, plain=module.plain)
+    parsed = _parse(module.text)
+    parsed.triple = target.triple
+    parsed.data_layout = str(generator.target_data)
+    if module.plain:
+        return parsed
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    passes.run(module, llvm.create_pass_builder(generator, options))
-    return module
+    passes.run(parsed, llvm.create_pass_builder(generator, options))
+    return parsed
 
 
-def assembly(text: str, target: host.Host) -> str:
+def assembly(module: Module, target: host.Host) -> str:
     """The module as assembly, for people."""
-    return str(host.machine(target).emit_assembly(optimise(text, target)))
+    return str(host.machine(target, plain=module.plain).emit_assembly(optimise(module, target)))
 
 
-def object_code(text: str, target: host.Host) -> bytes:
+def object_code(module: Module, target: host.Host) -> bytes:
     """Machine code of a module, from the disk when it was compiled before."""
     store = ObjectCache.default()
-    key = store.key("llvm", text, target.triple, target.cpu, target.features, *versions())
+    kind = "plain" if module.plain else "llvm"
+    key = store.key(kind, module.text, target.triple, target.cpu, target.features, *versions())
     found = store.get(key)
     if found is not None:
         return found
-    code = bytes(host.machine(target).emit_object(optimise(text, target)))
+    code = bytes(host.machine(target, plain=module.plain).emit_object(optimise(module, target)))
     store.put(key, code)
     return code
+
+
+def objects(modules: Sequence[Module], target: host.Host) -> tuple[bytes, ...]:
+    """Machine code of each module."""
+    return tuple(object_code(module, target) for module in modules)
 
 
 @cache
@@ -100,5 +114,4 @@ def link(objects: Sequence[bytes], exports: Sequence[str]) -> Library:
 def runtime() -> Library:
     """The thread pool's native side. Loaded once and never unloaded: a sleeping worker stands in it."""
     text = runtime_text(platform.machine(), platform.system())
-    code = object_code(text, host.host())
-    return link([code], ("gc_parallel", "gc_worker", "gc_wake", "gc_clock"))
+    return link([object_code(Module(text), host.host())], ("gc_parallel", "gc_worker", "gc_wake", "gc_clock"))

@@ -26,7 +26,7 @@ from graphc_llvm.memory import address, aligned
 from graphc_llvm.pool import Pool, default_threads
 
 if TYPE_CHECKING:  # a program from the cache runs without the emitter
-    from graphc_llvm.program import ModuleText
+    from graphc_llvm.program import ProgramText
 
 POLL_SECONDS = 0.1
 
@@ -60,13 +60,13 @@ class CpuExecutable:
         if self.threads < 1:
             raise ArgumentError(f"threads must be at least 1, not {self.threads}")
         self._target = host.host()
-        self._text: ModuleText | None = None
+        self._text: ProgramText | None = None
         self._expected_text = "" if code is None else code.text_digest
         self.code = self._compiled() if code is None else code
         self._library = codegen.link(self.code.objects, self.code.exports)
         self._calls = {entry.name: self._call(entry) for entry in plan.entries.values()}
         self._allocate()
-        self._timed: tuple[ModuleText, codegen.Library] | None = None
+        self._timed: tuple[ProgramText, codegen.Library] | None = None
         self._pool = Pool.get(self.threads)
         self._pool_process = os.getpid()
         self._lock = threading.RLock()
@@ -74,24 +74,23 @@ class CpuExecutable:
 
     def _compiled(self) -> Code:
         """Code of the plan, new or of the same text compiled before."""
-        module = self._module
-        code = codegen.object_code(module.text, self._target)
-        launchers = tuple(dict.fromkeys(function.name for _, function in module.kernels.values()))
-        return Code((code,), module.entries, launchers, module.scratch_bytes, text_digest(module.text))
+        program = self._program
+        objects = codegen.objects(program.modules, self._target)
+        return Code(objects, program.entries, program.launchers, program.scratch_bytes, text_digest(program.text))
 
     @property
-    def _module(self) -> "ModuleText":
+    def _program(self) -> "ProgramText":
         """The text of the program. Of one from the cache it is made when it is first asked for."""
         if self._text is None:
-            from graphc_llvm.program import module_text
+            from graphc_llvm.program import program_text
 
-            module = module_text(self._whole())
-            if self._expected_text not in ("", text_digest(module.text)):
+            program = program_text(self._whole())
+            if self._expected_text not in ("", text_digest(program.text)):
                 raise BackendError(
                     "cpu backend: the program was found in the cache, and its text made again is not what the code was "
                     "made from; compile with GRAPHC_CACHE=off to look inside"
                 )
-            self._text = module
+            self._text = program
         return self._text
 
     def _call(self, entry: Entry) -> _Call:
@@ -213,7 +212,7 @@ class CpuExecutable:
         """The stages "llvm" and "asm" of every kernel."""
         from graphc_llvm.texts import texts
 
-        return texts(self._module, self._target)
+        return texts(self._program, self._target)
 
     def time(self, kernel: str, repeats: int) -> float:
         """Median seconds of one launch on buffers of its own, filled with zeros.
@@ -225,9 +224,9 @@ class CpuExecutable:
 
         if repeats < 1:
             raise ArgumentError(f"time: repeats must be at least 1, not {repeats}")
-        if kernel not in self._module.kernels:
+        if kernel not in self._program.kernels:
             raise ArgumentError(f"no kernel {kernel!r} in this program")
-        found, launcher = self._module.kernels[kernel]
+        found, launcher = self._program.kernels[kernel]
         function = _LAUNCH(self._library.addresses[launcher.name])
         buffers = [*(param.buffer for param in found.params), *arena_allocs(found)]
         blocks = [aligned(buffer.nbytes) for buffer in buffers]
@@ -245,8 +244,8 @@ class CpuExecutable:
     def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
         """Run n steps in a version of the program that reads the clock around each instruction."""
         described = self._entry(entry)
-        module, library = self._timed_version()
-        rows, function = module.stamps[entry].rows, _RUN(library.addresses[module.entries[entry]])
+        program, library = self._timed_version()
+        rows, function = program.stamps[entry].rows, _RUN(library.addresses[program.entries[entry]])
         stamps = np.zeros((1 + len(rows), n, 2), np.int64)
         outputs = [np.zeros((n, *shape), dtype) for shape, dtype in described.outputs]
         done = 0
@@ -259,14 +258,14 @@ class CpuExecutable:
         clock = np.median(stamps[0, :, 1]) if n else 0.0
         return LaunchTimes(tuple(rows), calls, np.maximum(nanoseconds - calls * clock, 0) * 1e-9)
 
-    def _timed_version(self) -> "tuple[ModuleText, codegen.Library]":
+    def _timed_version(self) -> "tuple[ProgramText, codegen.Library]":
         """Made when first asked for."""
         if self._timed is None:
-            from graphc_llvm.program import module_text
+            from graphc_llvm.program import program_text
 
-            module = module_text(self._whole(), timed=True)
-            code = codegen.object_code(module.text, self._target)
-            self._timed = module, codegen.link([code], list(module.entries.values()))
+            program = program_text(self._whole(), timed=True)
+            objects = codegen.objects(program.modules, self._target)
+            self._timed = program, codegen.link(objects, list(program.entries.values()))
         return self._timed
 
     def renew_lock(self) -> None:

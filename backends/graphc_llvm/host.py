@@ -81,13 +81,15 @@ def _real(triple: str) -> Host:
 
 
 @cache
-def machine(of: Host) -> llvm.TargetMachine:
-    """LLVM's code generator for a host. Raises `BackendError` when LLVM has none."""
+def machine(of: Host, plain: bool = False) -> llvm.TargetMachine:
+    """LLVM's code generator for a host; `plain`: the one that is fast itself. Raises `BackendError` when LLVM has
+    none.
+    """
     _initialise()
     try:
         target = llvm.Target.from_triple(of.triple)
         return target.create_target_machine(
-            cpu=of.cpu, features=of.features, opt=2, reloc="pic", codemodel="small", jit=True
+            cpu=of.cpu, features=of.features, opt=0 if plain else 2, reloc="pic", codemodel="small", jit=True
         )
     except RuntimeError as error:
         raise BackendError(f"cpu backend: LLVM cannot generate code for {of.triple}, {of.cpu}: {error}") from error

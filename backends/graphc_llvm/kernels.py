@@ -20,7 +20,7 @@ from graphc_llvm.statements import Scratch, StatementEmitter
 from graphc_llvm.traverse import buffers_of
 from graphc_llvm.values import Value
 
-PHASE_SIGNATURE = "define internal void @{name}(ptr %args, i64 %begin, i64 %end, ptr %scratch) #0"
+PHASE_SIGNATURE = "{define} void @{name}(ptr %args, i64 %begin, i64 %end, ptr %scratch) #0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Phase:
     grain: int
     scratch_bytes: int
     notes: dict[int, str] = field(hash=False)  # line -> the buffer it stores to
+    declarations: tuple[str, ...]  # of the intrinsics it calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,13 @@ class Compiled:
         return max((phase.scratch_bytes for phase in self.phases), default=0)
 
 
-def compile_kernel(kernel: Kernel, declarations: set[str]) -> Compiled:
+def compile_kernel(kernel: Kernel) -> Compiled:
     """Emit all phases. Raises `BackendError` naming the kernel and its lines when something cannot be emitted."""
     buffers = [param.buffer for param in kernel.params]
     buffers += [s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]
     lets = [s for s in kernel.body if isinstance(s, Let)]
     try:
-        phases = [_emit_phase(group, buffers, lets, declarations) for group in _groups(kernel.body)]
+        phases = [_emit_phase(group, buffers, lets) for group in _groups(kernel.body)]
     except (BackendError, KeyError) as error:
         where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
         detail = f"{error} is not visible in its phase" if isinstance(error, KeyError) else str(error)
@@ -79,13 +80,8 @@ def _groups(body: tuple[Stmt, ...]) -> list[tuple[Stmt, ...]]:
     return groups
 
 
-def _emit_phase(
-    group: tuple[Stmt, ...],
-    buffers: Sequence[Buffer],
-    lets: Sequence[Let],
-    declarations: set[str],
-) -> Phase:
-    b = Builder(declarations)
+def _emit_phase(group: tuple[Stmt, ...], buffers: Sequence[Buffer], lets: Sequence[Let]) -> Phase:
+    b = Builder(set())
     scope = Scope(b)
     used = buffers_of(group)
     for number, buffer in enumerate(buffers):
@@ -107,7 +103,7 @@ def _emit_phase(
     b.do("ret void")
     head = 3 + len(b.slots) + len(b.prologue) + 1
     notes = {head + line: text for line, text in b.notes.items()}
-    return Phase(b.text(""), extent, grain(nest[-1]) if nest else 1, scratch.peak, notes)
+    return Phase(b.text(""), extent, grain(nest[-1]) if nest else 1, scratch.peak, notes, tuple(sorted(b.declarations)))
 
 
 def _parallel_nest(statement: Stmt) -> list[For]:

@@ -1,13 +1,20 @@
-"""A Plan becomes one LLVM module: kernels deduplicated by structure, a launcher per kernel, a driver per entry."""
+"""A Plan becomes LLVM modules: one per distinct phase, and one for what calls them: a launcher per kernel, a driver per
+entry.
 
-from collections.abc import Mapping
+A phase is named by what it computes, so that equal phases, of any kernel of any program, are compiled once and found in
+the cache again.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Plan
+from graphc_llvm.codegen import Module
 from graphc_llvm.driver import Stamps, all_launches, entry_text, launch_text
-from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, compile_kernel
+from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, Phase, compile_kernel
 
 ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
 
@@ -22,13 +29,23 @@ class KernelFunction:
 
 
 @dataclass(frozen=True, slots=True)
-class ModuleText:
-    """`text` is the whole module; `entries` maps entry names to functions, `kernels` kernel names to theirs."""
+class ProgramText:
+    """`entries` maps entry names to functions, `kernels` kernel names to theirs."""
 
-    text: str
+    modules: tuple[Module, ...]
     entries: Mapping[str, str]
     kernels: Mapping[str, tuple[Kernel, KernelFunction]]
     stamps: Mapping[str, Stamps]  # by entry, of the timed version
+
+    @property
+    def text(self) -> str:
+        """All modules, one after the other."""
+        return "\n".join(module.text for module in self.modules)
+
+    @property
+    def launchers(self) -> tuple[str, ...]:
+        """The functions that run a kernel."""
+        return tuple(dict.fromkeys(function.name for _, function in self.kernels.values()))
 
     @property
     def scratch_bytes(self) -> int:
@@ -36,42 +53,53 @@ class ModuleText:
         return max((function.compiled.scratch_bytes for _, function in self.kernels.values()), default=0)
 
 
-def module_text(plan: Plan, timed: bool = False) -> ModuleText:
+def program_text(plan: Plan, timed: bool = False) -> ProgramText:
     """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name.
 
     The timed version has the same kernels, and reads the clock around each instruction of an entry.
     """
-    declarations: set[str] = set()
     known: dict[object, KernelFunction] = {}  # by structure
     kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
-    phases: dict[str, str] = {}  # body -> name: equal phases are emitted once
+    phases: dict[str, Module] = {}  # by name
     parts: list[str] = []
     launchers: dict[int, str] = {}  # by identity: hashing a kernel takes as long as it is large
     for entry in plan.entries.values():
         for launch in all_launches(entry.block):
             structure = launch.kernel.structure
             if structure not in known:
-                known[structure] = _emit(compile_kernel(launch.kernel, declarations), len(known), phases, parts)
+                known[structure] = _emit(compile_kernel(launch.kernel), len(known), phases, parts)
             function = known[structure]
             if kernels.setdefault(launch.kernel.name, (launch.kernel, function))[1] is not function:
                 raise BackendError(f"two different kernels are called {launch.kernel.name}")
             launchers[id(launch)] = function.name
+    declarations = {PHASE_SIGNATURE.format(define="declare", name=name) for name in phases}
     entries: dict[str, str] = {}
     stamps = {name: Stamps() for name in plan.entries} if timed else {}
     for number, entry in enumerate(plan.entries.values()):
         entries[entry.name] = f"entry_{number}"
         parts.append(entry_text(entries[entry.name], entry, launchers, declarations, stamps.get(entry.name)))
-    text = "\n\n".join([*parts, "\n".join(sorted(declarations)), ATTRIBUTES, ""])
-    return ModuleText(text, entries, kernels, stamps)
+    driver = Module(_module_text(parts, declarations), plain=True)
+    return ProgramText((*phases.values(), driver), entries, kernels, stamps)
 
 
-def _emit(compiled: Compiled, number: int, phases: dict[str, str], parts: list[str]) -> KernelFunction:
+def _emit(compiled: Compiled, number: int, phases: dict[str, Module], parts: list[str]) -> KernelFunction:
+    """Add the phases that are new, and the launcher."""
     names = []
     for phase in compiled.phases:
-        if phase.body not in phases:
-            phases[phase.body] = f"phase_{len(phases)}"
-            parts.append(PHASE_SIGNATURE.format(name=phases[phase.body]) + phase.body)
-        names.append(phases[phase.body])
-    name = f"kernel_{number}"
-    parts.append(launch_text(name, names, compiled))
-    return KernelFunction(name, tuple(names), compiled)
+        name = phase_name(phase)
+        if name not in phases:
+            text = PHASE_SIGNATURE.format(define="define", name=name) + phase.body
+            phases[name] = Module(_module_text([text], phase.declarations))
+        names.append(name)
+    launcher = f"kernel_{number}"
+    parts.append(launch_text(launcher, names, compiled))
+    return KernelFunction(launcher, tuple(names), compiled)
+
+
+def phase_name(phase: Phase) -> str:
+    """A name that only phases of the same text have."""
+    return f"phase_{hashlib.sha256(phase.body.encode()).hexdigest()[:20]}"
+
+
+def _module_text(functions: Sequence[str], declarations: Collection[str]) -> str:
+    return "\n\n".join([*functions, "\n".join(sorted(declarations)), ATTRIBUTES, ""])

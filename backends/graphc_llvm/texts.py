@@ -8,15 +8,17 @@ from graphc.runtime.protocol import KernelText
 from graphc_llvm import codegen
 from graphc_llvm.host import Host
 from graphc_llvm.kernels import PHASE_SIGNATURE
-from graphc_llvm.program import KernelFunction, ModuleText
+from graphc_llvm.program import KernelFunction, ProgramText
 
 
-def texts(module: ModuleText, target: Host) -> Mapping[str, Sequence[KernelText]]:
-    """Every kernel of a module at the stages "llvm" (as emitted) and "asm"."""
-    functions = split_assembly(codegen.assembly(module.text.replace("define internal void", "define void"), target))
+def texts(program: ProgramText, target: Host) -> Mapping[str, Sequence[KernelText]]:
+    """Every kernel of a program at the stages "llvm" (as emitted) and "asm"."""
+    functions: dict[str, str] = {}
+    for module in program.modules:
+        functions |= split_assembly(codegen.assembly(module, target))
     return {
-        "llvm": [_llvm(kernel, function) for kernel, function in module.kernels.values()],
-        "asm": [_assembly(kernel, function, functions) for kernel, function in module.kernels.values()],
+        "llvm": [_llvm(kernel, function) for kernel, function in program.kernels.values()],
+        "asm": [_assembly(kernel, function, functions) for kernel, function in program.kernels.values()],
     }
 
 
@@ -26,7 +28,7 @@ def _llvm(kernel: Kernel, function: KernelFunction) -> KernelText:
     labels = {param.buffer.name: param.source for param in kernel.params}
     for name, phase in zip(function.phases, function.compiled.phases, strict=True):
         carried |= {len(lines) + line: labels[buffer] for line, buffer in phase.notes.items() if labels.get(buffer)}
-        lines += (PHASE_SIGNATURE.format(name=name) + phase.body).split("\n")
+        lines += (PHASE_SIGNATURE.format(define="define", name=name) + phase.body).split("\n")
     return KernelText(kernel.name, "\n".join(lines), carried)
 
 
@@ -45,7 +47,7 @@ def split_assembly(text: str) -> dict[str, str]:
     name = ""
     lines: list[str] = []
     for line in text.split("\n"):
-        label = re.match(r"_?(phase_\d+):", line)
+        label = re.match(r"_?(phase_\w+):", line)
         if label:
             name, lines = label[1], []
         if name:

@@ -55,7 +55,7 @@ def busy() -> Instruction:
     more = Binary("add", Binary("mul", Load(x, (r,)), Const(0.5, float32)), Const(1.0, float32))
     turns = For(t, index(20_000), "serial", (Store(x, (r,), more),))
     kernel = Kernel("busy", (Param(x, "inout"),), (For(r, index(16), "parallel", (turns,)),))
-    assert all(phase.extent > phase.grain for phase in compile_kernel(kernel, set()).phases)
+    assert all(phase.extent > phase.grain for phase in compile_kernel(kernel).phases)
     return Launch(kernel, (Ref("arena", 0, 64),))
 
 
@@ -211,7 +211,7 @@ def test_a_forked_child_starts_its_own_workers() -> None:
     if child == 0:
         status = 1
         try:
-            exe.time(next(iter(exe._module.kernels)), 1)
+            exe.time(next(iter(exe._program.kernels)), 1)
             (out,) = exe.run("train", [SCALE], 10, 50)[1]
             status = 0 if np.array_equal(out[-1], exe.state()[0]) and np.isfinite(out).all() else 2
         finally:

@@ -109,7 +109,7 @@ def test_compiled_code_comes_back_from_the_disk(tmp_path: Path, monkeypatch: pyt
     from graphc_llvm import codegen, host
 
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
-    text = "define i64 @answer() {\n  ret i64 42\n}\n"
-    first = codegen.object_code(text, host.host())
+    module = codegen.Module("define i64 @answer() {\n  ret i64 42\n}\n")
+    first = codegen.object_code(module, host.host())
     monkeypatch.setattr(codegen, "optimise", None)  # a second compilation would fail
-    assert codegen.object_code(text, host.host()) == first
+    assert codegen.object_code(module, host.host()) == first

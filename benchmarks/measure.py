@@ -5,6 +5,8 @@ system works at any moment, a pause lies between two systems (BLAS workers spin 
 has another order, so that no system always follows the same neighbour.
 """
 
+import compileall
+import functools
 import json
 import os
 import statistics
@@ -146,6 +148,7 @@ class Worker:
 
 def environment(threads: int, cache: Path) -> dict[str, str]:
     """The environment of a worker: this checkout, that many threads, compiled code kept in `cache`."""
+    compile_sources()
     inherited = {name: value for name, value in os.environ.items() if name not in IGNORED_FLAGS}
     path = [str(ROOT), str(ROOT / "frontends"), str(ROOT / "backends"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -155,6 +158,13 @@ def environment(threads: int, cache: Path) -> dict[str, str]:
         **dict.fromkeys(THREAD_FLAGS, str(threads)),
         "PYTHONPATH": os.pathsep.join(path),
     }
+
+
+@functools.cache
+def compile_sources() -> None:
+    """Write the bytecode of our own files, as an installer does for those of every package (the peers' among them)."""
+    for folder in ("graphc", "backends", "benchmarks"):
+        compileall.compile_dir(ROOT / folder, quiet=2)
 
 
 def note(text: str) -> None:

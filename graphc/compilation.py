@@ -157,8 +157,8 @@ def _verifies(compilation: Compilation) -> bool:
 
 
 def _choices(options: Options) -> dict[str, object]:
-    """The options that may change what is compiled."""
-    return {name: value for name, value in asdict(options).items() if name != "verify"}
+    """The options that may change what is compiled; `memory` is a limit on the result."""
+    return {name: value for name, value in asdict(options).items() if name not in ("memory", "verify")}
 
 
 def _found(compilation: Compilation, store: Store, start: float) -> bool:

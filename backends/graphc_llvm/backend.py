@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -11,7 +11,6 @@ import llvmlite.binding as llvm
 from graphc.core import config
 from graphc.core.digest import source_digest
 from graphc.core.errors import BackendError, GraphcError
-from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Plan
 from graphc.runtime.cache import ObjectCache
 from graphc.runtime.protocol import Executable, Target
@@ -19,6 +18,9 @@ from graphc_llvm import codegen, host
 from graphc_llvm.code import Code
 from graphc_llvm.executable import CpuExecutable
 from graphc_llvm.pool import default_threads
+
+if TYPE_CHECKING:  # a program from the cache has no kernels
+    from graphc.kernel.ir import Kernel
 
 
 class CpuBackend:
@@ -32,7 +34,7 @@ class CpuBackend:
         _only_device(device)
         return host.target()
 
-    def schedule(self, kernel: Kernel) -> Kernel:
+    def schedule(self, kernel: "Kernel") -> "Kernel":
         """Tile, vectorise and share out; results keep every bit."""
         from graphc_llvm import recipes  # a program from the cache runs without it
 

@@ -6,7 +6,6 @@ executable; executables with the same number of threads share their workers.
 
 import ctypes
 import os
-import statistics
 import threading
 import time
 import weakref
@@ -239,7 +238,7 @@ class CpuExecutable:
                 begin = time.perf_counter()
                 function(self._record_address, address(args))
                 samples.append(time.perf_counter() - begin)
-        return statistics.median(samples)
+        return float(np.median(samples))
 
     def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
         """Run n steps in a version of the program that reads the clock around each instruction."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graphc.graph.cost import dimensions, node_bytes, node_flops
 from graphc.graph.ir import Graph
-from graphc.kernel.program import LoopProgram
-from graphc.kernel.traffic import bytes_moved
+
+if TYPE_CHECKING:
+    from graphc.kernel.program import LoopProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,10 @@ class CostReport:
         return "\n".join(lines)
 
 
-def cost_report(entry: str, graph: Graph, loops: LoopProgram | None) -> CostReport:
+def cost_report(entry: str, graph: Graph, loops: "LoopProgram | None") -> CostReport:
     """Cost of an optimised graph and of the kernels it became (none on a backend that runs graphs)."""
+    from graphc.kernel.traffic import bytes_moved  # only reports need it
+
     by_line: dict[str, tuple[int, int]] = {}
     for node in graph.nodes:
         flops, moved = by_line.get(str(node.loc), (0, 0))

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from graphc.compilation import Compilation
 from graphc.core.errors import ArgumentError, UnsupportedError
 from graphc.graph.ir import Graph
-from graphc.kernel.text import print_kernel
-from graphc.plan.text import print_plan
 
 STAGES = ("trace", "grad", "optimized", "fused", "loop", "plan", "llvm", "cuda", "asm", "ptx", "sass")
 
@@ -27,7 +25,7 @@ def stage_text(compilation: Compilation, primals: Mapping[str, tuple[Graph, ...]
         "optimized": lambda: _graphs(list(compilation.optimized.values())),
         "fused": lambda: _graphs(list(compilation.fused.values())),
         "loop": lambda: _loops(compilation),
-        "plan": lambda: print_plan(compilation.plan) if compilation.plan else "",
+        "plan": lambda: _plan(compilation),
     }
     if stage in texts:
         text = texts[stage]()
@@ -43,7 +41,15 @@ def _graphs(graphs: list[Graph]) -> str:
     return "\n".join(str(graph) for graph in graphs)
 
 
+def _plan(compilation: Compilation) -> str:
+    from graphc.plan.text import print_plan  # only texts need it
+
+    return print_plan(compilation.plan) if compilation.plan else ""
+
+
 def _loops(compilation: Compilation) -> str:
     """Each distinct kernel once, in order of first use."""
+    from graphc.kernel.text import print_kernel
+
     kernels = dict.fromkeys(call.kernel for loops in compilation.loops.values() for call in loops.calls)
     return "\n".join(print_kernel(kernel) for kernel in kernels)

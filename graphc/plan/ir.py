@@ -11,13 +11,15 @@ along a new leading axis. That is the only difference between one call and n ste
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from graphc.core.dtypes import DType
-from graphc.kernel.ir import Kernel
 from graphc.plan.memory import ALIGNMENT as ALIGNMENT
+
+if TYPE_CHECKING:  # a program from the cache has no kernels
+    from graphc.kernel.ir import Kernel
 
 Segment = Literal["arena", "state", "constants", "input", "output", "step"]
 
@@ -42,7 +44,7 @@ class Launch:
     Kernels of one name have one structure in the whole plan.
     """
 
-    kernel: Kernel
+    kernel: "Kernel"
     args: tuple[Ref, ...]
     scratch: tuple[Ref, ...] = ()
 

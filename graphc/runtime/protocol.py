@@ -6,12 +6,14 @@ A backend package exposes `backend`, an object with the members of `Backend`. A 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Copy, Launch, Plan
+
+if TYPE_CHECKING:
+    from graphc.kernel.ir import Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Backend(Protocol):
         """The machine found at run time."""
         ...
 
-    def schedule(self, kernel: Kernel) -> Kernel:
+    def schedule(self, kernel: "Kernel") -> "Kernel":
         """The same meaning, arranged for the target: tiled, vectorised, made parallel.
 
         The parameters stay. The schedule follows from `kernel.structure`: the compiler asks once for each structure.

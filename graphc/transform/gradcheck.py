@@ -122,7 +122,7 @@ class _Problem:
     function: Callable[..., Tree]
     leaves: tuple[np.ndarray, ...]
     names: tuple[str, ...]
-    generator: np.random.Generator
+    generator: "np.random.Generator"
 
     @staticmethod
     def of(fn: Function, args: Sequence[Tree], seed: int) -> "_Problem":
@@ -168,7 +168,7 @@ def _is_float(result: Leaf) -> bool:
     return isinstance(result, float) if dtype is None else str(dtype).startswith("float")
 
 
-def _unit(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _unit(generator: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:
     drawn = np.asarray(generator.standard_normal(shape))
     return drawn / max(float(np.linalg.norm(drawn)), 1e-30)
 

@@ -91,16 +91,16 @@ def measure(threads: int, options: argparse.Namespace) -> list[report.Record]:
         if not limits:
             raise WorkerError("the peak cannot be measured; see the notes above")
         (limit,) = limits
-        peak.prepare_peaks(limit, [])
+        peak.prepare_peaks(limit)
         for shape in options.shapes:
             for transposition in options.transpositions:
                 for way in (LOOP, CALL):
                     name = f"{shape} {transposition} {way}"
                     prepare_all(workers, name, shape=shape, transposition=transposition, way=way)
         samples = interleave([*workers, limit], report.timing(options, BLOCK_SECONDS))
-        if (limit.name, peak.FMA) not in samples:
+        if (limit.name, peak.fma_name()) not in samples:
             raise WorkerError("the peak was not measured")
-        rate = peak.flops_per_second(limit, samples)
+        rate = peak.rate(limit, samples, peak.fma_name())
         return [
             record(shape, transposition, threads, worker, workers, samples, rate)
             for shape in options.shapes

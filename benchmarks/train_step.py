@@ -98,7 +98,7 @@ def measure(workload: str, threads: int, options: argparse.Namespace) -> list[re
         peak.prepare_peaks(limit, [planned])
         workers = [start.worker for start in starts]
         samples = interleave([*workers, limit], report.timing(options, BLOCK_SECONDS))
-        if any((name, case) not in samples for name, case in ((OURS.name, workload), (limit.name, peak.FMA))):
+        if any((name, case) not in samples for name, case in ((OURS.name, workload), (limit.name, peak.fma_name()))):
             raise WorkerError(f"{workload}: nothing was measured")
         best = min((found.median for (name, _), found in samples.items() if name in PEERS), default=None)
         return [
@@ -152,7 +152,10 @@ UNKNOWN: report.Record = dict.fromkeys(
 def costs(start: Start, samples: dict[tuple[str, str], Samples], limit: Worker, planned: int) -> report.Record:
     """Memory and work of our step, and how near it is to what the machine could do at best."""
     facts = start.cold[-1]
-    flops_rate, bytes_rate = peak.flops_per_second(limit, samples), peak.bytes_per_second(limit, samples, planned)
+    flops_rate, bytes_rate = (
+        peak.rate(limit, samples, peak.fma_name()),
+        peak.rate(limit, samples, peak.stream_name(planned)),
+    )
     kernels: list[tuple[int, int]] = facts["kernels"]  # type: ignore[assignment]
     least = sum(max(flops / flops_rate, nbytes / bytes_rate) for flops, nbytes in kernels)
     (workload,) = start.worker.cases

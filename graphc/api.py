@@ -27,6 +27,7 @@ from graphc.execution.arguments import memory_size
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.execution.cost import CostReport
 from graphc.execution.jit import CacheInfo, Jitted
+from graphc.execution.profile import KernelProfile, ProfileReport
 from graphc.execution.program import Program
 from graphc.graph.ir import Graph
 from graphc.graph.parser import parse
@@ -54,11 +55,13 @@ __all__ = [
     "Graph",
     "GraphcError",
     "Jitted",
+    "KernelProfile",
     "LeakedTracerError",
     "Loc",
     "MemoryBudgetError",
     "MemoryReport",
     "ParseError",
+    "ProfileReport",
     "Program",
     "Progress",
     "ShapeError",

@@ -9,6 +9,8 @@ from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
 from graphc.execution.arguments import check_all
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
+from graphc.execution.profile import ProfileReport, made_up, profile_entry
+from graphc.execution.recording import record_compiled
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
@@ -43,6 +45,7 @@ class CompiledFunction:
         assert self._compilation.executable is not None
         self._executable: Executable = self._compilation.executable
         after_compilation(self._compilation, {name: traced.primals}, self._compilation.timings)
+        record_compiled(self)
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type}" for name, type in zip(self._names, self._types, strict=True))
@@ -52,9 +55,7 @@ class CompiledFunction:
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run on arrays of exactly the compiled shapes and dtypes; raises `ShapeError` or `DTypeError` otherwise."""
         leaves, tree = pytree.flatten((args, kwargs))
-        if tree != self._traced.in_tree:
-            own, given = _arguments(self._traced.in_tree), _arguments(tree)
-            raise ArgumentError(f"{self.name}: compiled for arguments {own}, called with {given}")
+        self._check_tree(tree)
         return self.call_leaves(leaves)
 
     def call_leaves(self, leaves: list[object]) -> object:
@@ -93,14 +94,27 @@ class CompiledFunction:
         """Everything the compiler made, stage by stage."""
         return self._compilation
 
-    def profile(self, *args: object, repeats: int = 20, **kwargs: object) -> dict[str, float]:
-        """Median seconds of one launch of each kernel, measured alone after one call with these arguments."""
-        self(*args, **kwargs)
-        loops = self._compilation.loops.get(self.name)
-        if loops is None:
-            raise UnsupportedError(f"the {self._compilation.backend.name} backend has no kernels to time")
-        names = dict.fromkeys(call.kernel.name for call in loops.calls)
-        return {name: self._executable.time(name, repeats) for name in names}
+    def profile(
+        self, *args: object, repeats: int | None = None, remeasure: bool = False, **kwargs: object
+    ) -> ProfileReport:
+        """Time and roofline fraction of every kernel, as it runs on these arguments.
+
+        Without arguments their arrays are made up. repeats: how many calls are timed (default: as many as take 0.2
+        seconds). remeasure: measure the limits of the machine again. Raises `UnsupportedError` for a backend that
+        cannot time the kernels of a running program.
+        """
+        leaves, tree = pytree.flatten((args, kwargs))
+        if not leaves:
+            arrays = made_up(self._types)
+        else:
+            self._check_tree(tree)
+            arrays = check_all(leaves, self._types, self._names)
+        return profile_entry(self._compilation, self.name, arrays, repeats=repeats, remeasure=remeasure)
+
+    def _check_tree(self, tree: pytree.TreeDef) -> None:
+        if tree != self._traced.in_tree:
+            own, given = _arguments(self._traced.in_tree), _arguments(tree)
+            raise ArgumentError(f"{self.name}: compiled for arguments {own}, called with {given}")
 
 
 def _arguments(tree: pytree.TreeDef) -> str:

@@ -17,6 +17,8 @@ from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
 from graphc.execution.arguments import check_all, type_of
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
+from graphc.execution.profile import MOST_STEPS, ProfileReport, made_up, profile_entry
+from graphc.execution.recording import record_batch, record_compiled
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph, TensorType
 from graphc.graph.program import EntryGraph, GraphProgram
@@ -87,6 +89,7 @@ class Program:
             assert poll is not None
             return poll(progress, pytree.unflatten(tree, outputs))
 
+        record_batch(self, name, batch, first, n)
         if self._running:
             raise ArgumentError("run: this program is running already, in another thread or around this call")
         self._running += 1
@@ -139,14 +142,44 @@ class Program:
         """Seconds per stage and pass of the latest compilation, tracing first."""
         return (*self._trace_timings, *self._compiled.timings)
 
-    def profile(self, entry: str, repeats: int = 20) -> dict[str, float]:
-        """Median seconds of one launch of each distinct kernel of an entry, measured alone."""
-        self._known(entry)
-        loops = self._compiled.loops.get(entry)
-        if loops is None:
-            raise UnsupportedError(f"the {self._compiled.backend.name} backend has no kernels to time")
-        names = dict.fromkeys(call.kernel.name for call in loops.calls)
-        return {name: self._executable.time(name, repeats) for name in names}
+    def profile(
+        self,
+        entry: str,
+        batch: object = None,
+        *,
+        first: int = 0,
+        repeats: int | None = None,
+        longest: int = MOST_STEPS,
+        advance: bool = False,
+        remeasure: bool = False,
+    ) -> ProfileReport:
+        """Time and roofline fraction of every kernel of an entry, as it runs from step `first` on.
+
+        batch: None makes arrays up. repeats: how many steps are timed (default: as many as take 0.2 seconds), at most
+        `longest` in a row. advance: let the steps count; otherwise the state is put back. remeasure: measure the limits
+        of the machine again. Raises `UnsupportedError` for a backend that cannot time the kernels of a running program.
+        """
+        if batch is None:
+            self._known(entry)
+            name, arrays = entry, made_up(self._batch_types(self._traced[entry]))
+        else:
+            name, arrays = self._prepare(entry, batch)
+        if self._running:
+            raise ArgumentError("profile: this program is running already, in another thread or around this call")
+        self._running += 1
+        try:
+            return profile_entry(
+                self._compiled,
+                name,
+                arrays,
+                first=first,
+                repeats=repeats,
+                longest=longest,
+                advance=advance,
+                remeasure=remeasure,
+            )
+        finally:
+            self._running -= 1
 
     def entry_names(self) -> list[str]:
         """Entries compiled so far."""
@@ -268,6 +301,7 @@ class Program:
         self._initial = []
         self._compilation, self._trace_timings = compilation, trace_timings
         after_compilation(compilation, {name: item.primals for name, item in traced.items()}, self.timings)
+        record_compiled(self)
 
 
 def _unused(entry: str, taken: Mapping[str, _Entry]) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `graphc inspect`, `graphc doctor`, `graphc ops`."""
+"""The command line: `graphc inspect`, `graphc profile`, `graphc doctor`, `graphc ops`."""
 
 import argparse
 import sys
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from graphc.core.errors import GraphcError
+from graphc.core.errors import ArgumentError, GraphcError
 from graphc.execution.dump import time_table
 from graphc.execution.stages import STAGES
 from graphc.graph import ops  # noqa: F401  registers the primitives
 from graphc.graph.registry import all_ops
 from graphc.inspect.doctor import doctor
 from graphc.inspect.load import load_target
+from graphc.inspect.profile import add_profile, profile
 from graphc.runtime.discovery import backend_names
 
 
@@ -27,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--memory", action="store_true", help="the memory report instead of a stage")
     inspect.add_argument("--cost", action="store_true", help="the cost report instead of a stage")
     inspect.add_argument("--time", action="store_true", help="seconds per stage and pass instead of a stage")
+    add_profile(commands.add_parser("profile", help="time and roofline fraction of every kernel"))
     commands.add_parser("doctor", help="what works on this machine, and what is missing")
     commands.add_parser("ops", help="list the primitives")
     return parser
@@ -34,14 +36,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `graphc` command. Returns the exit status; errors go to standard error in one line."""
-    arguments = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    end = given.index("--") if "--" in given else len(given)
+    arguments = _parser().parse_args(given[:end])
+    arguments.script_arguments = given[end + 1 :]
     try:
+        if arguments.script_arguments and arguments.command != "profile":
+            raise ArgumentError(f"{arguments.command} takes no arguments after --")
         if arguments.command == "doctor":
             return doctor(Console())
         if arguments.command == "ops":
             print("\n".join(f"{op.name:<16} {op.kind}" for op in all_ops()))
             return 0
-        print(_inspect(arguments))
+        print(profile(arguments) if arguments.command == "profile" else _inspect(arguments))
     except GraphcError as error:
         print(f"graphc: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,21 @@ def parse_spec(text: str) -> Spec:
         raise ArgumentError(f"spec {text!r}: write dtype[shape], for example f32[64,784] or i64[]")
     shape = tuple(int(n) for n in match[2].split(",")) if match[2] else ()
     return spec(shape, dtype(match[1]))
+
+
+def run_script(path: Path, argv: Sequence[str]) -> None:
+    """Run a Python file as a shell would, with these arguments. An exit with a status other than 0 is an error."""
+    if not path.is_file():
+        raise ArgumentError(f"no such file: {path}")
+    before = sys.argv, list(sys.path)
+    sys.argv, sys.path[:0] = [str(path), *argv], [str(path.parent)]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise ArgumentError(f"{path} ended with status {ended.code}") from None
+    finally:
+        sys.argv, sys.path[:] = before
 
 
 def load_module(path: Path) -> ModuleType:

@@ -13,6 +13,11 @@ from graphc.kernel.ir import Accumulate, Buffer, Const, Expr, For, If, Kernel, L
 
 def bytes_moved(kernel: Kernel) -> int:
     """Bytes of the parameters that the kernel reads or writes."""
+    return sum(bytes_by_parameter(kernel))
+
+
+def bytes_by_parameter(kernel: Kernel) -> tuple[int, ...]:
+    """Bytes of each parameter that the kernel reads or writes."""
     lets = Facts({}, {s.var.name: s.value for s in walk(kernel.body) if isinstance(s, Let)})
     reached: dict[str, int] = {}
     for buffer, index, extents in _accesses(kernel.body):
@@ -20,7 +25,7 @@ def bytes_moved(kernel: Kernel) -> int:
         count = prod(extent for name, extent in extents.items() if name in names)
         reached[buffer.name] = reached.get(buffer.name, 0) + count
     buffers = (param.buffer for param in kernel.params)
-    return sum(min(b.size, reached.get(b.name, 0)) * b.dtype.itemsize for b in buffers)
+    return tuple(min(b.size, reached.get(b.name, 0)) * b.dtype.itemsize for b in buffers)
 
 
 def _accesses(body: tuple[Stmt, ...]) -> list[tuple[Buffer, tuple[Expr, ...], dict[str, int]]]:

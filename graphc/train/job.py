@@ -17,13 +17,13 @@ from graphc.optim.description import Json
 from graphc.train import checkpoint
 from graphc.train.callbacks import Callback
 from graphc.train.checks import check_whole
-from graphc.train.fitting import Fit
+from graphc.train.fitting import LONGEST_RUN, Fit
 from graphc.train.history import History
 from graphc.train.objective import check_labels, inputs_and_target, is_classification
 from graphc.train.step import Recipe, State, inputs_of
 
 if TYPE_CHECKING:
-    from graphc.api import CostReport, MemoryReport
+    from graphc.api import CostReport, MemoryReport, ProfileReport
 
 Poll = Callable[[int, np.ndarray], bool]
 
@@ -242,6 +242,20 @@ class Job:
     def cost(self) -> CostReport:
         """Float operations and bytes of one training step."""
         return self.program.cost("train")
+
+    def profile(self, *, repeats: int | None = None, remeasure: bool = False) -> ProfileReport:
+        """Time and roofline fraction of every kernel of a training step, on the job's data; the job stays as it is.
+
+        repeats: how many steps are timed (default: as many as take 0.2 seconds). remeasure: measure the limits of the
+        machine again.
+        """
+        recipe = self.recipe
+        first, longest = self.step, LONGEST_RUN
+        if recipe.last_batch:  # that step has an entry of its own
+            first, longest = self.epoch * recipe.steps_per_epoch, recipe.steps_per_epoch - 1
+        return self.program.profile(
+            "train", recipe.data.tree, first=first, repeats=repeats, longest=longest, remeasure=remeasure
+        )
 
     def text(self, stage: str) -> str:
         """The program at one stage: "trace", "grad", "optimized", "fused", "loop", "plan", "llvm", "asm"."""

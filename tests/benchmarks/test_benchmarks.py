@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, peak, report, serve
-from graphc.kernel.verify import verify
-from graphc.runtime.discovery import find_backend
+from benchmarks import measure, report, serve
 from tests.conftest import ROOT
 
 TRAIN_STEP = ["workload", "system", "threads", "ms_per_step", "first_step_s", "warm_first_step_s", "peak_rss_mb"]
@@ -142,20 +139,3 @@ def test_a_block_takes_about_as_long_as_asked() -> None:
     assert serve.steps_in(made.append, 0.0) == 1
     steps = serve.steps_in(lambda n: made.extend(range(1000 * n)), 0.01)
     assert steps > 10
-
-
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86 assembly")
-def test_the_peak_computes_every_chain() -> None:
-    """LLVM must not find out that chains are equal: the peak would be several times too high."""
-    backend = find_backend("cpu")
-    executable = backend.load(peak.fma_plan(backend.target().vector_bits // 32), 1)
-    assembly = "\n".join(text.text for text in executable.texts()["asm"])
-    assert assembly.count("vfmadd") == peak.ACCUMULATORS * peak.UNROLLED
-
-
-def test_the_kernels_of_the_limits_are_correct() -> None:
-    for plan in (peak.fma_plan(16), peak.stream_plan((2, 3, 4, 16), 5)):
-        for entry in plan.entries.values():
-            for launch in entry.block.instructions:
-                verify(launch.kernel)
-    assert peak.load(2)({"name": peak.stream_name(10_000), "nbytes": 10_000}).facts["bytes"] > 0

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, its exit status, its one-line errors."""
 
+import json
 import os
 import subprocess
 import sys
@@ -73,6 +74,80 @@ def test_a_function_needs_specs(file, capsys):
 )
 def test_mistakes_give_one_line_and_status_1(file, capsys, arguments, message):
     assert main(["inspect", *(a.format(file=file) for a in arguments)]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import graphc as gc
+
+def double(s, x, step):
+    return {"n": s["n"] * 2}, x + s["n"]
+
+if __name__ == "__main__":
+    print("said by the script", sys.argv[1:])
+    p = gc.program({"n": np.ones(3, np.float32)}, {"train": double, "other": double}, {"train": gc.spec(3)})
+    p.run("train", np.ones(3, np.float32), first=7, n=4)
+    gc.compile(lambda x: x + 1, np.ones(3, np.float32))
+    sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def quick_peaks(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("graphc.runtime.peaks.MOST_ROUNDS", 1)
+
+
+def test_profile_of_something_in_a_file(file, capsys, quick_peaks):
+    assert main(["profile", f"{file}:exe", "--repeats", "2", "--top", "1", "--sort", "flops"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("f: ") and "model.py:" in lines[3]
+    assert main(["profile", f"{file}:counter", "--repeats", "2", "--json", "--remeasure"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["entry"] == "add" and found["steps"] == 2 and found["kernels"]
+    assert main(["profile", f"{file}:f", "--spec", "f32[3,4]", "--spec", "f32[4,5]", "--repeats", "1"]) == 0
+    assert main(["profile", f"{file}:graph", "--repeats", "1"]) == 0
+
+
+def test_profile_of_a_script_is_of_the_programs_it_runs(tmp_path, capsys, quick_peaks):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    assert main(["profile", str(script), "--repeats", "3", "--json", "--", "0", "--steps"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["entry"] == "train"
+    assert "said by the script ['0', '--steps']" in err
+    assert main(["profile", str(script), "--", "3"]) == 1
+    assert "ended with status 3" in capsys.readouterr().err
+
+
+def test_what_a_script_compiled_is_its_functions_where_it_has_no_programs(tmp_path, capsys, quick_peaks):
+    script = tmp_path / "script.py"
+    script.write_text("import graphc as gc\nfor n in (3, 4): gc.compile(lambda x: x + 1, gc.spec(n))\n")
+    assert main(["profile", str(script), "--repeats", "1", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    script.write_text("import graphc\n")
+    assert main(["profile", str(script)]) == 1
+    assert "compiled nothing that has a profile" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{file}:exe", "--entry", "train"], "is a function, not a program"),
+        (["{file}:counter", "--entry", "train"], "no entry 'train'; entries: add"),
+        (["{file}:exe", "--top", "0"], "must be at least 1"),
+        (["{file}:exe", "--", "3"], "are for scripts"),
+        (["{file}", "--backend", "cpu"], "a script chooses for itself"),
+        (["missing.py"], "no such file"),
+        (["{file}:f"], "--spec f32[64,784]"),
+    ],
+)
+def test_mistakes_of_profile_give_one_line(file, capsys, arguments, message):
+    assert main(["profile", *(a.format(file=file) for a in arguments)]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.core.digest import array_digest
 from graphc.core.dtypes import DType
-from graphc.graph.ir import Attrs, Graph, Node, TensorType, Value, regions
+from graphc.graph.ir import Attrs, Graph, Node, TensorType, Value
 
 INLINE_BYTES = 256  # arrays up to this size are written out, larger ones stand as their digest
 
@@ -118,6 +118,6 @@ def _regions_first(graph: Graph) -> Iterator[Graph]:
             stack += [(region, False) for node in current.nodes for region in _regions_of(node)]
 
 
-def _regions_of(node: Node) -> Iterator[Graph]:
-    if node.op.kind == "structural":
-        yield from regions(node)
+def _regions_of(node: Node) -> list[Graph]:
+    values = [getattr(node.attrs, name) for name in _field_names(node.attrs)]
+    return [value for value in values if isinstance(value, Graph)]

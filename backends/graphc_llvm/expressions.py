@@ -5,7 +5,7 @@ mask of
 active lanes (None: all). The mask is never empty: a masked block is entered only when some lane is active.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -256,6 +256,21 @@ class Scope:
         spelled, mask = suffix(buffer.dtype, lanes, in_memory=True), (f"<{lanes} x i1>", self.active())
         where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
         b.call(f"llvm.masked.scatter.{spelled}.v{lanes}p0", "void", [(vector, text), where, mask])
+
+    def store_interleaved(self, buffer: Buffer, offset: Value, values: Sequence[Value]) -> None:
+        """Emit the stores of one value per element of a run: lane l of value number n goes to `offset + l * k + n`."""
+        b, element, lanes = self.builder, memory(buffer.dtype), self.lanes
+        parts, count = [spread(b, value, lanes) for value in values], lanes
+        while len(parts) > 1:  # joined as they are; all elements then change places at once
+            both = ", ".join(f"i32 {n}" for n in range(2 * count))
+            kind = f"<{count} x {element}>"
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [b.emit(f"shufflevector {kind} {x}, {kind} {y}, <{2 * count} x i32> <{both}>") for x, y in pairs]
+            count *= 2
+        k, kind = len(values), f"<{count} x {element}>"
+        order = ", ".join(f"i32 {n % k * lanes + n // k}" for n in range(count))
+        text = b.emit(f"shufflevector {kind} {parts[0]}, {kind} poison, <{count} x i32> <{order}>")
+        b.do(f"store {kind} {text}, ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}")
 
     def _blend(self, buffer: Buffer, offset: Value, vector: str, text: str) -> str:
         """`text` in the active lanes and what is there in the others."""

@@ -15,10 +15,11 @@ from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import as_contraction, schedule_contraction
 from graphc_llvm.cost import cost
+from graphc_llvm.quotients import find_shared, shared_blocks
 from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
 
 SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
-DEAR_NS = 5.0  # what all iterations compute alike is worth a phase of its own from here on
+DEAR_NS = 15.0  # what all iterations compute alike is worth a phase of its own from here on
 UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
 
 
@@ -79,9 +80,11 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
     if small or rows >= UNITS or along.extent <= 2 * lanes:
         kind: LoopKind = "serial" if small else "parallel"
         return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))
-    vectors = along.extent // lanes
-    whole = _parts(vectors, -(-UNITS // rows))
-    block = vectors // whole * lanes
+    shared = find_shared(along.var, body)
+    unit = lanes if shared is None or along.extent < lanes * shared.k else lanes * shared.k
+    units = along.extent // unit
+    whole = _parts(units, -(-UNITS // rows))
+    block = units // whole * unit
     rest = along.extent - whole * block
     number = names.var(along.var.name)
     copy = Substitution(names)
@@ -96,16 +99,23 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
     return first + around(renamed, "serial", tail)
 
 
-def _parts(vectors: int, wanted: int) -> int:
-    """In how many equal parts to cut so many vectors: about as many as wanted, and few vectors left over."""
-    most = min(vectors, 2 * wanted)
-    return min(range(min(vectors, wanted), most + 1), key=lambda parts: (vectors % parts, parts))
+def _parts(units: int, wanted: int) -> int:
+    """In how many equal parts to cut so many units: about as many as wanted, and few units left over."""
+    most = min(units, 2 * wanted)
+    return min(range(min(units, wanted), most + 1), key=lambda parts: (units % parts, parts))
 
 
 def strips(var: Var, extent: int, begin: Expr, lanes: int, body: tuple[Stmt, ...], names: Names) -> tuple[Stmt, ...]:
     """`body` for var in begin .. begin + extent, `lanes` at a time; what is left over is one shorter vector."""
-    whole, rest = divmod(extent, lanes)
     result: list[Stmt] = []
+    shared = find_shared(var, body)
+    if shared is not None and (count := extent // (lanes * shared.k)):
+        blocks = shared_blocks(shared, var, begin, count, lanes, names)
+        if blocks is not None:
+            result += blocks
+            done = count * lanes * shared.k
+            begin, extent = plus(begin, index(done)), extent - done
+    whole, rest = divmod(extent, lanes)
     if whole:
         strip, lane = names.var(var.name), names.var("lane")
         at = plus(plus(begin, times(strip, lanes) if whole > 1 else index(0)), lane)

@@ -10,7 +10,8 @@ from typing import assert_never
 
 from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
-from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt, Store, While
+from graphc.kernel.affine import flat_index
+from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt, Store, Var, While
 from graphc_llvm.accumulate import combine
 from graphc_llvm.expressions import Place, Scope
 from graphc_llvm.types import memory
@@ -47,9 +48,32 @@ class StatementEmitter:
     def block(self, statements: tuple[Stmt, ...]) -> None:
         """Statements in order; scratch taken inside is given back at the end."""
         top = self.scratch.top
-        for statement in statements:
-            self.statement(statement)
+        position = 0
+        while position < len(statements):
+            count = self._interleaved(statements[position:]) if self.scope.lanes > 1 else 0
+            if not count:
+                self.statement(statements[position])
+            position += count or 1
         self.scratch.top = top
+
+    def _interleaved(self, statements: tuple[Stmt, ...]) -> int:
+        """Emit stores whose lanes interleave, `a[k * lane + 0] = x; a[k * lane + 1] = y; ...`, as one store of shuffled
+        vectors. Returns how many stores that were.
+        """
+        first = statements[0]
+        if not isinstance(first, Store) or len(statements) < 2 or not isinstance(statements[1], Store):
+            return 0
+        if self.scope.mask is not None or self.scope.places[first.buffer.name].lanes > 1 or first.buffer.dtype.is_bool:
+            return 0
+        offset = self.scope.offset(first.buffer, first.index)
+        k = offset.step or 0
+        group = statements[:k]
+        if k not in (2, 4) or len(group) < k or not all(_follows(first, s, n) for n, s in enumerate(group)):
+            return 0
+        self.b.note(first.buffer.name)
+        values = [self.scope.evaluate(s.value) for s in group if isinstance(s, Store)]
+        self.scope.store_interleaved(first.buffer, offset, values)
+        return k
 
     def statement(self, statement: Stmt) -> None:
         match statement:
@@ -240,3 +264,11 @@ class StatementEmitter:
             self.block(orelse)
             b.branch(join)
         b.start(join)
+
+
+def _follows(first: Store, statement: Stmt, distance: int) -> bool:
+    """Whether a store goes to the place `distance` elements after that of `first`, and stores a named value."""
+    if not isinstance(statement, Store) or statement.buffer != first.buffer or not isinstance(statement.value, Var):
+        return False
+    apart = flat_index(statement.buffer, statement.index) - flat_index(first.buffer, first.index)
+    return apart.is_const and apart.const == distance

@@ -85,6 +85,7 @@ INTEGERS: tuple[DType, ...] = (int8, int16, int32, int64, uint8, uint16, uint32,
 NUMERIC: tuple[DType, ...] = INTEGERS + FLOATS
 
 _BY_NAME: dict[str, DType] = {d.name: d for d in ALL}
+_BY_NUMPY: dict[np.dtype[np.generic], DType] = {d.numpy: d for d in ALL}
 _BY_SHORT: dict[str, DType] = {d.short: d for d in ALL}
 
 
@@ -95,6 +96,8 @@ def dtype(of: "DType | str | type | npt.DTypeLike") -> DType:
     """
     if isinstance(of, DType):
         return of
+    if isinstance(of, np.dtype) and of in _BY_NUMPY:  # every array met in a trace; NumPy makes its name anew each time
+        return _BY_NUMPY[of]
     if isinstance(of, str) and of in _BY_SHORT:
         return _BY_SHORT[of]
     try:

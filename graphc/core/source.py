@@ -33,6 +33,8 @@ class Loc:
 
 UNKNOWN = Loc("<unknown>", 0)
 
+_own_files: dict[str, bool] = {}  # whether code of a file is graphc's own; every node of every trace asks
+
 
 _AT: ContextVar[tuple[tuple[FrameType, Loc], ...]] = ContextVar("graphc_source", default=())
 
@@ -61,12 +63,15 @@ def here() -> Loc:
     the stack is graphc's own (its command line running a built-in demo, say) the location is `UNKNOWN`.
     """
     declared = dict(_AT.get())
+    own = _own_files
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame in declared:
+        if declared and frame in declared:
             return declared[frame]
         file = frame.f_code.co_filename
-        if not file.startswith(_PACKAGE) and not file.startswith("<frozen"):
+        if file not in own:
+            own[file] = file.startswith((_PACKAGE, "<frozen"))
+        if not own[file]:
             return Loc(file, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back
     return UNKNOWN

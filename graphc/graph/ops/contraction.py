@@ -25,7 +25,8 @@ class DotAttrs(Attrs):
 
 def free_dims(rank: int, *taken: tuple[int, ...]) -> tuple[int, ...]:
     """The dims that are in none of the given lists."""
-    return tuple(d for d in range(rank) if all(d not in dims for dims in taken))
+    gone = {dim for dims in taken for dim in dims}
+    return tuple([dim for dim in range(rank) if dim not in gone])
 
 
 def _infer(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:

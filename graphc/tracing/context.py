@@ -5,7 +5,6 @@ trace; inside a nested trace, a value of an enclosing one becomes a capture: an 
 graph. A value whose trace has ended is an error that says where it was made.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 import numpy as np
 
 from graphc.core import dtypes
+from graphc.core.digest import array_digest
 from graphc.core.dtypes import DType
 from graphc.core.errors import LeakedTracerError
 from graphc.core.source import UNKNOWN, Loc, here
@@ -71,7 +71,7 @@ class Trace:
         self._builder = GraphBuilder(name)
         self._tracer = tracer
         self._captured: dict[Value, Value] = {}
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes | str], Value] = {}
 
     def wrap(self, value: Value, loc: Loc) -> "Tracer":
         return self._tracer(value, self, loc)
@@ -112,12 +112,8 @@ class Trace:
         array = np.asarray(array)
         snapshot = np.array(array, dtype=dtypes.dtype(array.dtype).numpy, order="C")
         snapshot.flags.writeable = False
-        content = snapshot.tobytes()
-        key = (
-            snapshot.dtype.str,
-            snapshot.shape,
-            content if len(content) <= 64 else hashlib.blake2b(content, digest_size=32).digest(),
-        )
+        content = snapshot.tobytes() if snapshot.nbytes <= 64 else array_digest(snapshot)
+        key = (snapshot.dtype.str, snapshot.shape, content)
         if key not in self._constants:
             self._constants[key] = self._builder.add1(constant, (), ConstantAttrs(snapshot), here())
         return self._constants[key]

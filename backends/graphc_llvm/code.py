@@ -10,13 +10,14 @@ _LENGTH = 8  # bytes of the length of the description
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Machine code of a plan. `entries` maps entry names to functions; `launchers` are the functions of its kernels.
+    """Machine code of a plan. `runs` and `calls` map entry names to functions; `launchers` are those of its kernels.
 
     text_digest: of the text the code was made from, so that a text made again can be known to be the same.
     """
 
     objects: tuple[bytes, ...]
-    entries: Mapping[str, str]
+    runs: Mapping[str, str]
+    calls: Mapping[str, str]
     launchers: tuple[str, ...]
     scratch_bytes: int
     text_digest: str
@@ -24,14 +25,15 @@ class Code:
     @property
     def exports(self) -> list[str]:
         """Every function that is called from Python."""
-        return [*self.entries.values(), *self.launchers]
+        return [*self.runs.values(), *self.calls.values(), *self.launchers]
 
     def to_bytes(self) -> bytes:
         """One block: the length of a JSON description, the description, the objects."""
         description = json.dumps(
             {
                 "objects": [len(code) for code in self.objects],
-                "entries": dict(self.entries),
+                "runs": dict(self.runs),
+                "calls": dict(self.calls),
                 "launchers": self.launchers,
                 "scratch_bytes": self.scratch_bytes,
                 "text_digest": self.text_digest,
@@ -50,7 +52,8 @@ class Code:
             start += length
         return Code(
             tuple(objects),
-            description["entries"],
+            description["runs"],
+            description["calls"],
             tuple(description["launchers"]),
             description["scratch_bytes"],
             description["text_digest"],

@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 from graphc.core.errors import BackendError
 from graphc.runtime.cache import ObjectCache
 from graphc_llvm import host
-from graphc_llvm.pool_code import runtime_text
+from graphc_llvm.pool_code import EXPORTS, runtime_text
 
 SETTINGS = "2"  # of the pass list and the code generator below; raise it when they change
 
@@ -41,7 +41,8 @@ class Library:
 
 def versions() -> tuple[str, ...]:
     """What code depends on besides its text and the processor."""
-    return (SETTINGS, llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)))
+    layout = str(object.__basicsize__)  # of Python objects: calls read them
+    return (SETTINGS, llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)), layout)
 
 
 def _parse(text: str) -> llvm.ModuleRef:
@@ -114,4 +115,4 @@ def link(objects: Sequence[bytes], exports: Sequence[str]) -> Library:
 def runtime() -> Library:
     """The thread pool's native side. Loaded once and never unloaded: a sleeping worker stands in it."""
     text = runtime_text(platform.machine(), platform.system())
-    return link([object_code(Module(text), host.host())], ("gc_parallel", "gc_worker", "gc_wake", "gc_clock"))
+    return link([object_code(Module(text), host.host())], EXPORTS)

@@ -3,7 +3,6 @@
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Binary, Const, Expr, For, If, Load, Stmt, Unary, While, operands
 
-CHUNK_NS = 15_000.0  # work worth handing to another thread
 UNKNOWN_EXTENT = 16  # of a loop whose extent depends on outer counters
 _LANES_PER_NS = 16.0  # how many lanes of a vector loop cost as much as one scalar iteration
 _SLOW = {"div": 2.0, "rem": 4.0, "sqrt": 2.0}
@@ -42,8 +41,3 @@ def _expr_cost(expr: Expr) -> float:
             total += 0.15
         stack += operands(node)
     return total
-
-
-def grain(loop: For) -> int:
-    """Iterations of a parallel loop that make one chunk."""
-    return max(int(CHUNK_NS / max(cost(loop.body), 0.1)), 1)

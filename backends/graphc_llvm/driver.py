@@ -1,64 +1,95 @@
 """The native loop over steps, one function per entry: `i64 (ptr record, i64 first, i64 start, i64 n, i64 budget)`.
 
 It runs iterations start..n-1 of the steps first, first + 1, ...; iteration t writes its number `first + t` into the
-step slot, executes the block, writes output i at `output + t * nbytes(i)`, and sets `done` to t + 1. It returns the
-iterations finished when all are, when `stop` is set, or when `budget` nanoseconds have passed: then the caller looks at
-signals and calls again. So a run of any length enters Python ten times a second, not once per step.
+step slot, executes the block, and writes output i at `output + t * nbytes(i)`. It returns the iterations finished when
+all are, or when `budget` nanoseconds have passed: then the caller looks at signals and calls again. So a run of any
+length enters Python ten times a second, not once per step. A program without state may be given up between two jobs,
+when a signal's handler raised: then it returns `ABANDONED`.
 
-The record is an array of int64 words: see `RECORD`.
+Around it are the two functions Python calls: `run`, with the addresses of tables of inputs and outputs, and `call`
+(`call_code.call_text`). Both take the record first and return `IS_BUSY` when somebody else has it.
 
-A second version of an entry reads the clock around each instruction (`Stamps`), for profiles only.
+A second version of an entry reads the clock around each batch of launches (`Stamps`), for profiles only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import groupby
 
+from graphc.plan.build import arena_allocs
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat
 from graphc_llvm.builder import Builder
+from graphc_llvm.jobs import SHARE_NS, Batch, Job, KernelFunction, batches
+from graphc_llvm.record import IS_BUSY, RECORD
 
-if TYPE_CHECKING:  # a program from the cache runs without the emitter of kernels
-    from graphc_llvm.kernels import Compiled
-
-_WORDS = (
-    *("arena", "state", "constants", "step"),  # addresses of the segments
-    *("inputs", "outputs"),  # addresses of tables of addresses
-    *("pool", "scratch", "stride"),  # the thread pool; heap scratch of thread 0 and how far the next thread's is
-    *("parallel", "clock"),  # functions of the runtime
-    *("done", "stop"),  # steps finished; not zero: stop after this step
-    "stamps",  # what the timed version writes: see `Stamps`
-)
-RECORD: Mapping[str, int] = {name: 8 * word for word, name in enumerate(_WORDS)}
-RECORD_WORDS = 16
+ABANDONED = -2
 
 
-def launch_text(name: str, phases: Sequence[str], compiled: "Compiled", attributes: str = "#0") -> str:
-    """`void name(ptr record, ptr args)`: the phases of a kernel in order."""
+def launch_text(function: KernelFunction) -> str:
+    """`void name(ptr record, ptr args)`: the phases of a kernel in order, for timing it alone."""
     b = Builder(set())
-    field = _Reader(b)
-    scratch = field("scratch", "ptr")
-    shared = [field(*pair) for pair in (("pool", "ptr"), ("stride", "i64"), ("parallel", "ptr"))]
-    for phase, function in zip(compiled.phases, phases, strict=True):
-        if phase.extent > phase.grain:
-            pool, stride, parallel = shared
-            work = f"ptr @{function}, ptr %args, i64 {phase.extent}, i64 {phase.grain}"
-            b.do(f"call void {parallel}(ptr {pool}, {work}, ptr {scratch}, i64 {stride})")
-        else:
-            b.do(f"call void @{function}(ptr %args, i64 0, i64 {phase.extent}, ptr {scratch})")
+    jobs = _Jobs(b, function.name, "%args", field_of(b, "parallel"), field_of(b, "scratch"), None)
+    launch = _alone(function)
+    for batch in batches([launch], {id(launch): function}, ()):
+        for job in batch.jobs:
+            jobs.emit(job)
     b.do("ret void")
-    return b.text(f"define void @{name}(ptr %record, ptr %args) {attributes}")
+    return "\n".join([*jobs.tables, b.text(f"define void @{function.name}(ptr %record, ptr %args) #0")])
 
 
-class _Reader:
-    """Loads a word of the record."""
+def _alone(function: KernelFunction) -> Launch:
+    """A launch of a kernel whose every buffer lies elsewhere."""
+    kernel = function.kernel
+    buffers = [param.buffer for param in kernel.params]
+    args = tuple(Ref("input", 0, max(buffer.nbytes, 1), number) for number, buffer in enumerate(buffers))
+    allocs = arena_allocs(kernel)
+    scratch = tuple(Ref("input", 0, max(a.nbytes, 1), len(args) + number) for number, a in enumerate(allocs))
+    return Launch(kernel, args, scratch)
 
-    def __init__(self, b: Builder) -> None:
-        self._b = b
 
-    def __call__(self, name: str, kind: str) -> str:
-        at = self._b.pointer("%record", str(RECORD[name]))
-        return self._b.emit(f"load {kind}, ptr {at}, align 8")
+def field_of(b: Builder, name: str, kind: str = "ptr") -> str:
+    """Load a word of the record."""
+    return b.emit(f"load {kind}, ptr {b.pointer('%record', str(RECORD[name]))}, align 8")
+
+
+@dataclass(slots=True)
+class _Jobs:
+    """Emits jobs. `tables` are the constants they need, `abandoned` the label to go to when a job was given up."""
+
+    b: Builder
+    name: str
+    args: str
+    parallel: str
+    scratch: str
+    abandoned: str | None
+    tables: list[str] = field(default_factory=list)
+
+    def emit(self, job: Job) -> None:
+        """Run a job whose addresses are in the table."""
+        if job.shared or (self.abandoned is not None and job.ns >= SHARE_NS):
+            self._share(job)
+            return
+        for task in job.tasks:
+            args = self.b.pointer(self.args, str(8 * task.args))
+            self.b.do(f"call void @{task.function}(ptr {args}, i64 0, i64 {task.extent}, ptr {self.scratch})")
+
+    def _share(self, job: Job) -> None:
+        rows, units = [], 0
+        for task in job.tasks:
+            units += task.units
+            words = f"i64 {8 * task.args}, i64 {max(task.extent, 1)}, i64 {task.grain}, i64 {units}"
+            rows.append(f"{{ ptr, i64, i64, i64, i64 }} {{ ptr @{task.function}, {words} }}")
+        table = f"@{self.name}_job_{len(self.tables)}"
+        kind = f"[{len(rows)} x {{ ptr, i64, i64, i64, i64 }}]"
+        self.tables.append(f"{table} = internal constant {kind} [{', '.join(rows)}]")
+        given = f"ptr %record, ptr {table}, ptr {self.args}, i64 {units}, i64 {int(job.ns)}"
+        if self.abandoned is None:
+            self.b.do(f"call i1 {self.parallel}({given})")
+            return
+        finished, following = self.b.emit(f"call i1 {self.parallel}({given})"), self.b.fresh("finished")
+        self.b.branch_if(finished, following, self.abandoned)
+        self.b.start(following)
 
 
 @dataclass(slots=True)
@@ -75,26 +106,33 @@ class Stamps:
 
 @dataclass(slots=True)
 class _EntryEmitter:
-    """Emits the block of one entry. `counters` are the enclosing `Repeat` counters."""
+    """Emits the block of one entry. `counters` are the enclosing `Repeat` counters, `counts` how far they go."""
 
     b: Builder
     entry: Entry
     bases: Mapping[str, str]
-    launchers: Mapping[int, str]  # by identity of the launch
-    args: str
+    functions: Mapping[int, KernelFunction]  # by identity of the launch
+    jobs: _Jobs
     iteration: str
-    counters: list[str]
+    counters: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     clock: "_Clock | None" = None
+    words: int = 1  # the largest table of addresses
 
     def block(self, block: Block) -> None:
-        for instruction in block.instructions:
-            self.instruction(instruction)
+        for is_launch, group in groupby(block.instructions, lambda instruction: isinstance(instruction, Launch)):
+            if is_launch:
+                for batch in batches([x for x in group if isinstance(x, Launch)], self.functions, self.counts):
+                    with self._timed(*batch.launches):
+                        self._batch(batch)
+                continue
+            for instruction in group:
+                self.instruction(instruction)
 
     def instruction(self, instruction: Instruction) -> None:
         match instruction:
             case Launch():
-                with self._timed(instruction):
-                    self._launch(instruction)
+                raise AssertionError("launches are emitted in batches")
             case Copy(source, target):
                 with self._timed(instruction):
                     self._copy(source, target)
@@ -107,11 +145,18 @@ class _EntryEmitter:
         """The timed version adds to the row of these instructions what is emitted inside."""
         return nullcontext() if self.clock is None else self.clock.around(instructions)
 
-    def _launch(self, launch: Launch) -> None:
-        for position, ref in enumerate((*launch.args, *launch.scratch)):
-            slot = self.b.pointer(self.args, str(8 * position))
+    def _batch(self, batch: Batch) -> None:
+        self.words = max(self.words, batch.words)
+        for job in batch.jobs:
+            for task in job.tasks:
+                if task.opens:
+                    self._write_addresses(task.launch, task.args)
+            self.jobs.emit(job)
+
+    def _write_addresses(self, launch: Launch, first: int) -> None:
+        for position, ref in enumerate((*launch.args, *launch.scratch), first):
+            slot = self.b.pointer(self.jobs.args, str(8 * position))
             self.b.do(f"store ptr {self.address(ref)}, ptr {slot}, align 8")
-        self.b.do(f"call void @{self.launchers[id(launch)]}(ptr %record, ptr {self.args})")
 
     def address(self, ref: Ref) -> str:
         """The address of a reference in this iteration."""
@@ -144,8 +189,10 @@ class _EntryEmitter:
         phi_at = len(b.lines)
         b.lines.append("")
         self.counters.append(counter)
+        self.counts.append(count)
         self.block(body)
         self.counters.pop()
+        self.counts.pop()
         b.lines[phi_at] = f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{b.block} ]"
         b.do(f"{following} = add nsw i64 {counter}, 1")
         b.branch_if(b.emit(f"icmp slt i64 {following}, {count}"), loop, after)
@@ -200,18 +247,26 @@ class _Clock:
 
 
 def entry_text(
-    name: str, entry: Entry, launchers: Mapping[int, str], declarations: set[str], stamps: Stamps | None = None
+    name: str,
+    entry: Entry,
+    functions: Mapping[int, KernelFunction],
+    declarations: set[str],
+    may_abandon: bool,
+    stamps: Stamps | None = None,
 ) -> str:
-    """The loop over steps of one entry. `launchers`: the function of each launch, by the identity of the launch.
+    """The loop over steps of one entry. `functions`: the kernel of each launch, by the identity of the launch.
 
     With `stamps` it is the timed version, and `stamps` says afterwards what it measures.
     """
     b = Builder(declarations)
-    field = _Reader(b)
-    bases = {s: field(s, "ptr") for s in ("arena", "state", "constants", "step")}
-    bases |= {"input": field("inputs", "ptr"), "output": field("outputs", "ptr")}
-    clock = field("clock", "ptr")
-    args = b.slot("ptr", max((len(x.args) + len(x.scratch) for x in all_launches(entry.block)), default=1))
+    bases = {s: field_of(b, s) for s in ("arena", "state", "constants", "step")}
+    bases |= {"input": field_of(b, "inputs"), "output": field_of(b, "outputs")}
+    clock = field_of(b, "clock")
+    jobs = _Jobs(
+        b, name, "%args", field_of(b, "parallel"), field_of(b, "scratch"), "abandoned" if may_abandon else None
+    )
+    timer = None if stamps is None else _Clock(b, clock, field_of(b, "stamps"), "%t", stamps)
+    emitter = _EntryEmitter(b, entry, bases, functions, jobs, "%t", clock=timer)
     deadline = b.emit(f"add i64 {b.emit(f'call i64 {clock}()')}, %budget")
     b.branch("step")
     b.start("step")
@@ -219,22 +274,60 @@ def entry_text(
     b.lines.append("")
     number = b.emit("add i64 %first, %t")
     b.do(f"store i64 {number}, ptr {bases['step']}, align 8")
-    timer = None if stamps is None else _Clock(b, clock, field("stamps", "ptr"), "%t", stamps)
     if timer is not None:
         timer.nothing()
-    _EntryEmitter(b, entry, bases, launchers, args, "%t", [], timer).block(entry.block)
+    emitter.block(entry.block)
     b.do("%t.next = add nsw i64 %t, 1")
-    b.do(f"store atomic i64 %t.next, ptr {b.pointer('%record', str(RECORD['done']))} release, align 8")
-    stop = b.emit(f"load atomic i64, ptr {b.pointer('%record', str(RECORD['stop']))} acquire, align 8")
-    finished, stopped = b.emit("icmp sge i64 %t.next, %n"), b.emit(f"icmp ne i64 {stop}, 0")
-    b.branch_if(b.emit(f"or i1 {finished}, {stopped}"), "leave", "time")
+    b.branch_if(b.emit("icmp sge i64 %t.next, %n"), "leave", "time")
     b.start("time")
     late = b.emit(f"icmp sge i64 {b.emit(f'call i64 {clock}()')}, {deadline}")
     b.branch_if(late, "leave", "step")
     b.lines[phi_at] = "  %t = phi i64 [ %start, %body ], [ %t.next, %time ]"
     b.start("leave")
     b.do("ret i64 %t.next")
-    return b.text(f"define i64 @{name}(ptr %record, i64 %first, i64 %start, i64 %n, i64 %budget) #0")
+    if may_abandon:
+        b.start("abandoned")
+        b.do(f"ret i64 {ABANDONED}")
+    b.slots.append(f"  %args = alloca [{emitter.words} x ptr], align 64")
+    body = b.text(f"define internal i64 @{name}(ptr %record, i64 %first, i64 %start, i64 %n, i64 %budget) #0")
+    return "\n".join([*jobs.tables, body])
+
+
+def run_text(name: str, entry: str) -> str:
+    """`i64 name(ptr record, ptr inputs, ptr outputs, i64 first, i64 start, i64 n, i64 budget)`."""
+    b = Builder(set())
+    began = b.emit(f"call i1 {field_of(b, 'begin')}(ptr %record, i1 false, i1 false)")
+    b.branch_if(began, "ours", "theirs")
+    b.start("ours")
+    for table in ("inputs", "outputs"):
+        b.do(f"store ptr %{table}, ptr {b.pointer('%record', str(RECORD[table]))}, align 8")
+    done = b.emit(f"call i64 @{entry}(ptr %record, i64 %first, i64 %start, i64 %n, i64 %budget)")
+    b.do(f"call void {field_of(b, 'end')}(ptr %record)")
+    b.do(f"ret i64 {done}")
+    b.start("theirs")
+    b.do(f"ret i64 {IS_BUSY}")
+    tables = "ptr %inputs, ptr %outputs"
+    return b.text(f"define i64 @{name}(ptr %record, {tables}, i64 %first, i64 %start, i64 %n, i64 %budget) #0")
+
+
+def nanoseconds(block: Block, functions: Mapping[int, KernelFunction]) -> float:
+    """About how long a block takes on one thread."""
+    total = 0.0
+    for instruction in block.instructions:
+        match instruction:
+            case Launch():
+                phases = functions[id(instruction)].compiled.phases
+                total += sum(phase.ns * max(phase.extent, 1) for phase in phases)
+            case Copy(source, _):
+                total += source.nbytes / _COPIED_PER_NS
+            case Repeat(count, body):
+                total += count * nanoseconds(body, functions)
+            case Branch(_, then, orelse):
+                total += max(nanoseconds(then, functions), nanoseconds(orelse, functions))
+    return total
+
+
+_COPIED_PER_NS = 10.0  # bytes
 
 
 def all_launches(block: Block) -> list[Launch]:

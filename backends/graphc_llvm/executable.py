@@ -1,7 +1,8 @@
 """A loaded plan: its memory, its code, and the calls into it.
 
-All memory is allocated when the plan is loaded, except the outputs that are returned. One call runs at a time per
-executable; executables with the same number of threads share their workers.
+All memory is allocated when the plan is loaded, except the outputs that are returned. Callers take turns on it natively
+(`pool_code.gc_begin`): a program with state, or with a large arena, serves one call at a time and others wait; others
+get an arena of their own for as many calls as come at once. Executables with the same number of threads share workers.
 """
 
 import ctypes
@@ -17,30 +18,38 @@ import numpy as np
 
 from graphc.core.errors import ArgumentError, BackendError
 from graphc.plan.ir import Entry, Plan, Slot
-from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
+from graphc.runtime.protocol import Direct, KernelText, LaunchTimes, Progress
 from graphc_llvm import codegen, host
+from graphc_llvm.arrays import LAYOUT_IS_KNOWN, MOST_ARRAYS, prototype
 from graphc_llvm.code import Code, text_digest
-from graphc_llvm.driver import RECORD, RECORD_WORDS
-from graphc_llvm.memory import address, aligned
+from graphc_llvm.context import Context, Shared
+from graphc_llvm.memory import address, aligned, maker
 from graphc_llvm.pool import Pool, default_threads
+from graphc_llvm.record import IS_BUSY
 
 if TYPE_CHECKING:  # a program from the cache runs without the emitter
     from graphc_llvm.program import ProgramText
 
 POLL_SECONDS = 0.1
+SMALL_BYTES = 4 * 1024 * 1024  # of arena and scratch: calls that come at once each get their own
+MOST_CONTEXTS = 16
 
-_RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, *[ctypes.c_int64] * 4)
+_RUN = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)
 _LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+_WAIT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """What one call of an entry needs, looked up beforehand."""
+class _Entry:
+    """What calls of an entry need, looked up beforehand."""
 
     name: str
-    function: Callable[[int, int, int, int, int], int]
+    run: Callable[..., int]
+    call: Callable[..., int] | None  # with arrays as they are
     inputs: tuple[tuple[Slot, tuple[int, ...], np.dtype[np.generic]], ...]
     outputs: tuple[tuple[tuple[int, ...], np.dtype[np.generic]], ...]
+    makers: tuple[Callable[[], np.ndarray], ...]  # of outputs
+    descriptors: np.ndarray  # of inputs
 
 
 _alive: "weakref.WeakSet[CpuExecutable]" = weakref.WeakSet()
@@ -63,19 +72,23 @@ class CpuExecutable:
         self._expected_text = "" if code is None else code.text_digest
         self.code = self._compiled() if code is None else code
         self._library = codegen.link(self.code.objects, self.code.exports)
-        self._calls = {entry.name: self._call(entry) for entry in plan.entries.values()}
-        self._allocate()
+        self._entries = {entry.name: self._describe(entry) for entry in plan.entries.values()}
+        self._pool, self._process = Pool.get(self.threads), os.getpid()
+        self._shared = self._share()
+        self._context = self._new_context()
+        self._more: list[Context] = []
+        self._guard = threading.Lock()
+        self._wait_for = _WAIT(codegen.runtime().addresses["gc_wait"])
         self._timed: tuple[ProgramText, codegen.Library] | None = None
-        self._pool = Pool.get(self.threads)
-        self._pool_process = os.getpid()
-        self._lock = threading.RLock()
         _alive.add(self)
 
     def _compiled(self) -> Code:
         """Code of the plan, new or of the same text compiled before."""
         program = self._program
         objects = codegen.objects(program.modules, self._target)
-        return Code(objects, program.entries, program.launchers, program.scratch_bytes, text_digest(program.text))
+        return Code(
+            objects, program.runs, program.calls, program.launchers, program.scratch_bytes, text_digest(program.text)
+        )
 
     @property
     def _program(self) -> "ProgramText":
@@ -92,58 +105,99 @@ class CpuExecutable:
             self._text = program
         return self._text
 
-    def _call(self, entry: Entry) -> _Call:
-        function = _RUN(self._library.addresses[self.code.entries[entry.name]])
+    def _describe(self, entry: Entry) -> _Entry:
+        run = _RUN(self._library.addresses[self.code.runs[entry.name]])
+        count = len(entry.inputs) + len(entry.outputs)
+        direct = LAYOUT_IS_KNOWN and count <= MOST_ARRAYS
+        call = prototype(count)(self._library.addresses[self.code.calls[entry.name]]) if direct else None
         inputs = tuple((slot, slot.shape, slot.dtype.numpy) for slot in entry.inputs)
-        return _Call(entry.name, function, inputs, tuple((slot.shape, slot.dtype.numpy) for slot in entry.outputs))
+        outputs = tuple((slot.shape, slot.dtype.numpy) for slot in entry.outputs)
+        makers = tuple(maker(shape, dtype) for shape, dtype in outputs)
+        descriptors = np.array([id(dtype) for _, _, dtype in inputs] or [0], np.int64)
+        return _Entry(entry.name, run, call, inputs, outputs, makers, descriptors)
 
-    def _allocate(self) -> None:
+    def _share(self) -> Shared:
         plan = self._plan
-        self._arena, self._state = aligned(plan.arena_bytes), aligned(plan.state_bytes)
-        self._constants = aligned(plan.constant_bytes)
+        constants = aligned(plan.constant_bytes)
         for offset, array in plan.constants:
-            self._constants[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        self._constants.flags.writeable = False
+            constants[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        constants.flags.writeable = False
         stride = -(-self.code.scratch_bytes // 64) * 64
-        self._scratch = aligned(stride * self.threads)
-        self._step = np.zeros(1, np.int64)
-        most_inputs = max((len(entry.inputs) for entry in plan.entries.values()), default=0)
-        most_outputs = max((len(entry.outputs) for entry in plan.entries.values()), default=0)
-        self._inputs, self._outputs = np.zeros(most_inputs + 1, np.int64), np.zeros(most_outputs + 1, np.int64)
-        self._record = aligned(8 * RECORD_WORDS).view(np.int64)
-        self._record_address = address(self._record)
-        self._at_pool, self._at_stop = RECORD["pool"] // 8, RECORD["stop"] // 8
-        runtime = codegen.runtime().addresses
-        words = {
-            "arena": address(self._arena),
-            "state": address(self._state),
-            "constants": address(self._constants),
-            "step": address(self._step),
-            "inputs": address(self._inputs),
-            "outputs": address(self._outputs),
-            "scratch": address(self._scratch),
-            "stride": stride,
-            "parallel": runtime["gc_parallel"],
-            "clock": runtime["gc_clock"],
-        }
-        for name, word in words.items():
-            self._record[RECORD[name] // 8] = word
+        tables = max((len(slots) for e in plan.entries.values() for slots in (e.inputs, e.outputs)), default=0)
+        return Shared(aligned(plan.state_bytes), constants, plan.arena_bytes, stride, self.threads, tables)
+
+    def _new_context(self) -> Context:
+        return Context(self._shared, self._pool.pointer)
 
     @property
     def scratch_bytes(self) -> int:
         """Packing and other worker scratch of all threads, in addition to the plan's segments."""
-        return self._scratch.nbytes
+        return self._context.scratch.nbytes
 
     # ----------------------------------------------------------------------------------------------------- running
 
     def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
         """Run one entry once."""
         described = self._entry(entry)
-        outputs = [np.empty(shape, dtype) for shape, dtype in described.outputs]
-        with self._lock:
-            self._prepare(described, inputs, outputs)
-            self._enter(described, step, 0, 1, 0)
+        outputs = self._call_arrays(described, step, inputs)
+        if outputs is not None:
+            return outputs
+        addresses = _addresses(described, inputs)
+        outputs = [make() for make in described.makers]
+        self._turn(described.run, addresses, outputs, step, 0, 1, 0)
         return outputs
+
+    def direct(self, entry: str) -> Direct:
+        """See `graphc.runtime.protocol.DirectCalls`. The function keeps this executable alive."""
+        described = self._entry(entry)
+        call, makers, count = described.call, described.makers, len(described.inputs)
+        if call is None or len(makers) != 1:
+            return lambda step, *inputs: self._call_arrays(described, step, inputs)
+        (make,) = makers
+        record, descriptors, later = self._context.address, address(described.descriptors), self._call_busy
+
+        def one(step: int, *inputs: object) -> list[np.ndarray] | None:
+            if len(inputs) != count:
+                return None
+            output = make()
+            status = call(record, step, descriptors, *inputs, output)
+            if not status:
+                return [output]
+            return later(described, step, inputs, [output]) if status == IS_BUSY else None
+
+        return one
+
+    def _call_arrays(self, entry: _Entry, step: int, inputs: Sequence[object]) -> list[np.ndarray] | None:
+        """Call with arguments as they are; None when nothing ran because one does not fit."""
+        if entry.call is None or len(inputs) != len(entry.inputs):
+            return None
+        outputs = [make() for make in entry.makers]
+        status = entry.call(self._context.address, step, address(entry.descriptors), *inputs, *outputs)
+        if not status:
+            return outputs
+        return self._call_busy(entry, step, inputs, outputs) if status == IS_BUSY else None
+
+    def _call_busy(
+        self, entry: _Entry, step: int, inputs: Sequence[object], outputs: list[np.ndarray]
+    ) -> list[np.ndarray] | None:
+        """A call that found the record busy: on a record of its own if it may have one, else when it is its turn."""
+        assert entry.call is not None
+        while True:
+            contexts = [self._context, *self._more]
+            for context in contexts:
+                status = entry.call(context.address, step, address(entry.descriptors), *inputs, *outputs)
+                if status != IS_BUSY:
+                    return None if status else outputs
+            if self._process != os.getpid():
+                self._renew()
+            elif (not self._is_large and len(contexts) < MOST_CONTEXTS) or self._wait_for(self._context.address):
+                self._more.append(self._new_context())
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether there is one context, because state or memory forbid more."""
+        plan = self._plan
+        return plan.state_bytes > 0 or plan.arena_bytes + self.scratch_bytes > SMALL_BYTES
 
     def run(
         self,
@@ -157,51 +211,64 @@ class CpuExecutable:
         if n < 0:
             raise ArgumentError(f"run: the number of steps must not be negative, not {n}")
         described = self._entry(entry)
+        addresses = _addresses(described, inputs)
         # zeros: rows of steps that a stopped run does not reach must not be what lay in memory before
         outputs = [np.zeros((n, *shape), dtype) for shape, dtype in described.outputs]
         done = 0
-        with self._lock:
-            while done < n:
-                self._prepare(described, inputs, outputs)  # each time: `poll` may have called an entry meanwhile
-                # A KeyboardInterrupt is raised here, between two native calls: the step is finished, the state whole.
-                done = self._enter(described, first, done, n, int(POLL_SECONDS * 1e9))
-                if done < n and poll is not None and poll(Progress(first, done), outputs):
-                    break
+        while done < n:
+            # A KeyboardInterrupt is raised here, between two native calls: the step is finished, the state whole.
+            done = self._turn(described.run, addresses, outputs, first, done, n, int(POLL_SECONDS * 1e9))
+            if done < n and poll is not None and poll(Progress(first, done), outputs):
+                break
+            if done < n and self._context["waiters"]:
+                time.sleep(0.001)  # who waits for a call between two steps gets its turn
         return done, outputs
 
-    def _entry(self, name: str) -> _Call:
-        if name not in self._calls:
+    def _turn(
+        self,
+        function: Callable[..., int],
+        inputs: np.ndarray,
+        outputs: Sequence[np.ndarray],
+        first: int,
+        start: int,
+        n: int,
+        budget: int,
+    ) -> int:
+        """Run steps as soon as nobody else does; returns how many are finished."""
+        table = np.array([address(array) for array in outputs] or [0], np.int64)
+        while True:
+            done = function(self._context.address, address(inputs), address(table), first, start, n, budget)
+            if done != IS_BUSY:
+                return done
+            if self._process != os.getpid():
+                self._renew()
+            else:
+                self._wait_for(self._context.address)
+
+    def _entry(self, name: str) -> _Entry:
+        if name not in self._entries:
             raise ArgumentError(f"no entry {name!r}; this program has {', '.join(self._plan.entries)}")
-        return self._calls[name]
+        return self._entries[name]
 
-    def _prepare(self, entry: _Call, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        if len(inputs) != len(entry.inputs):
-            raise ArgumentError(f"{entry.name}: takes {len(entry.inputs)} inputs, not {len(inputs)}")
-        for position, (array, (slot, shape, dtype)) in enumerate(zip(inputs, entry.inputs)):
-            flags = array.flags
-            if array.shape != shape or array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
-                raise BackendError(_misfit(entry.name, array, slot))
-            self._inputs[position] = address(array)
-        for position, array in enumerate(outputs):
-            self._outputs[position] = address(array)
-        self._record[self._at_stop] = 0
+    def _renew(self) -> None:
+        """After a fork: new workers, because the old ones stayed in the parent."""
+        with self._guard:
+            if self._process == os.getpid():
+                return
+            self._pool = Pool.get(self.threads)
+            self._context.renew(self._pool.pointer)
+            self._process = os.getpid()
 
-    def _enter(self, entry: _Call, first: int, start: int, n: int, budget: int) -> int:
-        pool = self._workers()
-        with pool.lock:
-            self._record[self._at_pool] = pool.pointer
-            return int(entry.function(self._record_address, first, start, n, budget))
-
-    def _workers(self) -> Pool:
-        """The pool; a new one after a fork, because the workers stayed in the parent."""
-        if self._pool_process != os.getpid():
-            self._pool, self._pool_process = Pool.get(self.threads), os.getpid()
-        return self._pool
+    def forked(self) -> None:
+        """In a forked child, before anything else: the next call renews."""
+        self._guard = threading.Lock()
+        self._more.clear()
+        self._context.forked()
 
     def state(self) -> list[np.ndarray]:
         """Views of the state slots."""
         return [
-            self._state[s.offset : s.offset + s.slot.nbytes].view(s.slot.dtype.numpy).reshape(s.slot.shape)
+            self._shared.state[s.offset : s.offset + s.slot.nbytes].view(s.slot.dtype.numpy).reshape(s.slot.shape)
             for s in self._plan.state
         ]
 
@@ -231,28 +298,25 @@ class CpuExecutable:
         blocks = [aligned(buffer.nbytes) for buffer in buffers]
         args = np.array([address(block) for block in blocks] or [0], np.int64)
         samples = []
-        pool = self._workers()
-        with self._lock, pool.lock:
-            self._record[self._at_pool] = pool.pointer
-            for _ in range(repeats):
-                begin = time.perf_counter()
-                function(self._record_address, address(args))
-                samples.append(time.perf_counter() - begin)
+        context = Context(replace(self._shared, arena_bytes=0), Pool.get(self.threads).pointer)
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            function(context.address, address(args))
+            samples.append(time.perf_counter() - begin)
         return float(np.median(samples))
 
     def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
-        """Run n steps in a version of the program that reads the clock around each instruction."""
+        """Run n steps in a version of the program that reads the clock around each batch of launches."""
         described = self._entry(entry)
         program, library = self._timed_version()
-        rows, function = program.stamps[entry].rows, _RUN(library.addresses[program.entries[entry]])
+        rows, function = program.stamps[entry].rows, _RUN(library.addresses[program.runs[entry]])
         stamps = np.zeros((1 + len(rows), n, 2), np.int64)
         outputs = [np.zeros((n, *shape), dtype) for shape, dtype in described.outputs]
+        addresses = _addresses(described, inputs)
         done = 0
-        with self._lock:
-            self._record[RECORD["stamps"] // 8] = address(stamps)
-            while done < n:
-                self._prepare(described, inputs, outputs)
-                done = self._enter(replace(described, function=function), first, done, n, int(POLL_SECONDS * 1e9))
+        while done < n:
+            self._context["stamps"] = address(stamps)
+            done = self._turn(function, addresses, outputs, first, done, n, int(POLL_SECONDS * 1e9))
         calls, nanoseconds = stamps[1:, :, 0], stamps[1:, :, 1]
         clock = np.median(stamps[0, :, 1]) if n else 0.0
         return LaunchTimes(tuple(rows), calls, np.maximum(nanoseconds - calls * clock, 0) * 1e-9)
@@ -264,12 +328,19 @@ class CpuExecutable:
 
             program = program_text(self._whole(), timed=True)
             objects = codegen.objects(program.modules, self._target)
-            self._timed = program, codegen.link(objects, list(program.entries.values()))
+            self._timed = program, codegen.link(objects, list(program.runs.values()))
         return self._timed
 
-    def renew_lock(self) -> None:
-        """After a fork: whoever held the lock stayed in the parent."""
-        self._lock = threading.RLock()
+
+def _addresses(entry: _Entry, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The table of input addresses, once every input is what the entry takes."""
+    if len(inputs) != len(entry.inputs):
+        raise ArgumentError(f"{entry.name}: takes {len(entry.inputs)} inputs, not {len(inputs)}")
+    for array, (slot, shape, dtype) in zip(inputs, entry.inputs):
+        flags = array.flags
+        if array.shape != shape or array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
+            raise BackendError(_misfit(entry.name, array, slot))
+    return np.array([address(array) for array in inputs] or [0], np.int64)
 
 
 def _misfit(entry: str, array: np.ndarray, slot: Slot) -> str:
@@ -281,7 +352,7 @@ def _misfit(entry: str, array: np.ndarray, slot: Slot) -> str:
 
 def _after_fork() -> None:
     for executable in list(_alive):
-        executable.renew_lock()
+        executable.forked()
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,10 +14,10 @@ from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Alloc, Binary, Buffer, Const, Expr, For, Kernel, Let, Load, Stmt, Var, index, operands
 from graphc_llvm.builder import Builder
-from graphc_llvm.cost import grain
+from graphc_llvm.cost import cost
 from graphc_llvm.expressions import Place, Scope
 from graphc_llvm.statements import Scratch, StatementEmitter
-from graphc_llvm.traverse import buffers_of
+from graphc_llvm.traverse import buffers_of, stored_by
 from graphc_llvm.values import Value
 
 PHASE_SIGNATURE = "{define} void @{name}(ptr %args, i64 %begin, i64 %end, ptr %scratch) #0"
@@ -25,11 +25,13 @@ PHASE_SIGNATURE = "{define} void @{name}(ptr %args, i64 %begin, i64 %end, ptr %s
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One function. `extent` iterations may be shared out to threads in chunks of `grain`; extent 0: one thread."""
+    """One function. `extent` iterations may be shared out to threads; extent 0: one thread does all of it."""
 
     body: str  # everything after the name of the function
     extent: int
-    grain: int
+    ns: float  # of one iteration, or of all when one thread does it: an estimate
+    reads: frozenset[int]  # positions in `args`
+    writes: frozenset[int]
     scratch_bytes: int
     notes: dict[int, str] = field(hash=False)  # line -> the buffer it stores to
     declarations: tuple[str, ...]  # of the intrinsics it calls
@@ -103,7 +105,11 @@ def _emit_phase(group: tuple[Stmt, ...], buffers: Sequence[Buffer], lets: Sequen
     b.do("ret void")
     head = 3 + len(b.slots) + len(b.prologue) + 1
     notes = {head + line: text for line, text in b.notes.items()}
-    return Phase(b.text(""), extent, grain(nest[-1]) if nest else 1, scratch.peak, notes, tuple(sorted(b.declarations)))
+    ns = cost(nest[-1].body if nest else group)
+    reads, writes = (
+        frozenset(k for k, x in enumerate(buffers) if x.name in names) for names in (used, stored_by(group))
+    )
+    return Phase(b.text(""), extent, ns, reads, writes, scratch.peak, notes, tuple(sorted(b.declarations)))
 
 
 def _parallel_nest(statement: Stmt) -> list[For]:

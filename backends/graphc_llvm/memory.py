@@ -1,15 +1,26 @@
-"""Aligned blocks of memory owned by NumPy, and where arrays lie."""
+"""Aligned blocks of memory owned by NumPy, where arrays lie, and memory of large results used again.
+
+A fresh large block costs more than many a program: the kernel hands it out page by page, zeroed, at the first touch. So
+the blocks of large results are kept, a bounded number of bytes in all, and one that nobody refers to any more is the
+next result of that size. Who still holds an array, or a view of it, keeps its block.
+"""
 
 import contextlib
 import ctypes
 import mmap
 import sys
+import threading
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from graphc.plan.ir import ALIGNMENT
 
 _HEADER = object.__basicsize__  # NumPy's array object begins with the object header, then the data pointer
+LARGE = 256 * 1024  # bytes of a result from which on its block is kept
+KEPT = 256 * 1024 * 1024  # bytes of kept blocks, in use or not
+_MOST_KEPT = 32  # blocks
 
 
 def _documented(array: np.ndarray) -> int:
@@ -47,3 +58,49 @@ def _in_huge_pages(nbytes: int) -> np.ndarray:
     with contextlib.suppress(OSError):  # a system without them
         block.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(block, np.uint8)
+
+
+def maker(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Callable[[], np.ndarray]:
+    """A function that returns memory for one more result, uninitialised; large ones are aligned."""
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if nbytes < LARGE or not _COUNTS_ARE_EXACT:
+        return partial(np.empty, shape, dtype)
+    return partial(_recycled, shape, dtype, nbytes + ALIGNMENT)
+
+
+_blocks: list[np.ndarray] = []  # kept, the one used longest ago first
+_guard = threading.Lock()
+_COUNTS_ARE_EXACT = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def _idle_count() -> int:
+    """References to an object that only a list refers to, as `getrefcount` tells."""
+    only = [object()]
+    return sys.getrefcount(only[0])
+
+
+_IDLE = _idle_count()
+
+
+def _recycled(shape: tuple[int, ...], dtype: np.dtype[np.generic], nbytes: int) -> np.ndarray:
+    # Who finds the lock taken does without: it may be the same thread, in the handler of a signal.
+    if not _guard.acquire(blocking=False):
+        return _within(np.empty(nbytes, np.uint8), shape, dtype)
+    try:
+        for k in range(len(_blocks)):
+            if _blocks[k].nbytes == nbytes and sys.getrefcount(_blocks[k]) == _IDLE:
+                _blocks.append(_blocks.pop(k))
+                return _within(_blocks[-1], shape, dtype)
+        fresh = np.empty(nbytes, np.uint8)
+        if nbytes <= KEPT:
+            _blocks.append(fresh)
+        while len(_blocks) > _MOST_KEPT or sum(block.nbytes for block in _blocks) > KEPT:
+            del _blocks[0]
+        return _within(fresh, shape, dtype)
+    finally:
+        _guard.release()
+
+
+def _within(block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
+    """An array inside the block, which it refers to."""
+    return np.ndarray(shape, dtype, block, -_documented(block) % ALIGNMENT)

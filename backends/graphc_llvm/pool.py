@@ -1,15 +1,15 @@
 """Worker threads: Python threads that stand in one native function, with the interpreter's lock released.
 
 `Pool.get(n)` gives the pool of n threads of this process (the caller is one of them); programs with the same number
-share it. A pool
-runs one job at a time. Workers end when the last program that uses the pool is gone, or at exit; after a fork the child
-starts its own.
+share it. Who calls while another caller's job is on does its own job alone (`pool_code`). Workers end when the last
+program that uses the pool is gone, or at exit; after a fork the child starts its own.
 """
 
 import ctypes
 import os
 import threading
 import weakref
+from functools import cache
 
 import numpy as np
 
@@ -18,11 +18,13 @@ from graphc_llvm import codegen
 from graphc_llvm.memory import address, aligned
 from graphc_llvm.pool_code import FIELDS, POOL_BYTES
 
-SPINS = 2000  # about 50 us: longer than the serial part between two kernels of a step
-SPINS_CROWDED = 50  # with more threads than cores a spinning worker is in the way
+SPIN_NS = 50_000  # before a worker sleeps: longer than the serial part between two kernels of a step
+PATIENCE_NS = 20_000  # before the caller sleeps until the last unit is done: longer than a unit
+CROWDED = 40  # how many times less that is with more threads than cores: who spins is in the way
 
 _WORKER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 _WAKE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_PAUSES = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 
 _guard = threading.Lock()
 _pools: "weakref.WeakValueDictionary[int, Pool]" = weakref.WeakValueDictionary()
@@ -34,16 +36,17 @@ def default_threads() -> int:
 
 
 class Pool:
-    """`threads` threads, the caller included. Hold `lock` while native code uses the pool."""
+    """`threads` threads, the caller included. Native code takes `pointer`; 0 means that there are no workers."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.lock = threading.Lock()
         self._block = aligned(POOL_BYTES)
         self._owner = os.getpid()
-        crowded = threads > config.available_cores()
-        self._block[FIELDS["spins"] : FIELDS["spins"] + 8].view(np.int64)[0] = SPINS_CROWDED if crowded else SPINS
-        self.pointer = address(self._block) if threads > 1 else 0  # what native code takes; 0: no workers
+        self.pointer = address(self._block) if threads > 1 else 0
+        share = CROWDED if threads > config.available_cores() else 1
+        words = {"spins": _pauses(SPIN_NS // share), "patience": _pauses(PATIENCE_NS // share), "threads": threads}
+        for name, word in words.items():
+            self._block[FIELDS[name] : FIELDS[name] + 8].view(np.int64)[0] = word
         self._workers = [_start(self._block, number) for number in range(1, threads)]
         self._stop = weakref.finalize(self, _stop, self._block, self._workers, self._owner)
 
@@ -55,6 +58,15 @@ class Pool:
             if pool is None:
                 pool = _pools[threads] = Pool(threads)
             return pool
+
+
+@cache
+def _pauses(nanoseconds: int) -> int:
+    """How many pauses take that long: a pause is 10 to 140 cycles by processor."""
+    measure = _PAUSES(codegen.runtime().addresses["gc_pauses"])
+    probe = 500
+    took = min(measure(probe) for _ in range(5))
+    return max(nanoseconds * probe // max(took, 1), 1)
 
 
 def _start(block: np.ndarray, number: int) -> threading.Thread:

@@ -12,28 +12,22 @@ from dataclasses import dataclass
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Plan
+from graphc_llvm.call_code import call_text
 from graphc_llvm.codegen import Module
-from graphc_llvm.driver import Stamps, all_launches, entry_text, launch_text
-from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, Phase, compile_kernel
+from graphc_llvm.driver import Stamps, all_launches, entry_text, launch_text, nanoseconds, run_text
+from graphc_llvm.jobs import KernelFunction
+from graphc_llvm.kernels import PHASE_SIGNATURE, Phase, compile_kernel
 
 ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
 
 
 @dataclass(frozen=True, slots=True)
-class KernelFunction:
-    """One distinct kernel of the module."""
-
-    name: str  # of its launcher
-    phases: tuple[str, ...]
-    compiled: Compiled
-
-
-@dataclass(frozen=True, slots=True)
 class ProgramText:
-    """`entries` maps entry names to functions, `kernels` kernel names to theirs."""
+    """`runs` and `calls` map entry names to functions (see `driver`), `kernels` kernel names to theirs."""
 
     modules: tuple[Module, ...]
-    entries: Mapping[str, str]
+    runs: Mapping[str, str]
+    calls: Mapping[str, str]
     kernels: Mapping[str, tuple[Kernel, KernelFunction]]
     stamps: Mapping[str, Stamps]  # by entry, of the timed version
 
@@ -62,38 +56,44 @@ def program_text(plan: Plan, timed: bool = False) -> ProgramText:
     kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
     phases: dict[str, Module] = {}  # by name
     parts: list[str] = []
-    launchers: dict[int, str] = {}  # by identity: hashing a kernel takes as long as it is large
+    functions: dict[int, KernelFunction] = {}  # by identity: hashing a kernel takes as long as it is large
     for entry in plan.entries.values():
         for launch in all_launches(entry.block):
             structure = launch.kernel.structure
             if structure not in known:
-                known[structure] = _emit(compile_kernel(launch.kernel), len(known), phases, parts)
+                known[structure] = _emit(launch.kernel, len(known), phases, parts)
             function = known[structure]
             if kernels.setdefault(launch.kernel.name, (launch.kernel, function))[1] is not function:
                 raise BackendError(f"two different kernels are called {launch.kernel.name}")
-            launchers[id(launch)] = function.name
+            functions[id(launch)] = function
     declarations = {PHASE_SIGNATURE.format(define="declare", name=name) for name in phases}
-    entries: dict[str, str] = {}
+    runs: dict[str, str] = {}
+    calls: dict[str, str] = {}
     stamps = {name: Stamps() for name in plan.entries} if timed else {}
+    may_abandon = not plan.state_bytes
     for number, entry in enumerate(plan.entries.values()):
-        entries[entry.name] = f"entry_{number}"
-        parts.append(entry_text(entries[entry.name], entry, launchers, declarations, stamps.get(entry.name)))
+        name = f"entry_{number}"
+        runs[entry.name], calls[entry.name] = f"run_{number}", f"call_{number}"
+        parts.append(entry_text(name, entry, functions, declarations, may_abandon, stamps.get(entry.name)))
+        parts.append(run_text(runs[entry.name], name))
+        parts.append(call_text(calls[entry.name], name, entry, nanoseconds(entry.block, functions), may_abandon))
     driver = Module(_module_text(parts, declarations), plain=True)
-    return ProgramText((*phases.values(), driver), entries, kernels, stamps)
+    return ProgramText((*phases.values(), driver), runs, calls, kernels, stamps)
 
 
-def _emit(compiled: Compiled, number: int, phases: dict[str, Module], parts: list[str]) -> KernelFunction:
+def _emit(kernel: Kernel, number: int, phases: dict[str, Module], parts: list[str]) -> KernelFunction:
     """Add the phases that are new, and the launcher."""
     names = []
+    compiled = compile_kernel(kernel)
     for phase in compiled.phases:
         name = phase_name(phase)
         if name not in phases:
             text = PHASE_SIGNATURE.format(define="define", name=name) + phase.body
             phases[name] = Module(_module_text([text], phase.declarations))
         names.append(name)
-    launcher = f"kernel_{number}"
-    parts.append(launch_text(launcher, names, compiled))
-    return KernelFunction(launcher, tuple(names), compiled)
+    function = KernelFunction(kernel, f"kernel_{number}", tuple(names), compiled)
+    parts.append(launch_text(function))
+    return function
 
 
 def phase_name(phase: Phase) -> str:

@@ -7,8 +7,9 @@ from graphc.kernel.ir import Kernel
 from graphc.runtime.protocol import KernelText
 from graphc_llvm import codegen
 from graphc_llvm.host import Host
+from graphc_llvm.jobs import KernelFunction
 from graphc_llvm.kernels import PHASE_SIGNATURE
-from graphc_llvm.program import KernelFunction, ProgramText
+from graphc_llvm.program import ProgramText
 
 
 def texts(program: ProgramText, target: Host) -> Mapping[str, Sequence[KernelText]]:

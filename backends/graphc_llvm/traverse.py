@@ -20,6 +20,13 @@ def buffers_of(statements: tuple[Stmt, ...]) -> set[str]:
     names: set[str] = set()
     for statement in walk(statements):
         names |= {expr.buffer.name for expr in expressions(statement) if isinstance(expr, Load)}
+    return names | stored_by(statements)
+
+
+def stored_by(statements: tuple[Stmt, ...]) -> set[str]:
+    """Names of all buffers written."""
+    names: set[str] = set()
+    for statement in walk(statements):
         if isinstance(statement, Store):
             names.add(statement.buffer.name)
         elif isinstance(statement, Accumulate):

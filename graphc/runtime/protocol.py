@@ -101,6 +101,25 @@ class LaunchTimes:
     seconds: np.ndarray
 
 
+class Direct(Protocol):
+    """An entry as a function of a step and arrays, for calls that should cost little.
+
+    Returns the outputs, or None when nothing ran because an argument is not exactly what the entry takes: then
+    `Executable.call` says why, or converts.
+    """
+
+    def __call__(self, step: int, /, *inputs: object) -> list[np.ndarray] | None: ...
+
+
+@runtime_checkable
+class DirectCalls(Protocol):
+    """What an `Executable` has besides when it takes arguments of any type and looks at them itself."""
+
+    def direct(self, entry: str) -> Direct:
+        """The function of an entry."""
+        ...
+
+
 @runtime_checkable
 class Profiler(Protocol):
     """What an `Executable` has besides when its backend can time the kernels of a running program."""

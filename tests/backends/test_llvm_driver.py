@@ -17,7 +17,9 @@ from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Plan
 from graphc.runtime.protocol import Progress
 from graphc_llvm import backend, host
 from graphc_llvm.executable import CpuExecutable
+from graphc_llvm.jobs import SHARE_NS
 from graphc_llvm.kernels import compile_kernel
+from graphc_llvm.pool_code import FIELDS
 
 N = 40
 I = Var("i")
@@ -55,7 +57,7 @@ def busy() -> Instruction:
     more = Binary("add", Binary("mul", Load(x, (r,)), Const(0.5, float32)), Const(1.0, float32))
     turns = For(t, index(20_000), "serial", (Store(x, (r,), more),))
     kernel = Kernel("busy", (Param(x, "inout"),), (For(r, index(16), "parallel", (turns,)),))
-    assert all(phase.extent > phase.grain for phase in compile_kernel(kernel).phases)
+    assert all(phase.extent * phase.ns > SHARE_NS for phase in compile_kernel(kernel).phases)
     return Launch(kernel, (Ref("arena", 0, 64),))
 
 
@@ -206,7 +208,9 @@ def test_many_callers_at_once_get_their_own_results() -> None:
 def test_a_forked_child_starts_its_own_workers() -> None:
     exe = CpuExecutable(plan(busy()), 2)
     exe.run("train", [SCALE], 0, 10)
-    exe._pool.lock.acquire()  # as a thread that runs something else just now would
+    pool = exe._pool._block
+    owner = pool[FIELDS["owner"] : FIELDS["owner"] + 4].view(np.int32)
+    owner[0] = exe._context["busy"] = 1  # as a thread that runs something just now would leave them
     child = os.fork()
     if child == 0:
         status = 1
@@ -216,7 +220,7 @@ def test_a_forked_child_starts_its_own_workers() -> None:
             status = 0 if np.array_equal(out[-1], exe.state()[0]) and np.isfinite(out).all() else 2
         finally:
             os._exit(status)
-    exe._pool.lock.release()
+    owner[0] = exe._context["busy"] = 0
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         pid, status = os.waitpid(child, os.WNOHANG)

@@ -22,13 +22,18 @@ MOST_ARRAYS = 500  # inputs and outputs of a call; ctypes allows 1024 arguments
 
 
 @cache
-def prototype(arrays: int) -> "type[ctypes._CFuncPtr]":
+def _prototype(arrays: int) -> Callable[[int], Callable[..., int]]:
     """Of a function of a record, a step, descriptors and so many arrays.
 
     It is called with the interpreter's lock held, and gives it up itself; an exception that it leaves behind is raised.
     """
     head = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
     return ctypes.PYFUNCTYPE(ctypes.c_int64, *head, *[ctypes.py_object] * arrays)
+
+
+def native_call(where: int, arrays: int) -> Callable[..., int]:
+    """The function at an address that `call_code.call_text` describes."""
+    return _prototype(arrays)(where)
 
 
 @cache
@@ -43,17 +48,24 @@ def _address_of(function: Callable[..., object]) -> int:
     return int(ctypes.cast(function, ctypes.c_void_p).value or 0)  # type: ignore[arg-type]
 
 
+def _word(array: np.ndarray, offset: int) -> int:
+    return ctypes.c_int64.from_address(id(array) + offset).value
+
+
+def _half(array: np.ndarray, offset: int) -> int:
+    return ctypes.c_int32.from_address(id(array) + offset).value
+
+
 def _seen(array: np.ndarray) -> tuple[object, ...]:
     """What native code reads from an array."""
-    word = lambda offset: ctypes.c_size_t.from_address(id(array) + offset).value
-    half = lambda offset: ctypes.c_int32.from_address(id(array) + offset).value
-    ndim = half(NDIM)
-    tables = tuple(word(offset) for offset in (DIMS, STRIDES))
+    ndim = _half(array, NDIM)
     if not 0 <= ndim <= 64:
         return ()
-    shape, strides = (tuple((ctypes.c_int64 * ndim).from_address(table)) if ndim else () for table in tables)
-    plain = half(FLAGS) & PLAIN == PLAIN
-    return word(TYPE), word(DATA), ndim, shape, strides, word(DESCRIPTOR), plain
+    kind = ctypes.c_int64 * ndim
+    tables = (_word(array, offset) for offset in (DIMS, STRIDES))
+    shape, strides = (tuple(kind.from_address(table)) if ndim else () for table in tables)
+    plain = _half(array, FLAGS) & PLAIN == PLAIN
+    return _word(array, TYPE), _word(array, DATA), ndim, shape, strides, _word(array, DESCRIPTOR), plain
 
 
 def _documented(array: np.ndarray) -> tuple[object, ...]:

@@ -17,7 +17,10 @@ def call_text(name: str, function: str, entry: Entry, ns: float, may_abandon: bo
     is no plain array of the slot's dtype and shape: then nothing ran. The outputs are not looked at.
     """
     b = Builder(set())
-    load = lambda kind, base, offset: b.emit(f"load {kind}, ptr {b.pointer(base, str(offset))}, align 8")
+
+    def load(kind: str, base: str, offset: int) -> str:
+        return b.emit(f"load {kind}, ptr {b.pointer(base, str(offset))}, align 8")
+
     kind = load("ptr", "%record", RECORD["array_type"])
     for number, slot in enumerate(entry.inputs):
         array = f"%in{number}"

@@ -20,7 +20,7 @@ from graphc.core.errors import ArgumentError, BackendError
 from graphc.plan.ir import Entry, Plan, Slot
 from graphc.runtime.protocol import Direct, KernelText, LaunchTimes, Progress
 from graphc_llvm import codegen, host
-from graphc_llvm.arrays import LAYOUT_IS_KNOWN, MOST_ARRAYS, prototype
+from graphc_llvm.arrays import LAYOUT_IS_KNOWN, MOST_ARRAYS, native_call
 from graphc_llvm.code import Code, text_digest
 from graphc_llvm.context import Context, Shared
 from graphc_llvm.memory import address, aligned, maker
@@ -109,7 +109,7 @@ class CpuExecutable:
         run = _RUN(self._library.addresses[self.code.runs[entry.name]])
         count = len(entry.inputs) + len(entry.outputs)
         direct = LAYOUT_IS_KNOWN and count <= MOST_ARRAYS
-        call = prototype(count)(self._library.addresses[self.code.calls[entry.name]]) if direct else None
+        call = native_call(self._library.addresses[self.code.calls[entry.name]], count) if direct else None
         inputs = tuple((slot, slot.shape, slot.dtype.numpy) for slot in entry.inputs)
         outputs = tuple((slot.shape, slot.dtype.numpy) for slot in entry.outputs)
         makers = tuple(maker(shape, dtype) for shape, dtype in outputs)

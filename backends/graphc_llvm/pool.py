@@ -65,8 +65,8 @@ def _pauses(nanoseconds: int) -> int:
     """How many pauses take that long: a pause is 10 to 140 cycles by processor."""
     measure = _PAUSES(codegen.runtime().addresses["gc_pauses"])
     probe = 500
-    took = min(measure(probe) for _ in range(5))
-    return max(nanoseconds * probe // max(took, 1), 1)
+    took = max(min(int(measure(probe)) for _ in range(5)), 1)
+    return max(nanoseconds * probe // took, 1)
 
 
 def _start(block: np.ndarray, number: int) -> threading.Thread:

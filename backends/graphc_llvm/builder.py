@@ -2,11 +2,26 @@
 
 Everything is text. The builder knows the current block (phi nodes name their predecessors) and which line of its output
 belongs to which value of the user's program.
+
+It also knows how loops and branches nest (`loop`, `branching`), so that `pure` can write an instruction once: in front
+of the loops that do not change its operands, and not again where its result is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from graphc_llvm.types import widen
+
+Lines = list[str | list[str]]
+
+
+@dataclass(slots=True)
+class _Region:
+    """Code that runs under one condition. `preheader`: of a loop, the lines in front of it; None for a branch."""
+
+    preheader: list[str] | None
+    known: dict[str, str] = field(default_factory=dict)  # instruction -> register
 
 
 class Builder:
@@ -16,10 +31,12 @@ class Builder:
         self.declarations = declarations
         self.slots: list[str] = []  # stack slots; they must sit in the entry block
         self.prologue: list[str] = []  # loads of buffer addresses, also in the entry block
-        self.lines: list[str] = []
+        self.lines: Lines = []
         self.notes: dict[int, str] = {}  # index into `lines` -> the buffer the line stores to
         self.block = "body"
         self._counter = 0
+        self._regions = [_Region(None)]
+        self._depths: dict[str, int] = {}  # register -> number of the region it is defined in; those not here: 0
 
     def fresh(self, hint: str = "v") -> str:
         """A register or label name nobody has."""
@@ -30,7 +47,65 @@ class Builder:
         """`%v = text`; returns the register."""
         name = "%" + self.fresh()
         self.lines.append(f"  {name} = {text}")
+        self._depths[name] = len(self._regions) - 1
         return name
+
+    def pure(self, text: str, *operands: str) -> str:
+        """`emit` for an instruction that only reads its operands and may run when it is not needed."""
+        depth = max(self._depths.get(name, 0) for name in operands)
+        regions = self._regions
+        at, lines = len(regions) - 1, None
+        for inner in range(depth + 1, len(regions)):
+            preheader = regions[inner].preheader
+            if preheader is not None:
+                at, lines = inner - 1, preheader
+                break
+        for region in regions[depth : at + 1]:
+            if text in region.known:
+                return region.known[text]
+        name = "%" + self.fresh()
+        if lines is None:
+            self.lines.append(f"  {name} = {text}")
+        else:
+            lines.append(f"  {name} = {text}")
+        self._depths[name] = at
+        regions[at].known[text] = name
+        return name
+
+    def near(self, text: str, *operands: str) -> str:
+        """`pure` that stays where it is: what costs nothing at its use, and a register elsewhere."""
+        depth = max(self._depths.get(name, 0) for name in operands)
+        for region in self._regions[depth:]:
+            if text in region.known:
+                return region.known[text]
+        name = self._regions[-1].known[text] = self.emit(text)
+        return name
+
+    def depth(self, register: str) -> int:
+        """How many regions are around its definition."""
+        return self._depths.get(register, 0)
+
+    def counter(self) -> str:
+        """A register that the code of this region defines by a phi."""
+        name = "%" + self.fresh("i")
+        self._depths[name] = len(self._regions) - 1
+        return name
+
+    @contextmanager
+    def loop(self) -> Iterator[None]:
+        """What is written inside is run again and again. Entered before the branch to it."""
+        preheader: list[str] = []
+        self.lines.append(preheader)
+        self._regions.append(_Region(preheader))
+        yield
+        self._regions.pop()
+
+    @contextmanager
+    def branching(self) -> Iterator[None]:
+        """What is written inside may not run."""
+        self._regions.append(_Region(None))
+        yield
+        self._regions.pop()
 
     def do(self, text: str) -> None:
         """An instruction without a result."""
@@ -84,11 +159,29 @@ class Builder:
         if not value.startswith("%"):
             return f"splat ({kind} {value})"
         vector = widen(kind, lanes)
-        first = self.emit(f"insertelement {vector} poison, {kind} {value}, i64 0")
-        return self.emit(f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer")
+        first = self.pure(f"insertelement {vector} poison, {kind} {value}, i64 0", value)
+        return self.pure(f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer", first)
 
     def text(self, signature: str) -> str:
         """The whole function."""
-        return "\n".join(
-            [f"{signature} {{", "entry:", *self.slots, *self.prologue, "  br label %body", "body:", *self.lines, "}"]
-        )
+        start = [f"{signature} {{", "entry:", *self.slots, *self.prologue, "  br label %body", "body:"]
+        return "\n".join([*start, *_flat(self.lines), "}"])
+
+    def line_notes(self) -> dict[int, str]:
+        """The notes by line of the text, counted from 1."""
+        number = 4 + len(self.slots) + len(self.prologue)
+        found: dict[int, str] = {}
+        for index, line in enumerate(self.lines):
+            if index in self.notes:
+                found[number + 1] = self.notes[index]
+            number += 1 if isinstance(line, str) else len(line)
+        return found
+
+
+def _flat(lines: Lines) -> Iterator[str]:
+    """The lines, with those in front of loops in their places."""
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        else:
+            yield from line

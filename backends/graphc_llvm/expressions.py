@@ -28,8 +28,8 @@ from graphc.kernel.ir import (
 from graphc_llvm import arithmetic
 from graphc_llvm.builder import Builder
 from graphc_llvm.tables import BINARY, COMPARE, ROUNDING, lookup
-from graphc_llvm.types import constant, memory, register, scalar, suffix, widen
-from graphc_llvm.values import LINEAR, Value, integer, spread
+from graphc_llvm.types import constant, memory, register, scalar, suffix, widen, wrap
+from graphc_llvm.values import Linear, Sum, Value, add, emitted, linear, product, scaled, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Scope:
     """What names mean at the current point of a function. Names are unique in a kernel, so dictionaries suffice."""
 
     builder: Builder
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, Value | Linear] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     lanes: int = 1
     mask: str | None = None
@@ -57,9 +57,13 @@ class Scope:
 
     def evaluate(self, expr: Expr) -> Value:
         """Emit `expr`."""
+        return emitted(self.builder, self.lazily(expr))
+
+    def lazily(self, expr: Expr) -> Value | Linear:
+        """Emit `expr`, but for sums of integers that an address may take as they are."""
         match expr:
             case Const(value, dtype):
-                return Value(dtype, constant(value, dtype))
+                return Linear(int(value)) if dtype is int64 else Value(dtype, constant(value, dtype))
             case Var(name):
                 return self.values[name]
             case Load(buffer, index):
@@ -67,7 +71,7 @@ class Scope:
             case Unary(op, x):
                 return self._unary(op, self.evaluate(x))
             case Binary(op, lhs, rhs):
-                return self._binary(op, self.evaluate(lhs), self.evaluate(rhs))
+                return self._binary(op, self.lazily(lhs), self.lazily(rhs))
             case Compare(op, lhs, rhs):
                 return self._compare(op, self.evaluate(lhs), self.evaluate(rhs))
             case Select(cond, on_true, on_false):
@@ -114,11 +118,17 @@ class Scope:
             result = self._apply(spelling, dtype, lanes, [text])
         return Value(dtype, result, lanes)
 
-    def _binary(self, op: str, x: Value, y: Value) -> Value:
-        if x.dtype == int64 and op in LINEAR:
-            linear = LINEAR[op](self.builder, x, y)
-            if linear is not None:
-                return linear
+    def _binary(self, op: str, x: Value | Linear, y: Value | Linear) -> Value | Linear:
+        if op in ("add", "sub", "mul") and (sum_ := self._linear(op, linear(x), linear(y))) is not None:
+            return sum_
+        return self._operation(op, emitted(self.builder, x), emitted(self.builder, y))
+
+    def _linear(self, op: str, x: Linear | None, y: Linear | None) -> Linear | None:
+        if x is None or y is None:
+            return None
+        return product(self.builder, x, y) if op == "mul" else add(x, y, 1 if op == "add" else -1)
+
+    def _operation(self, op: str, x: Value, y: Value) -> Value:
         lanes, (lhs, rhs) = self._together(x, y)
         if op in ("div", "rem") and x.dtype.is_integer:
             result = arithmetic.divide(self.builder, op, x.dtype, lanes, lhs, rhs, y.known)
@@ -145,7 +155,7 @@ class Scope:
         lanes, texts = self._together(x, y, z)
         if z.dtype.is_float:
             return Value(z.dtype, self._apply("llvm.fma", z.dtype, lanes, texts), lanes)
-        return self._binary("add", self._binary("mul", x, y), z)
+        return emitted(self.builder, self._binary("add", self._binary("mul", x, y), z))
 
     def _convert(self, convert: Callable[[Builder, DType, DType, int, str], str], x: Value, dtype: DType) -> Value:
         if x.dtype == dtype:
@@ -155,47 +165,70 @@ class Scope:
 
     # ------------------------------------------------------------------------------------------------------ memory
 
-    def offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value:
+    def offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value | Linear:
         """The element number of `buffer[index]`, counting the private copies of other lanes."""
-        total, stride = integer(0), 1
+        stride = self.places[buffer.name].lanes
+        whole = Sum() if stride == 1 else Sum(step=1, lanes=self.lanes)
         for expr, extent in zip(reversed(index), reversed(buffer.shape), strict=True):
-            position = self._convert(arithmetic.cast, self.evaluate(expr), int64)
-            total = self._binary("add", self._binary("mul", position, integer(stride)), total)
+            self._gather(expr, stride, whole)
             stride *= extent
-        place = self.places[buffer.name]
-        if place.lanes == 1:
-            return total
-        return self._binary("add", self._binary("mul", total, integer(place.lanes)), self.lane_numbers())
+        result: Value | Linear = whole.result()
+        for value in whole.others:
+            result = self._binary("add", result, value)
+        return result
 
-    def lane_numbers(self) -> Value:
+    def _gather(self, expr: Expr, factor: int, whole: Sum) -> None:
+        """Add `factor` times an index to a sum. What `lazily` does, without a value for every part."""
+        if isinstance(expr, Binary) and expr.op in ("add", "sub"):
+            self._gather(expr.lhs, factor, whole)
+            self._gather(expr.rhs, factor if expr.op == "add" else -factor, whole)
+            return
+        if isinstance(expr, Binary) and expr.op == "mul" and isinstance(expr.rhs, Const):
+            self._gather(expr.lhs, factor * int(expr.rhs.value), whole)
+            return
+        value = self.values[expr.name] if isinstance(expr, Var) else self.lazily(expr)
+        if value.dtype is not int64:
+            value = self._convert(arithmetic.cast, emitted(self.builder, value), int64)
+        found = linear(value)
+        if found is not None:
+            whole.add(found, factor)
+        else:
+            whole.others.append(emitted(self.builder, self._binary("mul", value, Linear(factor))))
+
+    def lane_numbers(self) -> Linear:
         """0, 1, 2, ... over the lanes."""
-        return Value(int64, "0", self.lanes, 1)
+        return Linear(0, (), 1, self.lanes)
 
-    def address(self, buffer: Buffer, offset: Value) -> str:
+    def address(self, buffer: Buffer, offset: Value | Linear) -> str:
         """The address of a uniform element, or of the first lane of a linear run."""
+        b, element = self.builder, memory(buffer.dtype)
         pointer = self.places[buffer.name].pointer
-        if offset.text == "0":
-            return pointer
-        return self.builder.emit(f"getelementptr {memory(buffer.dtype)}, ptr {pointer}, i64 {offset.text}")
+        sum_ = linear(offset)
+        if sum_ is None:
+            raise BackendError(f"{buffer.name}: one address for lanes that lie apart")
+        for part in scaled(b, sum_.terms):
+            pointer = b.pure(f"getelementptr {element}, ptr {pointer}, i64 {part}", pointer, part)
+        constant = wrap(sum_.constant, 64)
+        return b.near(f"getelementptr {element}, ptr {pointer}, i64 {constant}", pointer) if constant else pointer
 
-    def addresses(self, buffer: Buffer, offset: Value) -> str:
+    def addresses(self, buffer: Buffer, offset: Value | Linear) -> str:
         """One address per lane."""
         pointer = self.places[buffer.name].pointer
         positions = spread(self.builder, offset, self.lanes)
         kind = f"<{self.lanes} x i64>"
         return self.builder.emit(f"getelementptr {memory(buffer.dtype)}, ptr {pointer}, {kind} {positions}")
 
-    def writable(self, buffer: Buffer, offset: Value) -> bool:
+    def writable(self, buffer: Buffer, offset: Value | Linear) -> bool:
         """Whether the run of lanes from `offset` on may be read and written whole, masked lanes too.
 
         Plain accesses let LLVM keep the buffer in registers; masked ones do not.
         """
         place = self.places[buffer.name]
-        if place.private == 0 or offset.step != 1:
+        if place.private == 0 or not isinstance(offset, Linear) or offset.step != 1:
             return False
         if place.lanes == self.lanes:
             return True
-        start = Value(int64, offset.text).known
+        start = offset.base.known
         return start is not None and 0 <= start <= place.private - self.lanes
 
     def active(self) -> str:
@@ -244,7 +277,7 @@ class Scope:
             last = b.emit(f"extractelement {vector} {text}, i64 {lanes - 1}")
             b.do(f"store {element} {last}, ptr {self.address(buffer, offset)}, {align}")
             return
-        if self.mask is not None and self.writable(buffer, offset):
+        if self.mask is not None and isinstance(offset, Linear) and self.writable(buffer, offset):
             text = self._blend(buffer, offset, vector, text)
         elif offset.step == 1 and self.mask is not None:
             where, mask = (f"ptr {align}", self.address(buffer, offset)), (f"<{lanes} x i1>", self.mask)
@@ -257,7 +290,7 @@ class Scope:
         where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
         b.call(f"llvm.masked.scatter.{spelled}.v{lanes}p0", "void", [(vector, text), where, mask])
 
-    def store_interleaved(self, buffer: Buffer, offset: Value, values: Sequence[Value]) -> None:
+    def store_interleaved(self, buffer: Buffer, offset: Value | Linear, values: Sequence[Value]) -> None:
         """Emit the stores of one value per element of a run: lane l of value number n goes to `offset + l * k + n`."""
         b, element, lanes = self.builder, memory(buffer.dtype), self.lanes
         parts, count = [spread(b, value, lanes) for value in values], lanes
@@ -272,7 +305,7 @@ class Scope:
         text = b.emit(f"shufflevector {kind} {parts[0]}, {kind} poison, <{count} x i32> <{order}>")
         b.do(f"store {kind} {text}, ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}")
 
-    def _blend(self, buffer: Buffer, offset: Value, vector: str, text: str) -> str:
+    def _blend(self, buffer: Buffer, offset: Linear, vector: str, text: str) -> str:
         """`text` in the active lanes and what is there in the others."""
         if self.mask == self.padding and self.places[buffer.name].lanes == self.lanes:
             return text  # the copies of lanes that do not exist: nobody reads them

@@ -93,7 +93,7 @@ def _emit_phase(group: tuple[Stmt, ...], buffers: Sequence[Buffer], lets: Sequen
             b.prologue.append(f"  %p{number} = load ptr, ptr %a{number}, align 8")
     for let in lets:
         if let not in group and not _reads_memory(let):
-            scope.values[let.var.name] = scope.evaluate(let.value)
+            scope.values[let.var.name] = scope.lazily(let.value)
     scratch = Scratch("%scratch")
     emitter = StatementEmitter(scope, scratch)
     nest = _parallel_nest(group[0])
@@ -103,13 +103,12 @@ def _emit_phase(group: tuple[Stmt, ...], buffers: Sequence[Buffer], lets: Sequen
     else:
         emitter.block(group)
     b.do("ret void")
-    head = 3 + len(b.slots) + len(b.prologue) + 1
-    notes = {head + line: text for line, text in b.notes.items()}
     ns = cost(nest[-1].body if nest else group)
     reads, writes = (
         frozenset(k for k, x in enumerate(buffers) if x.name in names) for names in (used, stored_by(group))
     )
-    return Phase(b.text(""), extent, ns, reads, writes, scratch.peak, notes, tuple(sorted(b.declarations)))
+    declarations = tuple(sorted(b.declarations))
+    return Phase(b.text(""), extent, ns, reads, writes, scratch.peak, b.line_notes(), declarations)
 
 
 def _parallel_nest(statement: Stmt) -> list[For]:
@@ -140,7 +139,7 @@ def _shared_loop(nest: Sequence[For], emitter: StatementEmitter) -> int:
             below //= max(extent, 1)
             digit: Expr = flat if below == 1 else Binary("div", flat, index(below))
             digit = digit if position == 0 else Binary("rem", digit, index(extent))
-            emitter.scope.values[loop.var.name] = emitter.scope.evaluate(digit)
+            emitter.scope.values[loop.var.name] = emitter.scope.lazily(digit)
 
     emitter.counted(inner, Value(int64, "%begin"), Value(int64, "%end"), counters)
     return total

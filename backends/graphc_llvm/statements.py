@@ -15,7 +15,7 @@ from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt
 from graphc_llvm.accumulate import combine
 from graphc_llvm.expressions import Place, Scope
 from graphc_llvm.types import memory
-from graphc_llvm.values import Value, integer, spread
+from graphc_llvm.values import Linear, Value, emitted, integer, spread
 
 STACK_LIMIT = 16 * 1024  # bytes; larger worker scratch lies in the thread's heap scratch
 MAX_LANES = 64
@@ -50,7 +50,7 @@ class StatementEmitter:
         top = self.scratch.top
         position = 0
         while position < len(statements):
-            count = self._interleaved(statements[position:]) if self.scope.lanes > 1 else 0
+            count = self._interleaved(statements[position : position + 4]) if self.scope.lanes > 1 else 0
             if not count:
                 self.statement(statements[position])
             position += count or 1
@@ -78,7 +78,7 @@ class StatementEmitter:
     def statement(self, statement: Stmt) -> None:
         match statement:
             case Let(var, value):
-                self.scope.values[var.name] = self.scope.evaluate(value)
+                self.scope.values[var.name] = self.scope.lazily(value)
             case Store(buffer, index, value):
                 self.b.note(buffer.name)
                 self.scope.store(buffer, index, self.scope.evaluate(value))
@@ -146,7 +146,9 @@ class StatementEmitter:
         self.block(loop.body)
         self.scope.lanes, self.scope.mask, self.scope.padding = 1, None, None
 
-    def counted(self, loop: For, begin: Value, end: Value, first: Callable[[], None] | None = None) -> None:
+    def counted(
+        self, loop: For, begin: Value | Linear, end: Value | Linear, first: Callable[[], None] | None = None
+    ) -> None:
         """Iterations `begin` to `end` of a loop, one after the other; `first` emits what each begins with."""
         if not end.uniform:
             self._ragged(loop, end)
@@ -158,12 +160,15 @@ class StatementEmitter:
                 self.scope.values[loop.var.name] = begin
                 self.block(loop.body)
                 return
-            self._rotated(loop, begin, end, None, first)
+        start, stop = emitted(self.b, begin), emitted(self.b, end)
+        if start.known is not None and stop.known is not None:
+            self._rotated(loop, start, stop, None, first)
             return
         enter, leave = self.b.fresh("enter"), self.b.fresh("leave")
-        self.b.branch_if(self.b.emit(f"icmp slt i64 {begin.text}, {end.text}"), enter, leave)
+        self.b.branch_if(self.b.emit(f"icmp slt i64 {start.text}, {stop.text}"), enter, leave)
         self.b.start(enter)
-        self._rotated(loop, begin, end, None, first)
+        with self.b.branching():
+            self._rotated(loop, start, stop, None, first)
         self.b.branch(leave)
         self.b.start(leave)
 
@@ -173,27 +178,28 @@ class StatementEmitter:
         """The loop itself, known to run at least once. `lane_ends`: lanes past their own end are masked off."""
         b, scope = self.b, self.scope
         before, body, after = b.block, b.fresh("loop"), b.fresh("after")
-        counter, following = "%" + b.fresh("i"), "%" + b.fresh("i")
-        b.branch(body)
-        b.start(body)
-        phi_at = len(b.lines)
-        b.lines.append("")  # the phi needs the label of the last block of the body
-        scope.values[loop.var.name] = Value(int64, counter)
-        mask = scope.mask
-        if lane_ends is not None:
-            kind = f"<{scope.lanes} x i64>"
-            ahead = b.emit(f"icmp sgt {kind} {lane_ends}, {b.splat('i64', counter, scope.lanes)}")
-            scope.mask = scope.both(mask, ahead)
-        if first is not None:
-            first()
-        self.block(loop.body)
-        scope.mask = mask
-        b.lines[phi_at] = f"  {counter} = phi i64 [ {begin.text}, %{before} ], [ {following}, %{b.block} ]"
-        b.do(f"{following} = add nsw i64 {counter}, 1")
-        b.branch_if(b.emit(f"icmp slt i64 {following}, {end.text}"), body, after)
+        with b.loop():
+            b.branch(body)
+            b.start(body)
+            counter, following = b.counter(), b.counter()
+            phi_at = len(b.lines)
+            b.lines.append("")  # the phi needs the label of the last block of the body
+            scope.values[loop.var.name] = Linear(0, ((counter, 1),))
+            mask = scope.mask
+            if lane_ends is not None:
+                kind = f"<{scope.lanes} x i64>"
+                ahead = b.emit(f"icmp sgt {kind} {lane_ends}, {b.splat('i64', counter, scope.lanes)}")
+                scope.mask = scope.both(mask, ahead)
+            if first is not None:
+                first()
+            self.block(loop.body)
+            scope.mask = mask
+            b.lines[phi_at] = f"  {counter} = phi i64 [ {begin.text}, %{before} ], [ {following}, %{b.block} ]"
+            b.do(f"{following} = add nsw i64 {counter}, 1")
+            b.branch_if(b.emit(f"icmp slt i64 {following}, {end.text}"), body, after)
         b.start(after)
 
-    def _ragged(self, loop: For, end: Value) -> None:
+    def _ragged(self, loop: For, end: Value | Linear) -> None:
         """A loop whose extent differs between lanes runs to the longest; finished lanes are masked off."""
         b, scope, lanes = self.b, self.scope, self.scope.lanes
         kind = f"<{lanes} x i64>"
@@ -204,7 +210,8 @@ class StatementEmitter:
         enter, leave = b.fresh("enter"), b.fresh("leave")
         b.branch_if(b.emit(f"icmp sgt i64 {longest}, 0"), enter, leave)
         b.start(enter)
-        self._rotated(loop, integer(0), Value(int64, longest), ends)
+        with b.branching():
+            self._rotated(loop, Value(int64, "0"), Value(int64, longest), ends)
         b.branch(leave)
         b.start(leave)
 
@@ -213,24 +220,25 @@ class StatementEmitter:
         if loop.bound <= 0:
             return
         before, head, body, leave = b.block, b.fresh("while"), b.fresh("body"), b.fresh("leave")
-        counter, following = "%" + b.fresh("i"), "%" + b.fresh("i")
-        b.branch(head)
-        b.start(head)
-        phi_at = len(b.lines)
-        b.lines.append("")
-        cond = scope.evaluate(loop.cond)
-        go = cond.text
-        if not cond.uniform:
-            scope.mask = scope.both(mask, cond.text)
-            go = scope.some(scope.mask)
-        below = b.emit(f"icmp slt i64 {counter}, {loop.bound}")
-        b.branch_if(b.emit(f"and i1 {go}, {below}"), body, leave)
-        b.start(body)
-        self.block(loop.body)
-        scope.mask = mask
-        b.lines[phi_at] = f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{b.block} ]"
-        b.do(f"{following} = add nsw i64 {counter}, 1")
-        b.branch(head)
+        with b.loop():
+            b.branch(head)
+            b.start(head)
+            counter, following = b.counter(), b.counter()
+            phi_at = len(b.lines)
+            b.lines.append("")
+            cond = scope.evaluate(loop.cond)
+            go = cond.text
+            if not cond.uniform:
+                scope.mask = scope.both(mask, cond.text)
+                go = scope.some(scope.mask)
+            below = b.emit(f"icmp slt i64 {counter}, {loop.bound}")
+            b.branch_if(b.emit(f"and i1 {go}, {below}"), body, leave)
+            b.start(body)
+            self.block(loop.body)
+            scope.mask = mask
+            b.lines[phi_at] = f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{b.block} ]"
+            b.do(f"{following} = add nsw i64 {counter}, 1")
+            b.branch(head)
         b.start(leave)
 
     # -------------------------------------------------------------------------------------------------- conditions
@@ -257,11 +265,13 @@ class StatementEmitter:
         yes, no, join = b.fresh("then"), b.fresh("else"), b.fresh("join")
         b.branch_if(cond, yes, no if orelse else join)
         b.start(yes)
-        self.block(then)
+        with b.branching():
+            self.block(then)
         b.branch(join)
         if orelse:
             b.start(no)
-            self.block(orelse)
+            with b.branching():
+                self.block(orelse)
             b.branch(join)
         b.start(join)
 

@@ -1,8 +1,7 @@
 """LLVM types and constants of our dtypes. Booleans are `i1` in registers and `i8` in memory."""
 
+import ctypes
 import struct
-
-import numpy as np
 
 from graphc.core.dtypes import DType
 
@@ -44,8 +43,7 @@ def constant(value: bool | int | float, dtype: DType) -> str:
         return "true" if value else "false"
     if not dtype.is_float:
         return str(wrap(int(value), dtype.bits))
-    with np.errstate(over="ignore"):
-        rounded = float(np.float32(value)) if dtype.bits == 32 else float(value)
+    rounded = ctypes.c_float(value).value if dtype.bits == 32 else float(value)  # as C converts: to nearest, or inf
     return "0x" + struct.pack(">d", rounded).hex().upper()
 
 

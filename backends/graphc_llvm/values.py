@@ -1,10 +1,11 @@
-"""Values during emission: uniform over the lanes, one per lane, or linear in the lane number.
+"""Values during emission: registers (uniform over the lanes, or one number per lane), and int64 sums not yet emitted.
 
-A uniform value stays scalar as long as it can. A linear value `base + step * lane` (int64 only) is how an address keeps
-its stride visible: it becomes a vector only when something other than an address needs it.
+A uniform value stays scalar as long as it can. A `Linear` value `constant + sum(coefficient * register) + step * lane`
+is how an address keeps its parts apart: what is constant goes into the instruction, what loops do not change is
+computed before them, and it becomes a register only when something other than an address needs it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc.core.dtypes import DType, int64
 from graphc_llvm.builder import Builder
@@ -13,14 +14,41 @@ from graphc_llvm.types import register, scalar, wrap
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """`text` is a register or constant. lanes 1: uniform. step set: `text` is the base and lane i holds base + i *
-    step.
-    """
+    """`text` is a register or constant. lanes 1: uniform."""
 
     dtype: DType
     text: str
     lanes: int = 1
+
+    @property
+    def uniform(self) -> bool:
+        return self.lanes == 1
+
+    @property
+    def step(self) -> None:
+        """Not known to grow from lane to lane by the same amount."""
+        return None
+
+    @property
+    def known(self) -> int | None:
+        """The number, when this is a uniform integer constant."""
+        if self.lanes != 1 or self.text.startswith("%") or not self.dtype.is_integer:
+            return None
+        return int(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """An int64 `constant + sum(coefficient * register) + step * lane`, modulo 2**64. lanes 1: no step, uniform."""
+
+    constant: int = 0
+    terms: tuple[tuple[str, int], ...] = ()
     step: int | None = None
+    lanes: int = 1
+
+    @property
+    def dtype(self) -> DType:
+        return int64
 
     @property
     def uniform(self) -> bool:
@@ -28,82 +56,117 @@ class Value:
 
     @property
     def known(self) -> int | None:
-        """The number, when this is a uniform integer constant."""
-        if self.lanes != 1 or not self.dtype.is_integer or self.text.startswith("%"):
-            return None
-        return int(self.text)
+        """The number, when this is a uniform constant."""
+        return None if self.terms or self.lanes != 1 else wrap(self.constant, 64)
+
+    @property
+    def base(self) -> "Linear":
+        """The value of lane 0."""
+        return Linear(self.constant, self.terms)
+
+    def times(self, factor: int) -> "Linear":
+        """This, `factor` times."""
+        if factor == 1:
+            return self
+        if factor == 0:
+            return Linear()
+        terms = tuple((name, coefficient * factor) for name, coefficient in self.terms)
+        return Linear(self.constant * factor, terms, None if self.step is None else self.step * factor, self.lanes)
 
 
-def integer(value: int) -> Value:
+def integer(value: int) -> Linear:
     """An int64 constant."""
-    return Value(int64, str(wrap(value, 64)))
+    return Linear(value)
 
 
-def spread(b: Builder, value: Value, lanes: int) -> str:
-    """The register holding `value` in `lanes` lanes."""
-    if lanes == 1:
-        return value.text
-    if value.uniform:
-        return b.splat(scalar(value.dtype), value.text, lanes)
-    if value.step is None:
-        return value.text
-    kind = register(int64, lanes)
-    ramp = "<" + ", ".join(f"i64 {wrap(value.step * lane, 64)}" for lane in range(lanes)) + ">"
-    if value.text == "0":
-        return ramp
-    return b.emit(f"add {kind} {b.splat('i64', value.text, lanes)}, {ramp}")
+@dataclass(slots=True)
+class Sum:
+    """A `Linear` being added up. `others`: summands that are none."""
+
+    constant: int = 0
+    terms: dict[str, int] = field(default_factory=dict)
+    step: int = 0
+    lanes: int = 1
+    others: list[Value] = field(default_factory=list)
+
+    def add(self, value: Linear, factor: int = 1) -> None:
+        """Add `factor` times the value."""
+        self.constant += value.constant * factor
+        for name, coefficient in value.terms:
+            self.terms[name] = self.terms.get(name, 0) + coefficient * factor
+        if value.lanes > 1:
+            self.step += (value.step or 0) * factor
+            self.lanes = value.lanes
+
+    def result(self) -> Linear:
+        """What was added."""
+        terms = tuple((name, coefficient) for name, coefficient in self.terms.items() if coefficient)
+        return Linear(self.constant, terms, wrap(self.step, 64) if self.lanes > 1 else None, self.lanes)
 
 
-def add(b: Builder, x: Value, y: Value) -> Value | None:
-    """x + y on int64, folded or kept linear; None when it is neither."""
-    if x.known == 0:
-        return y
-    if y.known == 0:
-        return x
-    return _linear(b, "add", x, y, (x.step or 0) + (y.step or 0))
-
-
-def subtract(b: Builder, x: Value, y: Value) -> Value | None:
-    """x - y on int64, as `add`."""
-    if y.known == 0:
-        return x
-    return _linear(b, "sub", x, y, (x.step or 0) - (y.step or 0))
-
-
-def _linear(b: Builder, op: str, x: Value, y: Value, step: int) -> Value | None:
-    if any(v.lanes > 1 and v.step is None for v in (x, y)):
+def linear(value: Value | Linear) -> Linear | None:
+    """The value as a sum; None when its lanes differ irregularly."""
+    if isinstance(value, Linear):
+        return value
+    if value.lanes != 1 or value.dtype is not int64:
         return None
-    base = _fold(op, x.text, y.text) or b.emit(f"{op} i64 {x.text}, {y.text}")
-    lanes = max(x.lanes, y.lanes)
-    return Value(int64, base, lanes, wrap(step, 64) if lanes > 1 else None)
+    known = value.known
+    return Linear(0, ((value.text, 1),)) if known is None else Linear(known)
 
 
-def multiply(b: Builder, x: Value, y: Value) -> Value | None:
-    """x * y on int64, as `add`."""
+def add(x: Linear, y: Linear, factor: int = 1) -> Linear:
+    """x + factor * y."""
+    whole = Sum()
+    whole.add(x)
+    whole.add(y, factor)
+    return whole.result()
+
+
+def product(b: Builder, x: Linear, y: Linear) -> Linear | None:
+    """x * y; None when it is not linear in the lane number."""
     if x.known is not None:
         x, y = y, x
     factor = y.known
-    if factor == 0:
-        return integer(0)
-    if factor == 1:
-        return x
-    if x.uniform and y.uniform:
-        return Value(int64, _fold("mul", x.text, y.text) or b.emit(f"mul i64 {x.text}, {y.text}"))
-    if factor is None or x.step is None:
+    if factor is not None:
+        return x.times(factor)
+    if not (x.uniform and y.uniform):
         return None
-    base = _fold("mul", x.text, y.text) or b.emit(f"mul i64 {x.text}, {factor}")
-    return Value(int64, base, x.lanes, wrap(x.step * factor, 64))
+    first, second = emitted(b, x).text, emitted(b, y).text
+    return Linear(0, ((b.pure(f"mul i64 {first}, {second}", first, second), 1),))
 
 
-_FOLD = {"add": int.__add__, "sub": int.__sub__, "mul": int.__mul__}
+def emitted(b: Builder, value: Value | Linear) -> Value:
+    """The value in a register, or as a constant."""
+    if isinstance(value, Value):
+        return value
+    text = ""
+    for part in scaled(b, value.terms):
+        text = b.pure(f"add i64 {text}, {part}", text, part) if text else part
+    constant = wrap(value.constant, 64)
+    if constant or not text:
+        text = b.pure(f"add i64 {text}, {constant}", text) if text else str(constant)
+    if value.lanes == 1:
+        return Value(int64, text)
+    kind, step = register(int64, value.lanes), value.step or 0
+    ramp = "<" + ", ".join(f"i64 {wrap(step * lane, 64)}" for lane in range(value.lanes)) + ">"
+    if text == "0":
+        return Value(int64, ramp, value.lanes)
+    first = b.splat("i64", text, value.lanes)
+    return Value(int64, b.pure(f"add {kind} {first}, {ramp}", first), value.lanes)
 
 
-def _fold(op: str, x: str, y: str) -> str | None:
-    if y == "0" and op != "mul":
-        return x
-    if x.startswith("%") or y.startswith("%"):
-        return None
-    return str(wrap(_FOLD[op](int(x), int(y)), 64))
+def scaled(b: Builder, terms: tuple[tuple[str, int], ...]) -> list[str]:
+    """Each register times its coefficient; what changes in outer loops comes first."""
+    ordered = sorted(terms, key=lambda term: b.depth(term[0])) if len(terms) > 1 else terms
+    return [
+        name if coefficient == 1 else b.pure(f"mul i64 {name}, {wrap(coefficient, 64)}", name)
+        for name, coefficient in ordered
+    ]
 
 
-LINEAR = {"add": add, "sub": subtract, "mul": multiply}
+def spread(b: Builder, value: Value | Linear, lanes: int) -> str:
+    """The register holding `value` in `lanes` lanes."""
+    here = emitted(b, value)
+    if lanes == 1 or not here.uniform:
+        return here.text
+    return b.splat(scalar(here.dtype), here.text, lanes)

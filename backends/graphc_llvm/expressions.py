@@ -54,6 +54,8 @@ class Scope:
     lanes: int = 1
     mask: str | None = None
     padding: str | None = None  # the mask of a vector loop whose extent is no power of two
+    active: int = 1  # lanes of the vector loop that exist
+    read: dict[Load, Value] = field(default_factory=dict)  # loads whose value is known at this point
 
     def evaluate(self, expr: Expr) -> Value:
         """Emit `expr`."""
@@ -231,11 +233,13 @@ class Scope:
         start = offset.base.known
         return start is not None and 0 <= start <= place.private - self.lanes
 
-    def active(self) -> str:
+    def active_lanes(self) -> str:
         """The mask as a register or constant."""
         return self.mask or "splat (i1 true)"
 
     def _load(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value:
+        if self.read and (known := self.read.get(Load(buffer, index))) is not None:
+            return known
         offset = self.offset(buffer, index)
         element = memory(buffer.dtype)
         align = f"align {buffer.dtype.itemsize}"
@@ -248,7 +252,7 @@ class Scope:
             text = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, {align}")
             return self._from_memory(buffer.dtype, text, lanes)
         spelled = suffix(buffer.dtype, lanes, in_memory=True)
-        rest = [(f"<{lanes} x i1>", self.active()), (vector, "zeroinitializer")]
+        rest = [(f"<{lanes} x i1>", self.active_lanes()), (vector, "zeroinitializer")]
         if offset.step == 1:
             where = (f"ptr {align}", self.address(buffer, offset))
             text = self.builder.call(f"llvm.masked.load.{spelled}.p0", vector, [where, *rest])
@@ -286,7 +290,7 @@ class Scope:
         if offset.step == 1:
             b.do(f"store {vector} {text}, ptr {self.address(buffer, offset)}, {align}")
             return
-        spelled, mask = suffix(buffer.dtype, lanes, in_memory=True), (f"<{lanes} x i1>", self.active())
+        spelled, mask = suffix(buffer.dtype, lanes, in_memory=True), (f"<{lanes} x i1>", self.active_lanes())
         where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
         b.call(f"llvm.masked.scatter.{spelled}.v{lanes}p0", "void", [(vector, text), where, mask])
 

@@ -45,9 +45,7 @@ def _phase(statement: For, names: Names) -> tuple[Stmt, ...]:
         return ()
     found = as_contraction(axes, leaf)
     if found is not None:
-        tiled = schedule_contraction(found, names, small)
-        if tiled is not None:
-            return front + tiled
+        return front + schedule_contraction(found, names)
     best = min(axes, key=lambda axis: penalty(axis, leaf))
     if inner_penalty(leaf) < penalty(best, leaf):
         return front + _alone(_rows(axes, leaf, names, small), names)

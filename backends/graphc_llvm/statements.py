@@ -14,6 +14,7 @@ from graphc.kernel.affine import flat_index
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt, Store, Var, While
 from graphc_llvm.accumulate import combine
 from graphc_llvm.expressions import Place, Scope
+from graphc_llvm.transpose import transposed_loads
 from graphc_llvm.types import memory
 from graphc_llvm.values import Linear, Value, emitted, integer, spread
 
@@ -111,13 +112,23 @@ class StatementEmitter:
 
     def _for(self, loop: For) -> None:
         if loop.kind == "unroll":
-            for step in range(self._constant(loop.extent, "unroll")):
-                self.scope.values[loop.var.name] = integer(step)
-                self.block(loop.body)
+            self._unrolled(loop, self._constant(loop.extent, "unroll"))
         elif loop.kind == "vector":
             self._vector(loop)
         else:
             self.counted(loop, integer(0), self.scope.evaluate(loop.extent))
+
+    def _unrolled(self, loop: For, steps: int) -> None:
+        """Every step; what is read along the steps and across the lanes is read beforehand, as rows."""
+        scope = self.scope
+        squares = transposed_loads(scope, loop, steps) if scope.lanes > 1 else {}
+        before = scope.read
+        for step in range(steps):
+            scope.values[loop.var.name] = integer(step)
+            if squares:
+                scope.read = before | {load: values[step] for load, values in squares.items()}
+            self.block(loop.body)
+        scope.read = before
 
     def _constant(self, extent: Expr, kind: str) -> int:
         value = self.scope.evaluate(extent).known
@@ -138,13 +149,13 @@ class StatementEmitter:
             self.block(loop.body)
             return
         lanes = 1 << (extent - 1).bit_length()
-        self.scope.lanes = lanes
+        self.scope.lanes, self.scope.active = lanes, extent
         if lanes != extent:
             bits = ", ".join(f"i1 {'true' if lane < extent else 'false'}" for lane in range(lanes))
             self.scope.mask = self.scope.padding = f"<{bits}>"
         self.scope.values[loop.var.name] = self.scope.lane_numbers()
         self.block(loop.body)
-        self.scope.lanes, self.scope.mask, self.scope.padding = 1, None, None
+        self.scope.lanes, self.scope.active, self.scope.mask, self.scope.padding = 1, 1, None, None
 
     def counted(
         self, loop: For, begin: Value | Linear, end: Value | Linear, first: Callable[[], None] | None = None

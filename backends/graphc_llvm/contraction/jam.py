@@ -1,0 +1,161 @@
+"""Unroll-and-jam: the leaf of a contraction for a whole register tile at once.
+
+Scratch of the leaf gets one copy per (row, vector); each group of simple statements is repeated for all of them inside
+the leaf's own loops. So every element keeps its operations and their order, and a sum runs in registers: an
+accumulator that lies in an array is brought to a register around its innermost loop.
+"""
+
+from dataclasses import dataclass, replace
+
+from graphc.kernel.ir import Alloc, Buffer, Compare, Expr, Fma, For, If, Let, Load, Stmt, Store, Var, index, walk
+from graphc_llvm.axes import Axis
+from graphc_llvm.contraction.tiles import Tile
+from graphc_llvm.rewrite import Substitution, extent_of, loop, plus, times
+from graphc_llvm.traverse import expressions
+
+# Stand in for the place in the tile (not in the output) where packed operands are indexed.
+ROW_PLACE, LANE_PLACE = Var("@row"), Var("@lane")
+MULTIPLY_ADDS = 12  # of one iteration of the innermost loop; shorter ones are unrolled
+MOST_UNROLLED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Jam:
+    """One tile of `leaf`, whose first element is at (row, column)."""
+
+    leaf: tuple[Stmt, ...]
+    row_axis: Axis | None
+    lane_axis: Axis
+    tile: Tile
+    row: Expr
+    row_place: Expr  # the tile's first row in what is packed
+    column: Expr
+    masked: bool  # some lanes of the last vector do not exist
+
+    def tile_block(self, outer: Substitution) -> tuple[Stmt, ...]:
+        """The statements of the tile."""
+        lane = outer.names.var("lane")
+        return (loop(lane, self.tile.lanes, "vector", _Body(self, lane).block(self.leaf, outer, {})),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    jam: Jam
+    lane: Var
+
+    def block(self, statements: tuple[Stmt, ...], outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
+        result: list[Stmt] = []
+        group: list[Stmt] = []
+        lets = dict(lets)
+
+        def flush() -> None:
+            if any(not isinstance(s, Let) for s in group):
+                result.extend(self._everywhere(tuple(group), outer, lets))
+            lets.update({s.var.name: s for s in group if isinstance(s, Let)})
+            group.clear()
+
+        for statement in statements:
+            if isinstance(statement, Alloc):
+                flush()
+                moved, outer = self._private(statement.buffer, statement.buffer.shape, outer)
+                result.append(Alloc(moved))
+            elif isinstance(statement, For):
+                flush()
+                result += self._loop(statement, outer, lets)
+            else:
+                group.append(statement)
+        flush()
+        return tuple(result)
+
+    def _private(
+        self, buffer: Buffer, shape: tuple[int, ...], outer: Substitution
+    ) -> tuple[Buffer, Substitution]:
+        """A buffer with one copy per (row, vector), and the substitution that knows it."""
+        tile = self.jam.tile
+        moved = Buffer(outer.names.fresh(buffer.name), buffer.dtype, (tile.rows, tile.vectors, *shape), buffer.space)
+        return moved, outer.holding(buffer.name, moved)
+
+    def _loop(self, statement: For, outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
+        match statement.body:
+            case (*before, Store(target, at, Fma(x, y, _)) as store) if all(isinstance(s, Let) for s in before):
+                if not target.shape:
+                    return self._summed(statement, outer, lets)
+                # The accumulator lies in an array: a register takes its place during the loop.
+                acc = Buffer(outer.names.fresh("sum"), target.dtype, (), "register")
+                moved, inside = self._private(acc, (), outer)
+                first, last = Store(acc, (), Load(target, at)), Store(target, at, Load(acc, ()))
+                body = (*before, replace(store, buffer=acc, index=(), value=Fma(x, y, Load(acc, ()))))
+                return (
+                    Alloc(moved),
+                    *self._everywhere((first,), inside, lets),
+                    *self._summed(replace(statement, body=body), inside, lets),
+                    *self._everywhere((last,), inside, lets),
+                )
+        counter = outer.names.var(statement.var.name)
+        inner = self.block(statement.body, outer.binding({statement.var.name: counter}), lets)
+        return (For(counter, outer.expr(statement.extent), "serial", inner),)
+
+    def _summed(self, statement: For, outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
+        """An innermost summed loop, unrolled where a step is too short to hide the loop itself."""
+        names, extent, tile = outer.names, extent_of(statement), self.jam.tile
+        steps = min(-(-MULTIPLY_ADDS // (tile.rows * tile.vectors)), MOST_UNROLLED)
+
+        def body(position: Expr) -> tuple[Stmt, ...]:
+            return self.block(statement.body, outer.binding({statement.var.name: position}), lets)
+
+        if extent is None or steps == 1 or extent < 2 * steps:
+            counter = names.var(statement.var.name)
+            return (For(counter, outer.expr(statement.extent), "serial", body(counter)),)
+        counter, step = names.var(statement.var.name), names.var("step")
+        whole, rest = divmod(extent, steps)
+        inner = loop(step, steps, "unroll", body(plus(times(counter, steps), step)))
+        result: tuple[Stmt, ...] = (loop(counter, whole, "serial", (inner,)),)
+        if rest:
+            last = names.var(statement.var.name)
+            result += (loop(last, rest, "serial", body(plus(last, index(whole * steps)))),)
+        return result
+
+    def _everywhere(self, group: tuple[Stmt, ...], outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
+        """The group for all rows and vectors; the last vector under a mask when not all of its lanes exist."""
+        tile = self.jam.tile
+        group = _needed(group, lets) + group
+        masked = self.jam.masked and self._by_lane(group, outer)
+        whole = tile.vectors - 1 if masked else tile.vectors
+        result: tuple[Stmt, ...] = ()
+        if whole:
+            r, v = outer.names.var("r"), outer.names.var("v")
+            body = self._at(r, v, outer).block(group)
+            result += (loop(r, tile.rows, "unroll", (loop(v, whole, "unroll", body),)),)
+        if masked:
+            r = outer.names.var("r")
+            body = self._at(r, index(whole), outer).block(group)
+            exists = Compare("lt", self.lane, index(tile.last))
+            result += (loop(r, tile.rows, "unroll", (If(exists, body),)),)
+        return result
+
+    def _at(self, r: Expr, v: Expr, outer: Substitution) -> Substitution:
+        jam = self.jam
+        place = plus(times(v, jam.tile.lanes), self.lane)
+        values: dict[str, Expr] = {jam.lane_axis.var.name: plus(jam.column, place), LANE_PLACE.name: place}
+        values[ROW_PLACE.name] = plus(jam.row_place, r)
+        if jam.row_axis is not None:
+            values[jam.row_axis.var.name] = plus(jam.row, r)
+        moved = {name: (buffer, (r, v)) for name, (buffer, prefix) in outer.buffers.items()}
+        return replace(outer.binding(values), buffers=moved)
+
+    def _by_lane(self, group: tuple[Stmt, ...], outer: Substitution) -> bool:
+        """Whether the group touches memory at a column of the output."""
+        lane = self.jam.lane_axis.var.name
+        return any(isinstance(e, Var) and e.name == lane for s in walk(group) for e in expressions(s))
+
+
+def _needed(group: tuple[Stmt, ...], lets: dict[str, Let]) -> tuple[Stmt, ...]:
+    """The earlier `Let`s a group reads, in order."""
+    wanted: set[str] = set()
+    stack: list[Stmt] = list(walk(group))
+    while stack:
+        for expr in expressions(stack.pop()):
+            if isinstance(expr, Var) and expr.name in lets and expr.name not in wanted:
+                wanted.add(expr.name)
+                stack.append(lets[expr.name])
+    return tuple(let for name, let in lets.items() if name in wanted)

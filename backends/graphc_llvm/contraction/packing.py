@@ -1,0 +1,195 @@
+"""Packing: an operand of a contraction evaluated into scratch, in the order in which register tiles read it.
+
+What is packed is the operand's whole expression, so that transposes, gathered rows, casts and masks are paid once per
+element and not once per multiply-add. Which loop runs in vector lanes follows from the strides of the expression; where
+the source runs along the sum and the destination along the lanes, blocks are transposed in registers (the emitter does
+that for loads that move by one element with an unrolled counter: see `transpose`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from graphc.core.dtypes import DType
+from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Stmt, Store, Var, index
+from graphc_llvm.axes import Axis
+from graphc_llvm.contraction.jam import LANE_PLACE, ROW_PLACE
+from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
+from graphc_llvm.contraction.tiles import Tile
+from graphc_llvm.rewrite import Substitution, loop, plus, times
+
+PANEL = Var("@panel")  # the panel of the chunk a tile lies in
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Scratch, the statements that fill it, and how the operand reads there."""
+
+    buffer: Buffer
+    fill: tuple[Stmt, ...]
+    load: Load
+
+    @property
+    def statements(self) -> tuple[Stmt, ...]:
+        return (Alloc(self.buffer), *self.fill)
+
+
+def pack_columns(
+    found: Contraction, each: Sum, operand: Operand, lane: Axis, tile: Tile, panels: int, first: Expr, outer: Substitution
+) -> Packed:
+    """`panels` panels of `tile.width` columns from column `first` on: [panel][summed...][column].
+
+    Columns that do not exist are zero.
+    """
+    names = outer.names
+    loops = each.extents(operand) or ()
+    extents = tuple(extent for _, extent in loops)
+    buffer = Buffer(names.fresh("columns"), each.store.buffer.dtype, (panels, *extents, tile.width), "worker")
+    panel = names.var("panel")
+    start = plus(first, times(panel, tile.width))
+    inner = loops[-1] if loops else None
+    across = inner is not None and not operand.moves_by(lane.var.name, found.known)
+    across = across and inner is not None and operand.moves_by(inner[0], found.known)
+    whole = tile.vectors if tile.last == tile.lanes else tile.vectors - 1
+    source = _Source(operand, buffer, panel, lane, loops, outer)
+    copy = source.transposed if across else source.copied
+    body: tuple[Stmt, ...] = ()
+    if whole:
+        body += copy(start, 0, whole, tile.lanes)
+    if whole < tile.vectors:
+        place = whole * tile.lanes
+        body += source.cleared(place, tile.lanes) + copy(plus(start, index(place)), place, 1, tile.last)
+    fill: tuple[Stmt, ...] = (loop(panel, panels, "serial", body),)
+    return Packed(buffer, fill, Load(buffer, (PANEL, *(Var(name) for name, _ in loops), LANE_PLACE)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Copies of an operand into panels."""
+
+    operand: Operand
+    buffer: Buffer
+    panel: Var
+    lane: Axis
+    loops: tuple[tuple[str, int], ...]
+    outer: Substitution
+
+    def copied(self, start: Expr, place: int, vectors: int, lanes: int) -> tuple[Stmt, ...]:
+        """Vectors along the columns."""
+        names = self.outer.names
+        counters = [(names.var(name), extent) for name, extent in self.loops]
+        at: list[Expr] = [counter for counter, _ in counters]
+        v, l = names.var("v"), names.var("lane")
+        body = self._store(start, place, at, plus(times(v, lanes), l))
+        body = (loop(l, lanes, "vector", (loop(v, vectors, "unroll", body),)),)
+        return nested(counters, body)
+
+    def transposed(self, start: Expr, place: int, vectors: int, lanes: int) -> tuple[Stmt, ...]:
+        """Squares of vectors along the innermost sum, transposed."""
+        names = self.outer.names
+        counters = [(names.var(name), extent) for name, extent in self.loops[:-1]]
+        name, extent = self.loops[-1]
+        side = 1 << (lanes - 1).bit_length()
+        result: tuple[Stmt, ...] = ()
+        for begin, count, steps in ((0, extent // side, side), (extent // side * side, 1, extent % side)):
+            if not count * steps:
+                continue
+            square, step, v, l = names.var("square"), names.var("step"), names.var("v"), names.var("lane")
+            k = plus(plus(times(square, steps), step), index(begin))
+            body = self._store(start, place, [*(c for c, _ in counters), k], plus(times(v, lanes), l))
+            body = (loop(l, lanes, "vector", (loop(step, steps, "unroll", body),)),)
+            inner = (loop(square, count, "serial", body),)
+            result += (loop(v, vectors, "serial", inner),)
+        return nested(counters, result)
+
+    def cleared(self, place: int, lanes: int) -> tuple[Stmt, ...]:
+        """A column of vectors set to zero."""
+        names = self.outer.names
+        counters = [(names.var(name), extent) for name, extent in self.loops]
+        l = names.var("lane")
+        at = (self.panel, *(counter for counter, _ in counters), plus(l, index(place)))
+        body: tuple[Stmt, ...] = (Store(self.buffer, at, zero(self.buffer.dtype)),)
+        return nested(counters, (loop(l, lanes, "vector", body),))
+
+    def _store(self, start: Expr, place: int, at: list[Expr], column: Expr) -> tuple[Stmt, ...]:
+        values: dict[str, Expr] = {name: value for (name, _), value in zip(self.loops, at)}
+        values[self.lane.var.name] = plus(start, column)
+        to = (self.panel, *at, plus(column, index(place)))
+        return evaluated(self.operand, self.buffer, to, self.outer.binding(values))
+
+
+def pack_rows(
+    found: Contraction, each: Sum, operand: Operand, row: Axis, rows: int, first: Expr, outer: Substitution, lanes: int
+) -> Packed:
+    """`rows` rows from row `first` on: [summed...][row] when the source runs along rows, else [row][summed...]."""
+    names = outer.names
+    loops = each.extents(operand) or ()
+    name = names.fresh("rows")
+    extents = tuple(extent for _, extent in loops)
+    counters = [(names.var(n), extent) for n, extent in loops]
+    values: dict[str, Expr] = {n: counter for (n, _), (counter, _) in zip(loops, counters)}
+    summed = tuple(Var(n) for n, _ in loops)
+    along_sum = bool(loops) and operand.moves_by(loops[-1][0], found.known)
+    along_sum = along_sum and not operand.moves_by(row.var.name, found.known)
+    if not along_sum:
+        buffer = Buffer(name, each.store.buffer.dtype, (*extents, rows), "worker")
+
+        def store(r: Expr) -> tuple[Stmt, ...]:
+            at = outer.binding({**values, row.var.name: plus(first, r)})
+            return evaluated(operand, buffer, (*(c for c, _ in counters), r), at)
+
+        fill = nested(counters, in_vectors(rows, lanes, store, outer))
+        return Packed(buffer, fill, Load(buffer, (*summed, ROW_PLACE)))
+    buffer = Buffer(name, each.store.buffer.dtype, (rows, *extents), "worker")
+    r = names.var("r")
+
+    def store_along(k: Expr) -> tuple[Stmt, ...]:
+        at = outer.binding({**values, row.var.name: plus(first, r), loops[-1][0]: k})
+        return evaluated(operand, buffer, (r, *(c for c, _ in counters[:-1]), k), at)
+
+    body = nested(counters[:-1], in_vectors(loops[-1][1], lanes, store_along, outer))
+    return Packed(buffer, (loop(r, rows, "serial", body),), Load(buffer, (ROW_PLACE, *summed)))
+
+
+def in_vectors(extent: int, lanes: int, body: Callable[[Expr], tuple[Stmt, ...]], outer: Substitution) -> tuple[Stmt, ...]:
+    """`body` for 0 .. extent, a vector at a time."""
+    names = outer.names
+    whole, rest = divmod(extent, lanes)
+    result: tuple[Stmt, ...] = ()
+    if whole:
+        strip, lane = names.var("strip"), names.var("lane")
+        vector = loop(lane, lanes, "vector", body(plus(times(strip, lanes), lane)))
+        result += (loop(strip, whole, "serial", (vector,)),)
+    if rest:
+        lane = names.var("lane")
+        result += (loop(lane, rest, "vector", body(plus(lane, index(whole * lanes)))),)
+    return result
+
+
+def evaluated(operand: Operand, buffer: Buffer, to: tuple[Expr, ...], at: Substitution) -> tuple[Stmt, ...]:
+    """The operand stored to `buffer[to]`, which is written in terms of new names."""
+    *lets, last = at.block((*operand.lets, Store(buffer, (), operand.value)))
+    assert isinstance(last, Store)
+    return (*lets, replace(last, buffer=buffer, index=to))
+
+
+def nested(counters: list[tuple[Var, int]], body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """Serial loops around a body."""
+    for counter, extent in reversed(counters):
+        body = (loop(counter, extent, "serial", body),)
+    return body
+
+
+def zero(dtype: DType) -> Const:
+    return Const(0.0 if dtype.is_float else 0, dtype)
+
+
+def replaced(leaf: tuple[Stmt, ...], changes: Mapping[int, For]) -> tuple[Stmt, ...]:
+    """The leaf with some of its loops exchanged, given by identity."""
+    result: list[Stmt] = []
+    for statement in leaf:
+        if isinstance(statement, For):
+            new = changes.get(id(statement))
+            result.append(new if new is not None else replace(statement, body=replaced(statement.body, changes)))
+        else:
+            result.append(statement)
+    return tuple(result)

@@ -1,0 +1,78 @@
+"""Which axis of a contraction runs in vector lanes, which runs down the tile.
+
+The lane operand is the multiplicand that depends on the lane axis; rows are an axis it does not depend on. Both ways
+round are possible, and for outputs with few columns the other way is often better: whole vectors against scattered
+stores. An estimate in nanoseconds decides.
+"""
+
+from dataclasses import dataclass
+
+from graphc.kernel.affine import stride_of
+from graphc_llvm.axes import Axis
+from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
+from graphc_llvm.contraction.tiles import Machine, best_vectors, sweep_ns
+
+COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.04, 0.07, 0.5  # to pack one element of four bytes
+STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The axes of the tile, and those around it."""
+
+    lane: Axis
+    row: Axis | None
+    rest: tuple[Axis, ...]
+
+    @property
+    def rows(self) -> int:
+        return self.row.extent if self.row is not None else 1
+
+    def lane_operand(self, each: Sum) -> Operand:
+        """The multiplicand that differs between lanes."""
+        return each.y if self.lane.var.name in each.y.uses else each.x
+
+    def row_operand(self, each: Sum) -> Operand:
+        """The other one, as a rule the same in all lanes."""
+        return each.x if self.lane.var.name in each.y.uses else each.y
+
+
+def choose_roles(found: Contraction, machine: Machine) -> Roles:
+    """The cheapest roles."""
+    each = found.sums[0]
+    candidates: list[Roles] = []
+    for lane in found.axes:
+        for moving, still in ((each.y, each.x), (each.x, each.y)):
+            if lane.var.name not in moving.uses or lane.var.name in still.uses:
+                continue
+            rows = [axis for axis in found.axes if axis is not lane and axis.var.name not in moving.uses]
+            rows.sort(key=lambda axis: (axis.var.name in still.uses, axis.extent))
+            candidates.append(_roles(found, lane, rows[-1] if rows else None))
+    if not candidates:
+        candidates = [_roles(found, lane, None) for lane in found.axes]
+    return min(candidates, key=lambda roles: _estimate(found, roles, machine))
+
+
+def _roles(found: Contraction, lane: Axis, row: Axis | None) -> Roles:
+    return Roles(lane, row, tuple(axis for axis in found.axes if axis not in (lane, row)))
+
+
+def lane_ns(found: Contraction, each: Sum, roles: Roles) -> float:
+    """To bring one element of the lane operand into vectors."""
+    operand = roles.lane_operand(each)
+    if operand.moves_by(roles.lane.var.name, found.known):
+        return COPY_NS
+    loops = each.extents(operand)
+    return TRANSPOSE_NS if loops and operand.moves_by(loops[-1][0], found.known) else GATHER_NS
+
+
+def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
+    """All tiles of one iteration of the rest, times the rest."""
+    each, lanes, rows = found.sums[0], roles.lane.extent, roles.rows
+    total = found.length * sweep_ns(rows, lanes, best_vectors(rows, lanes, machine), machine)
+    total += found.length * lanes * lane_ns(found, each, roles)
+    scattered = sum(stride_of(s.buffer, s.index, roles.lane.var, found.known) != 1 for s in found.stores)
+    total += rows * lanes * (scattered * SCATTER_NS + (len(found.stores) - scattered) * STORE_NS)
+    for axis in roles.rest:
+        total *= axis.extent
+    return total

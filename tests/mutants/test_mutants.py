@@ -23,8 +23,9 @@ from graphc.passes import cse, dce, stabilise
 from graphc.plan import build, place
 from graphc.transform.autodiff import backward, table
 from graphc.transform.autodiff.rows import Partials
-from graphc_llvm import arithmetic, recipes, tables
-from graphc_llvm import contraction as tiles
+from graphc_llvm import arithmetic, recipes, tables, transpose
+from graphc_llvm.contraction import jam, packing
+from graphc_llvm.contraction import schedule as tiled
 from tests.kernel.lower.execute import compile_and_run
 from tests.kernel.lower.test_rounding import rule, summing
 from tests.kernel.lower.test_rounding import test_products_are_chains_of_4096 as products
@@ -68,6 +69,13 @@ def agrees(fn: Callable[..., object], *args: np.ndarray) -> Callable[[], None]:
         np.testing.assert_allclose(gc.compile(fn, *args)(*args), fn(*args), rtol=1e-5, atol=1e-6)
 
     return check
+
+
+def product(form: str, columns: int = 45) -> Callable[[], None]:
+    """A product of 67 rows and 37 terms, its operands stored transposed where `form` says t."""
+    a = RNG.integers(-9, 9, (67, 37) if form[0] == "n" else (37, 67)).astype(np.float32)
+    b = RNG.integers(-9, 9, (37, columns) if form[1] == "n" else (columns, 37)).astype(np.float32)
+    return agrees(lambda a, b: (a if form[0] == "n" else a.T) @ (b if form[1] == "n" else b.T), a, b)
 
 
 def gradients() -> None:
@@ -244,15 +252,53 @@ def scatter_outside(patch: pytest.MonkeyPatch) -> None:
 
 
 def drop_the_last_rows_of_a_product(patch: pytest.MonkeyPatch) -> None:
-    panels = tiles._panels
+    strips = tiled.strips
+    patch.setattr(tiled, "strips", lambda rows, most: strips(rows, most)[:1])
 
-    def mutant(found, tile, *args):
-        row = found.row
-        if row is not None and row.extent > tile.rows:
-            found = replace(found, row=replace(row, extent=row.extent - row.extent % tile.rows))
-        return panels(found, tile, *args)
 
-    patch.setattr(tiles, "_panels", mutant)
+def drop_the_last_columns_of_a_panel(patch: pytest.MonkeyPatch) -> None:
+    copied = packing._Source.copied
+
+    def mutant(self, start, place, vectors, lanes):
+        return copied(self, start, place, vectors, lanes) if lanes == 16 else ()
+
+    patch.setattr(packing._Source, "copied", mutant)
+
+
+def transpose_wrongly(patch: pytest.MonkeyPatch) -> None:
+    pick = transpose._pick
+    patch.setattr(
+        transpose, "_pick", lambda lane, shift, distance, lanes: pick(lane, distance - shift, distance, lanes)
+    )
+
+
+def drop_the_last_terms_when_packing(patch: pytest.MonkeyPatch) -> None:
+    transposed = packing._Source.transposed
+
+    def mutant(self, *args):
+        *outer, (name, extent) = self.loops
+        return transposed(replace(self, loops=(*outer, (name, extent - extent % 16))), *args)
+
+    patch.setattr(packing._Source, "transposed", mutant)
+
+
+def read_the_panel_of_other_columns(patch: pytest.MonkeyPatch) -> None:
+    pack = tiled.pack_columns
+
+    def mutant(found, each, operand, lane, tile, panels, first, outer):
+        return pack(found, each, operand, lane, tile, panels, ir.index(0), outer)
+
+    patch.setattr(tiled, "pack_columns", mutant)
+
+
+def drop_the_last_steps_of_a_sum(patch: pytest.MonkeyPatch) -> None:
+    summed = jam._Body._summed
+
+    def mutant(self, statement, outer, lets):
+        extent = int(statement.extent.value)
+        return summed(self, replace(statement, extent=ir.index(extent - extent % 2)), outer, lets)
+
+    patch.setattr(jam._Body, "_summed", mutant)
 
 
 def wrap_instead_of_saturating(patch: pytest.MonkeyPatch) -> None:
@@ -300,6 +346,11 @@ MUTANTS = (
     Mutant("sums are cut elsewhere", cut_sums_elsewhere, rounding),
     Mutant("scatter writes outside", scatter_outside, samples("scatter_add")),
     Mutant("the last rows of a product are dropped", drop_the_last_rows_of_a_product, samples("dot_general")),
+    Mutant("the last columns of a panel are dropped", drop_the_last_columns_of_a_panel, product("tn")),
+    Mutant("squares are transposed wrongly", transpose_wrongly, product("nt")),
+    Mutant("the last terms are not packed", drop_the_last_terms_when_packing, product("nt")),
+    Mutant("a panel holds other columns", read_the_panel_of_other_columns, product("tn", 150)),
+    Mutant("the last steps of a sum are dropped", drop_the_last_steps_of_a_sum, product("nn")),
     Mutant("casts wrap", wrap_instead_of_saturating, samples("cast")),
     Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),
 )

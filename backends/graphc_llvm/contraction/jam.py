@@ -67,9 +67,7 @@ class _Body:
         flush()
         return tuple(result)
 
-    def _private(
-        self, buffer: Buffer, shape: tuple[int, ...], outer: Substitution
-    ) -> tuple[Buffer, Substitution]:
+    def _private(self, buffer: Buffer, shape: tuple[int, ...], outer: Substitution) -> tuple[Buffer, Substitution]:
         """A buffer with one copy per (row, vector), and the substitution that knows it."""
         tile = self.jam.tile
         moved = Buffer(outer.names.fresh(buffer.name), buffer.dtype, (tile.rows, tile.vectors, *shape), buffer.space)

@@ -34,7 +34,14 @@ class Packed:
 
 
 def pack_columns(
-    found: Contraction, each: Sum, operand: Operand, lane: Axis, tile: Tile, panels: int, first: Expr, outer: Substitution
+    found: Contraction,
+    each: Sum,
+    operand: Operand,
+    lane: Axis,
+    tile: Tile,
+    panels: int,
+    first: Expr,
+    outer: Substitution,
 ) -> Packed:
     """`panels` panels of `tile.width` columns from column `first` on: [panel][summed...][column].
 
@@ -87,7 +94,7 @@ class _Source:
         """Squares of vectors along the innermost sum, transposed."""
         names = self.outer.names
         counters = [(names.var(name), extent) for name, extent in self.loops[:-1]]
-        name, extent = self.loops[-1]
+        extent = self.loops[-1][1]
         side = 1 << (lanes - 1).bit_length()
         result: tuple[Stmt, ...] = ()
         for begin, count, steps in ((0, extent // side, side), (extent // side * side, 1, extent % side)):
@@ -150,7 +157,9 @@ def pack_rows(
     return Packed(buffer, (loop(r, rows, "serial", body),), Load(buffer, (ROW_PLACE, *summed)))
 
 
-def in_vectors(extent: int, lanes: int, body: Callable[[Expr], tuple[Stmt, ...]], outer: Substitution) -> tuple[Stmt, ...]:
+def in_vectors(
+    extent: int, lanes: int, body: Callable[[Expr], tuple[Stmt, ...]], outer: Substitution
+) -> tuple[Stmt, ...]:
     """`body` for 0 .. extent, a vector at a time."""
     names = outer.names
     whole, rest = divmod(extent, lanes)

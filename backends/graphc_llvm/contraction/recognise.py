@@ -129,6 +129,8 @@ def _reads_hold(leaf: tuple[Stmt, ...], sums: tuple[Sum, ...]) -> bool:
     read = {load.buffer.name for each in sums for operand in (each.x, each.y) for load in operand.loads}
     last = max((n for n, s in enumerate(leaf) if isinstance(s, For | Alloc)), default=-1)
     early = [s for n, s in enumerate(leaf) if n < last and isinstance(s, Let)]
-    early += [s for outer in leaf[: last + 1] if isinstance(outer, For | If) for s in walk((outer,)) if isinstance(s, Let)]
+    early += [
+        s for outer in leaf[: last + 1] if isinstance(outer, For | If) for s in walk((outer,)) if isinstance(s, Let)
+    ]
     read |= {e.buffer.name for let in early for e in expressions(let) if isinstance(e, Load)}
     return not read & stored

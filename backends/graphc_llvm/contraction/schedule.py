@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from graphc.kernel.ir import Compare, Expr, Fma, For, If, Let, LoopKind, Stmt, Store, index
+from graphc.kernel.ir import Compare, Expr, Fma, For, If, Let, LoopKind, Stmt, index
 from graphc.kernel.schedule.edit import Names
 from graphc_llvm.axes import lanes_for
 from graphc_llvm.contraction.blocking import Blocking, choose_blocking
@@ -144,7 +144,9 @@ class _Writer:
             assert isinstance(old, Fma)
             store = replace(each.store, value=Fma(x, y, old.c))
             inner = each.loops[-1]
-            kept = tuple(s for s in inner.body[:-1] if isinstance(s, Let) and _reads(s, each, lane_pack, row_pack, self.roles))
+            kept = tuple(
+                s for s in inner.body[:-1] if isinstance(s, Let) and _reads(s, each, lane_pack, row_pack, self.roles)
+            )
             changes[id(inner)] = replace(inner, body=(*kept, store))
         return replaced(self.found.leaf, changes)
 

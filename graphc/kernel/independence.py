@@ -167,6 +167,8 @@ def _no_solution(stride: int, span: int | None, constant: int, free: list[tuple[
     small = Interval(constant, constant)
     step = 0
     for coefficient, values in free:
+        if values.low == values.high == 0:
+            continue
         if abs(coefficient) < stride:
             small = small + values.scale(coefficient)
         else:

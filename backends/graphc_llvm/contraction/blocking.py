@@ -14,6 +14,8 @@ from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, column
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
 CHUNK_OVERHEAD_NS = 100.0
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
+IN_PLACE = 1.2  # columns read where they lie: more lines and pages per step
+RAGGED = 0.05  # a last block of other height costs code, and time
 FEW_TILES = 3  # down the rows: columns that lie well are packed from here on
 
 
@@ -135,7 +137,7 @@ class _Estimate:
             if len(machine.caches) > 1 and self._bytes(panels) > machine.caches[1] * 0.6:
                 compute *= 1.1
         else:
-            compute *= 1.1
+            compute *= IN_PLACE
         if self.packs_rows(width):
             packing += rows * TRANSPOSE_NS
         return found.length * (compute + packing) + rows * width * STORE_NS * len(found.stores) + CHUNK_OVERHEAD_NS
@@ -151,5 +153,5 @@ class _Estimate:
         total = number * (columns_of * full + tail)
         count = number * columns_of if full else number
         uneven = (-(-count // cores) - count / cores) * (full or tail)
-        ragged = 0.02 * total if rows % block else 0.0
+        ragged = RAGGED * total if rows % block else 0.0
         return total / cores + uneven + 0.1 * max(full, tail) + ragged

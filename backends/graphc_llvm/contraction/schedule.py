@@ -29,7 +29,7 @@ def schedule_contraction(found: Contraction, names: Names) -> tuple[Stmt, ...]:
     row: Expr = times(down[0], blocking.block_rows) if down[1] > 1 else index(0)
     column: Expr = times(along[0], writer.block_width) if along[1] > 1 else index(0)
     nest = (*rest, *(each for each in (down, along) if each[1] > 1))
-    body = writer.row_blocks(down[0], row, along[0], column)
+    body = writer.row_blocks(row, column)
     return around(nest, kind, body)
 
 
@@ -47,17 +47,18 @@ class _Writer:
     def block_width(self) -> int:
         return self.blocking.block_panels * self.blocking.columns.vectors * self.lanes
 
-    def row_blocks(self, down: Expr, row: Expr, along: Expr, column: Expr) -> tuple[Stmt, ...]:
+    def row_blocks(self, row: Expr, column: Expr) -> tuple[Stmt, ...]:
         """The chunk at (row, column): the last block of rows may be shorter."""
         blocking = self.blocking
         last = self.roles.rows - (blocking.row_blocks - 1) * blocking.block_rows
-        shorter = self.column_blocks(last, row, along, column)
+        shorter = self.column_blocks(last, row, column)
         if last == blocking.block_rows:
             return shorter
-        whole = self.column_blocks(blocking.block_rows, row, along, column)
-        return (If(Compare("lt", down, index(blocking.row_blocks - 1)), whole, shorter),)
+        whole = self.column_blocks(blocking.block_rows, row, column)
+        within = Compare("le", row, index(self.roles.rows - last - blocking.block_rows))
+        return (If(within, whole, shorter),)
 
-    def column_blocks(self, rows: int, row: Expr, along: Expr, column: Expr) -> tuple[Stmt, ...]:
+    def column_blocks(self, rows: int, row: Expr, column: Expr) -> tuple[Stmt, ...]:
         """The chunk of that many rows: what fills no panel is a block of its own where there are several."""
         cut, blocks = self.blocking.columns, self.blocking.panel_blocks
         if blocks <= 1:
@@ -65,7 +66,8 @@ class _Writer:
         whole = self.chunk(rows, self.blocking.block_panels, 0, row, column)
         if not cut.tail:
             return whole
-        return (If(Compare("lt", along, index(blocks)), whole, self.chunk(rows, 0, cut.tail, row, column)),)
+        within = Compare("le", column, index((blocks - 1) * self.block_width))
+        return (If(within, whole, self.chunk(rows, 0, cut.tail, row, column)),)
 
     def chunk(self, rows: int, panels: int, tail: int, row: Expr, column: Expr) -> tuple[Stmt, ...]:
         """Pack, then all tiles of `rows` rows, `panels` full panels and `tail` columns."""

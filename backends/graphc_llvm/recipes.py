@@ -17,6 +17,7 @@ from graphc_llvm.contraction import as_contraction, schedule_contraction
 from graphc_llvm.cost import cost
 from graphc_llvm.quotients import find_shared, shared_blocks
 from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
+from graphc_llvm.width import vectors_at_once
 
 SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
 DEAR_NS = 15.0  # what all iterations compute alike is worth a phase of its own from here on
@@ -79,7 +80,8 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
         kind: LoopKind = "serial" if small else "parallel"
         return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))
     shared = find_shared(along.var, body)
-    unit = lanes if shared is None or along.extent < lanes * shared.k else lanes * shared.k
+    unit = lanes * (shared.k if shared is not None else vectors_at_once(body, lanes, along.extent))
+    unit = unit if unit <= along.extent else lanes
     units = along.extent // unit
     whole = _parts(units, -(-UNITS // rows))
     block = units // whole * unit
@@ -113,16 +115,17 @@ def strips(var: Var, extent: int, begin: Expr, lanes: int, body: tuple[Stmt, ...
             result += blocks
             done = count * lanes * shared.k
             begin, extent = plus(begin, index(done)), extent - done
-    whole, rest = divmod(extent, lanes)
-    if whole:
-        strip, lane = names.var(var.name), names.var("lane")
-        at = plus(plus(begin, times(strip, lanes) if whole > 1 else index(0)), lane)
-        vector = loop(lane, lanes, "vector", Substitution(names, {var.name: at}).block(body))
-        result.append(loop(strip, whole, "serial", (vector,)) if whole > 1 else vector)
-    if rest:
+    for width in dict.fromkeys((lanes * vectors_at_once(body, lanes, extent), lanes)):
+        whole = extent // width
+        if whole:
+            strip, lane = names.var(var.name), names.var("lane")
+            at = plus(plus(begin, times(strip, width) if whole > 1 else index(0)), lane)
+            vector = loop(lane, width, "vector", Substitution(names, {var.name: at}).block(body))
+            result.append(loop(strip, whole, "serial", (vector,)) if whole > 1 else vector)
+            begin, extent = plus(begin, index(whole * width)), extent - whole * width
+    if extent:
         lane = names.var("lane")
-        at = plus(plus(begin, index(whole * lanes)), lane)
-        result.append(loop(lane, rest, "vector", Substitution(names, {var.name: at}).block(body)))
+        result.append(loop(lane, extent, "vector", Substitution(names, {var.name: plus(begin, lane)}).block(body)))
     return tuple(result)
 
 

@@ -20,7 +20,7 @@ def erf(x: Scalar) -> Scalar:
         square = size * size
         near = fma(size, polynomial(square, table.ERF_32), size)
         q, exponent, _ = exp_parts(-polynomial(size.at_most(4), table.ERF_TAIL_32))
-        power = FORMATS[float32].power_of_two(exponent)
+        power = FORMATS[float32].biased_power(exponent)
         far = 1 - fma(power, q, power)
     else:
         near = fma(size, polynomial(size * size, table.ERF_64), size)

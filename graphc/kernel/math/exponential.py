@@ -1,7 +1,8 @@
 """exp, exp2, expm1, sigmoid and tanh.
 
 `x = n ln 2 + r` with |r| <= ln(2) / 2, and `exp(r) = 1 + r + r**2 Q(r)`. n comes from adding 1.5 * 2**mantissa, which
-leaves the nearest integer in the low bits.
+leaves the nearest integer in the low bits. Twice the bias is added with it, so that shifts make powers of two of it:
+the bits above leave at the top.
 """
 
 from dataclasses import dataclass
@@ -32,16 +33,16 @@ TANH_SPLIT = 0.75
 
 
 def nearest_integer(x: Scalar, factor: float) -> tuple[Scalar, Scalar]:
-    """`x * factor` rounded to an integer, as a float and as a signed integer; for results below 2**20."""
+    """`x * factor` rounded to an integer n, as a float, and for `Format.scale` and `Format.biased_power`."""
     layout = FORMATS[x.dtype]
-    magic = 1.5 * 2.0**layout.mantissa
+    magic = 1.5 * 2.0**layout.mantissa + 2 * layout.bias
     shifted = fma(x, factor, magic)
-    offset = x.constant(magic).bits_as(layout.signed)
-    return shifted - magic, shifted.bits_as(layout.signed) - offset
+    return shifted - magic, shifted.bits_as(layout.signed)
 
 
 def exp_parts(x: Scalar, extra: Scalar | None = None, terms: tuple[float, ...] = ()) -> tuple[Scalar, Scalar, Scalar]:
-    """(q, n, r) with exp(x + extra) = (1 + q) * 2**n, for x where exp neither overflows nor underflows to 0."""
+    """(q, n, r) with exp(x + extra) = (1 + q) * 2**n, for x where exp neither overflows nor underflows to 0; n is as
+    `nearest_integer` gives it."""
     constants = _CONSTANTS[x.dtype]
     count, exponent = nearest_integer(x, log2(e))
     high, low = constants.ln2
@@ -74,7 +75,7 @@ def expm1(x: Scalar) -> Scalar:
     """`2 (2**(n-1) q + (2**(n-1) - 1/2))`, halves so that 2**n does not overflow; x itself where x**2 is negligible."""
     layout, constants = FORMATS[x.dtype], _CONSTANTS[x.dtype]
     q, exponent, _ = exp_parts(x.at_least(constants.minus_one).at_most(constants.highest))
-    half = layout.power_of_two(exponent - 1)
+    half = layout.biased_power(exponent, -1)
     result = fma(half, q, half - 0.5) * 2
     return (abs(x) < 2.0 ** -(layout.mantissa + 2)).select(x, result)
 
@@ -102,6 +103,6 @@ def tanh(x: Scalar) -> Scalar:
     near = fma(size * square, polynomial(square, constants.tanh), size)
     twice = size.at_most(constants.tanh_one) * 2
     q, exponent, _ = exp_parts(twice)
-    power = layout.power_of_two(exponent)
+    power = layout.biased_power(exponent)
     far = 1 - size.constant(2) / (fma(power, q, power) + 1)
     return layout.with_sign((size < TANH_SPLIT).select(near, far), x)

@@ -197,10 +197,15 @@ class Format:
         """2**exponent for an exponent (of dtype `signed`) of a normal number."""
         return ((exponent + self.bias) << self.mantissa).bits_as(self.dtype)
 
+    def biased_power(self, exponent: Scalar, apart: int = 0) -> Scalar:
+        """2**(n + apart) of a normal number, where the lowest bits of `exponent` hold n + 2 * bias."""
+        return ((exponent - (self.bias - apart)) << self.mantissa).bits_as(self.dtype)
+
     def scale(self, x: Scalar, exponent: Scalar) -> Scalar:
-        """`x * 2**exponent` for x near 1, rounded once, with overflow and gradual underflow."""
-        half = exponent >> 1
-        return x * self.power_of_two(half) * self.power_of_two(exponent - half)
+        """`x * 2**n` for x near 1, rounded once, with overflow and gradual underflow; `exponent` as above."""
+        half = exponent >> 1  # the bias in it, and half of n
+        first, second = (part << self.mantissa for part in (half, exponent - half))
+        return x * first.bits_as(self.dtype) * second.bits_as(self.dtype)
 
     def with_sign(self, magnitude: Scalar, sign: Scalar) -> Scalar:
         """`magnitude` (not negative) with the sign bit of `sign`."""

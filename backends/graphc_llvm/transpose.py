@@ -15,7 +15,7 @@ from graphc.kernel.ir import For, Let, Load, Store
 from graphc_llvm.builder import Builder
 from graphc_llvm.expressions import Scope
 from graphc_llvm.types import memory, suffix, widen
-from graphc_llvm.values import Value, integer
+from graphc_llvm.values import Linear, Value, integer
 
 FEWEST = 3  # steps for which whole rows are read
 
@@ -53,16 +53,14 @@ def _names(load: Load, loop: For) -> set[str]:
     return {name for expr in load.index for name in variables(expr)} - {loop.var.name}
 
 
-def _row(scope: Scope, load: Load, first: Value, lane: int, steps: int) -> str:
+def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int) -> str:
     """What one lane reads in all steps, as a vector."""
     b, element = scope.builder, memory(load.dtype)
-    if first.step is not None:
-        pointer = scope.address(load.buffer, Value(first.dtype, first.text))
-        moved = lane * first.step * load.dtype.itemsize
-        pointer = b.pointer(pointer, str(moved))
+    if isinstance(first, Linear):
+        offset: Value | Linear = Linear(first.constant + lane * (first.step or 0), first.terms)
     else:
-        at = b.emit(f"extractelement <{scope.lanes} x i64> {first.text}, i64 {lane}")
-        pointer = scope.address(load.buffer, Value(first.dtype, at))
+        offset = Value(first.dtype, b.emit(f"extractelement <{scope.lanes} x i64> {first.text}, i64 {lane}"))
+    pointer = scope.address(load.buffer, offset)
     vector = widen(element, scope.lanes)
     align = f"align {load.dtype.itemsize}"
     if steps == scope.lanes:

@@ -63,3 +63,7 @@ class CheckpointError(GraphcError, ValueError):
 
 class DataError(GraphcError, ValueError):
     """Training data that cannot be used: empty, mismatched or with labels out of range."""
+
+
+class CopyWarning(UserWarning):
+    """A large argument is copied at every call, because it does not lie in memory as compiled code reads it."""

@@ -1,22 +1,34 @@
-"""Arrays at the border: callers' arguments become C-contiguous NumPy arrays of the wanted type, or an error."""
+"""Arrays at the border: callers' arguments become C-contiguous NumPy arrays of the wanted type, or an error.
 
+An array that is one already is not copied. One that is not, because it is a transposed or strided view, lies at an odd
+address or has the other byte order, is: compiled loops read memory in one order, and reading a view in its own would
+cost more than one pass over it in all but the cheapest programs. The copy of a large one is reported once.
+"""
+
+import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
 
 import numpy as np
 
 from graphc.core.dtypes import dtype
-from graphc.core.errors import ArgumentError, DTypeError, GraphcError, ShapeError
+from graphc.core.errors import ArgumentError, CopyWarning, DTypeError, GraphcError, ShapeError
 from graphc.graph.ir import TensorType
 from graphc.tracing.context import TracedValue, check_alive
 from graphc.tracing.spec import python_dtype
 
+LARGE_COPY = 1 << 20  # bytes
+_PACKAGE = str(Path(__file__).parents[1])
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def as_array(leaf: object, type: TensorType, name: str) -> np.ndarray:
+def as_array(leaf: object, type: TensorType, name: str, reported: set[str] | None = None) -> np.ndarray:
     """`leaf` as a C-contiguous array of `type`. Python scalars and lists of them convert; arrays must have the dtype.
 
-    Raises `ShapeError` or `DTypeError` that name the argument. A non-contiguous array is copied.
+    Raises `ShapeError` or `DTypeError` that name the argument. An array that does not lie as it should is copied; with
+    `reported`, the names this was said of, a large copy is a `CopyWarning` once.
     """
     wanted = type.dtype.numpy
     if isinstance(leaf, np.ndarray | np.generic):  # first: np.float64 is a Python float too
@@ -25,13 +37,36 @@ def as_array(leaf: object, type: TensorType, name: str) -> np.ndarray:
         array = _scalar(leaf, type, name)
     else:
         array = _foreign(leaf, name)
-    if array.dtype != wanted and array.dtype.newbyteorder("=") == wanted:
-        array = array.astype(wanted)
-    if array.dtype != wanted:
+    other_order = array.dtype != wanted and array.dtype.newbyteorder("=") == wanted
+    if not other_order and array.dtype != wanted:
         raise DTypeError(f"argument {name}: expected {type}, got {array.dtype}{list(array.shape)}; cast it first")
     if array.shape != type.shape:
         raise ShapeError(f"argument {name}: expected {type}, got {array.dtype}{list(array.shape)}")
-    return array if array.flags.c_contiguous and array.flags.aligned else np.array(array, order="C")
+    if not other_order and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    if reported is not None and array.nbytes >= LARGE_COPY and name not in reported:
+        reported.add(name)
+        _report_copy(array, name, "byte order" if other_order else "")
+    return np.array(array, wanted, order="C")
+
+
+def _report_copy(array: np.ndarray, name: str, why: str) -> None:
+    why = why or (f"strides {array.strides}" if not array.flags.c_contiguous else "address")
+    warnings.warn(
+        f"argument {name}: {array.nbytes:,} bytes are copied at each call because of its {why}; "
+        "pass np.ascontiguousarray(...) of it, made once",
+        CopyWarning,
+        stacklevel=_frames_inside(),
+    )
+
+
+def _frames_inside() -> int:
+    """How far the user's frame is from whoever asks `_report_copy` to warn, as `warnings.warn` counts."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _scalar(value: bool | int | float, type: TensorType, name: str) -> np.ndarray:
@@ -94,8 +129,10 @@ def memory_size(limit: int | str | None) -> int | None:
     return size
 
 
-def check_all(leaves: Sequence[object], types: Sequence[TensorType], names: Sequence[str]) -> list[np.ndarray]:
+def check_all(
+    leaves: Sequence[object], types: Sequence[TensorType], names: Sequence[str], reported: set[str] | None = None
+) -> list[np.ndarray]:
     """`as_array` over a whole argument list."""
     if len(leaves) != len(types):
         raise ArgumentError(f"expected {len(types)} arrays ({', '.join(names)}), got {len(leaves)}")
-    return [as_array(leaf, type, name) for leaf, type, name in zip(leaves, types, names, strict=True)]
+    return [as_array(leaf, type, name, reported) for leaf, type, name in zip(leaves, types, names, strict=True)]

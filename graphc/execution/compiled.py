@@ -1,21 +1,26 @@
 """`gc.compile`: one function, compiled for one signature."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
+
+import numpy as np
 
 from graphc.compilation import Compilation, Options, Timing, compile_program
 from graphc.core import pytree
-from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
+from graphc.core.errors import ArgumentError, TraceError
 from graphc.execution.arguments import check_all
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
+from graphc.execution.memory import memory_of
 from graphc.execution.profile import ProfileReport, made_up, profile_entry
 from graphc.execution.recording import record_compiled
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
-from graphc.plan.report import MemoryReport, memory_report
-from graphc.runtime.protocol import Executable
+from graphc.plan.report import MemoryReport
+from graphc.runtime.protocol import Direct, DirectCalls, Executable
 from graphc.tracing import Traced, trace
 
 
@@ -46,6 +51,11 @@ class CompiledFunction:
         self._executable: Executable = self._compilation.executable
         after_compilation(self._compilation, {name: traced.primals}, self._compilation.timings)
         record_compiled(self)
+        self._reported: set[str] = set()
+        self.pack = _packer(traced.out_tree)
+        self.direct: Direct | None = None  # takes the arguments as they are, if these are plain positional arrays
+        if isinstance(self._executable, DirectCalls) and _is_plain(traced.in_tree):
+            self.direct = self._executable.direct(name)
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type}" for name, type in zip(self._names, self._types, strict=True))
@@ -54,14 +64,20 @@ class CompiledFunction:
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run on arrays of exactly the compiled shapes and dtypes; raises `ShapeError` or `DTypeError` otherwise."""
+        if self.direct is not None and not kwargs:
+            outputs = self.direct(0, *args)
+            if outputs is not None:
+                return self.pack(outputs)
         leaves, tree = pytree.flatten((args, kwargs))
         self._check_tree(tree)
         return self.call_leaves(leaves)
 
     def call_leaves(self, leaves: list[object]) -> object:
         """Run on the flattened arguments."""
-        outputs = self._executable.call(self.name, check_all(leaves, self._types, self._names))
-        return pytree.unflatten(self._traced.out_tree, outputs)
+        return self.pack(self._executable.call(self.name, self._checked(leaves)))
+
+    def _checked(self, leaves: list[object]) -> list[np.ndarray]:
+        return check_all(leaves, self._types, self._names, self._reported)
 
     @property
     def graph(self) -> Graph:
@@ -71,9 +87,7 @@ class CompiledFunction:
     @property
     def memory(self) -> MemoryReport:
         """Peak bytes, the moment of the peak and what lives then; known before the first run."""
-        if self._compilation.plan is None:
-            raise UnsupportedError(f"the {self._compilation.backend.name} backend plans no memory; use backend='cpu'")
-        return memory_report(self._compilation.plan, self.name, self._executable.scratch_bytes)
+        return memory_of(self._compilation, self.name)
 
     @property
     def cost(self) -> CostReport:
@@ -108,13 +122,28 @@ class CompiledFunction:
             arrays = made_up(self._types)
         else:
             self._check_tree(tree)
-            arrays = check_all(leaves, self._types, self._names)
+            arrays = self._checked(leaves)
         return profile_entry(self._compilation, self.name, arrays, repeats=repeats, remeasure=remeasure)
 
     def _check_tree(self, tree: pytree.TreeDef) -> None:
         if tree != self._traced.in_tree:
             own, given = _arguments(self._traced.in_tree), _arguments(tree)
             raise ArgumentError(f"{self.name}: compiled for arguments {own}, called with {given}")
+
+
+def _is_plain(tree: pytree.TreeDef) -> bool:
+    """Whether `(args, kwargs)` are positional arguments that are leaves."""
+    args, kwargs = tree.children
+    return not kwargs.children and all(child.kind is None for child in args.children)
+
+
+def _packer(tree: pytree.TreeDef) -> Callable[[Sequence[np.ndarray]], object]:
+    """`unflatten` for this tree; the common ones without a look at it."""
+    if tree.kind is None:
+        return itemgetter(0)
+    if tree.kind is tuple and all(child.kind is None for child in tree.children):
+        return tuple
+    return partial(pytree.unflatten, tree)
 
 
 def _arguments(tree: pytree.TreeDef) -> str:

@@ -7,20 +7,24 @@ import functools
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import numpy as np
+
 from graphc.compilation import Options
 from graphc.core import pytree
-from graphc.core.errors import ArgumentError
+from graphc.core.errors import ArgumentError, GraphcError
 from graphc.execution.arguments import type_of
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.graph.ir import TensorType
+from graphc.runtime.protocol import Direct
 from graphc.tracing import Spec, Traced, Tracer, apply_graph, is_tracing, trace
 from graphc.tracing.function import argument_names, parameter_names
 
 Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
+Signature = tuple[tuple[tuple[int, ...], np.dtype[np.generic]], ...]  # shape and dtype of each argument
 Static = tuple[tuple[str, type, object], ...]  # name, type and value of each static argument
 
 
@@ -41,6 +45,15 @@ class Key:
     tree: pytree.TreeDef
     types: tuple[TensorType, ...]
     static: Static
+
+
+@dataclass(frozen=True, slots=True)
+class _Shortcut:
+    """A compiled function that takes plain positional arrays."""
+
+    key: Key
+    direct: Direct
+    pack: Callable[[Sequence[np.ndarray]], object]
 
 
 class Jitted:
@@ -68,6 +81,9 @@ class Jitted:
         self._hits = 0
         self._misses = 0
         self._lock = threading.Lock()
+        # Programs by the shapes and dtypes of positional arrays, and the one used last: found before any pytree work.
+        self._by_arrays: dict[Signature, _Shortcut] = {}
+        self._latest: _Shortcut | None = None
         self._parameters = parameter_names(self._fn)
         self._signature = inspect.signature(self._fn) if self._static else inspect.Signature()
         if not self._static <= set(self._signature.parameters):
@@ -79,24 +95,34 @@ class Jitted:
         return f"<jit {self._name}, compiled for {len(self._compiled)} signatures>"
 
     def __call__(self, *args: object, **kwargs: object) -> object:
+        latest = self._latest
+        if latest is not None and not kwargs:
+            outputs = latest.direct(0, *args)
+            if outputs is not None:
+                self._hits += 1
+                return latest.pack(outputs)
+        signature = self._signature_of(args, kwargs)
+        known = None if signature is None else self._by_arrays.get(signature)
+        if known is not None:
+            outputs = known.direct(0, *args)
+            if outputs is not None:
+                self._used(known)
+                return known.pack(outputs)
         bound, static = self._split(args, kwargs)
         leaves, tree = pytree.flatten(bound)
         if is_tracing() and any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._call_in_trace(leaves, tree, static)
-        names = self._names(tree)
-        types = tuple(type_of(leaf, name) for leaf, name in zip(leaves, names, strict=True))
-        return self._lookup(Key(tree, types, static), bound).call_leaves(leaves)
+        key = Key(tree, self._types(leaves, tree), static)
+        compiled = self._lookup(key, bound)
+        if signature is not None and compiled.direct is not None:
+            self._by_arrays[signature] = self._latest = _Shortcut(key, compiled.direct, compiled.pack)
+        return compiled.call_leaves(leaves)
 
     def lower(self, *args: object, **kwargs: object) -> CompiledFunction:
         """Compile for these specs or arrays without running; the result can be inspected and called."""
         bound, static = self._split(args, kwargs)
         leaves, tree = pytree.flatten(bound)
-        names = self._names(tree)
-        types = tuple(
-            leaf.type if isinstance(leaf, Spec) else type_of(leaf, name)
-            for leaf, name in zip(leaves, names, strict=True)
-        )
-        return self._lookup(Key(tree, types, static), bound)
+        return self._lookup(Key(tree, self._types(leaves, tree, _type_or_spec), static), bound)
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, compiled signatures and capacity of the cache."""
@@ -107,6 +133,7 @@ class Jitted:
         with self._lock:
             self._compiled.clear()
             self._graphs.clear()
+            self._forget_shortcuts()
 
     def __get__(self, instance: object, owner: type | None = None) -> object:
         """Bind as a method, as plain functions do."""
@@ -129,6 +156,38 @@ class Jitted:
         rest = {n: v for n, v in given.items() if n not in self._static}
         # with its type: 1, 1.0 and True are equal, and not the same program
         return ((), rest), tuple((n, type(v), v) for n, v in sorted(static.items()))
+
+    def _signature_of(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Signature | None:
+        """Shapes and dtypes of a call with positional arrays only; None for any other call."""
+        if kwargs or self._static or self._owner:
+            return None
+        signature = []
+        for arg in args:
+            if type(arg) is not np.ndarray:
+                return None
+            signature.append((arg.shape, arg.dtype))
+        return tuple(signature)
+
+    def _used(self, shortcut: _Shortcut) -> None:
+        """Note a call of the program behind a shortcut."""
+        with self._lock:
+            self._hits += 1
+            if shortcut.key in self._compiled:
+                self._compiled.move_to_end(shortcut.key)
+                self._latest = shortcut
+
+    def _forget_shortcuts(self) -> None:
+        self._by_arrays.clear()
+        self._latest = None
+
+    def _types(
+        self, leaves: list[object], tree: pytree.TreeDef, of: Callable[[object, str], TensorType] = type_of
+    ) -> tuple[TensorType, ...]:
+        """The types of the arguments; an error names the one it is about."""
+        try:
+            return tuple(of(leaf, "") for leaf in leaves)
+        except GraphcError:  # names take longer than types
+            return tuple(of(leaf, name) for leaf, name in zip(leaves, self._names(tree), strict=True))
 
     def _names(self, tree: pytree.TreeDef) -> list[str]:
         """Names of the traced arguments for messages."""
@@ -163,6 +222,7 @@ class Jitted:
             self._compiled[key] = compiled
             while len(self._compiled) > self._capacity:
                 self._compiled.popitem(last=False)
+                self._forget_shortcuts()
         return compiled
 
     def _what_changed(self, key: Key) -> str:
@@ -186,11 +246,7 @@ class Jitted:
         tree: pytree.TreeDef,
         static: Static,
     ) -> object:
-        names = self._names(tree)
-        types = tuple(
-            Spec(leaf.shape, leaf.dtype).type if isinstance(leaf, Tracer) else type_of(leaf, name)
-            for leaf, name in zip(leaves, names, strict=True)
-        )
+        types = self._types(leaves, tree, _type_in_trace)
         key = Key(tree, types, static)
         traced = self._graphs.get(key)
         if traced is None:
@@ -210,3 +266,11 @@ def _call_first(owner: Callable[..., object], *args: object, **kwargs: object) -
 
 def _shown(static: Static) -> str:
     return ", ".join(f"{name}={value!r}" for name, _, value in static)
+
+
+def _type_in_trace(leaf: object, name: str) -> TensorType:
+    return Spec(leaf.shape, leaf.dtype).type if isinstance(leaf, Tracer) else type_of(leaf, name)
+
+
+def _type_or_spec(leaf: object, name: str) -> TensorType:
+    return leaf.type if isinstance(leaf, Spec) else type_of(leaf, name)

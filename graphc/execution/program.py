@@ -13,16 +13,17 @@ import numpy as np
 from graphc.compilation import Compilation, Options, Timing, compile_program
 from graphc.core import pytree
 from graphc.core.dtypes import int64
-from graphc.core.errors import ArgumentError, TraceError, UnsupportedError
+from graphc.core.errors import ArgumentError, TraceError
 from graphc.execution.arguments import check_all, type_of
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
+from graphc.execution.memory import memory_of
 from graphc.execution.profile import MOST_STEPS, ProfileReport, made_up, profile_entry
 from graphc.execution.recording import record_batch, record_compiled
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph, TensorType
 from graphc.graph.program import EntryGraph, GraphProgram
-from graphc.plan.report import MemoryReport, memory_report
+from graphc.plan.report import MemoryReport
 from graphc.runtime.protocol import Executable, Progress
 from graphc.tracing import Spec, trace
 
@@ -57,6 +58,7 @@ class Program:
         self._entries: dict[tuple[str, object], str] = {}  # (name, batch signature) -> entry name in the plan
         self._traced: dict[str, _Entry] = {}
         self._compilation: Compilation | None = None
+        self._reported: set[str] = set()
         self._running = 0  # runs under way: their memory must stay where it is
         self._trace_timings: list[Timing] = []
 
@@ -123,10 +125,7 @@ class Program:
 
     def memory(self, entry: str | None = None) -> MemoryReport:
         """Peak bytes and what lives then, of one entry or of the one that needs most. Known before the first step."""
-        plan = self._compiled.plan
-        if plan is None:
-            raise UnsupportedError(f"the {self._compiled.backend.name} backend plans no memory; use backend='cpu'")
-        return memory_report(plan, entry, self._executable.scratch_bytes)
+        return memory_of(self._compiled, entry)
 
     def cost(self, entry: str) -> CostReport:
         """Float operations and bytes of one entry, per kernel and per line."""
@@ -213,11 +212,11 @@ class Program:
         if self._compilation is not None and len(self._entries) == len(self._functions) and entry in self._traced:
             item = self._traced[entry]  # the common case: one signature per entry, nothing to hash
             if tree == item.batch_tree and self._fits(leaves, item):
-                return entry, check_all(leaves, self._batch_types(item), item.batch_names)
+                return entry, check_all(leaves, self._batch_types(item), item.batch_names, self._reported)
         self._extend({entry: batch})
         name = self._entries[(entry, self._signature(batch))]
         item = self._traced[name]
-        return name, check_all(leaves, self._batch_types(item), item.batch_names)
+        return name, check_all(leaves, self._batch_types(item), item.batch_names, self._reported)
 
     def _batch_types(self, item: _Entry) -> tuple[TensorType, ...]:
         start = len(self._state_slots)

@@ -15,7 +15,7 @@ def example_inputs(graph: Graph, seed: int = 0) -> list[np.ndarray]:
     return [_example(rng, type) for type in graph.input_types]
 
 
-def _example(rng: np.random.Generator, type: TensorType) -> np.ndarray:
+def _example(rng: "np.random.Generator", type: TensorType) -> np.ndarray:
     if type.dtype.is_float:
         return np.asarray(rng.uniform(-1, 1, type.shape)).astype(type.dtype.numpy)
     high = 2 if type.dtype.is_bool else 3

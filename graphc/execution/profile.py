@@ -5,11 +5,10 @@ program's own data, each in the caches as its predecessor left them. The step as
 that take turns with the timed ones. The state is put back afterwards.
 """
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -17,11 +16,12 @@ from graphc.compilation import Compilation
 from graphc.core.dtypes import DType, float32, float64
 from graphc.core.errors import ArgumentError, UnsupportedError
 from graphc.graph.ir import TensorType
-from graphc.kernel.ir import Kernel
-from graphc.kernel.traffic import bytes_by_parameter
 from graphc.plan.ir import Copy, Entry, Launch, Ref
-from graphc.runtime.peaks import Peaks, peaks
 from graphc.runtime.protocol import Backend, Executable, LaunchTimes, Profiler
+
+if TYPE_CHECKING:  # imported by what a program from the cache goes through
+    from graphc.kernel.ir import Kernel
+    from graphc.runtime.peaks import Peaks
 
 ROUNDS = 7
 SECONDS = 0.03  # of one round, when the caller does not say how many steps
@@ -101,7 +101,7 @@ class ProfileReport:
     rows: tuple[KernelProfile, ...]
     step_seconds: float
     steps: int
-    peaks: Peaks
+    peaks: "Peaks"
 
     def __iter__(self) -> Iterator[KernelProfile]:
         return iter(self.rows)
@@ -233,6 +233,8 @@ def profile_entry(
     other, and the state stays where they lead. `remeasure`: measure the limits of the machine again. Raises
     `UnsupportedError` for a backend that cannot time the kernels of a running program.
     """
+    from graphc.runtime.peaks import peaks
+
     if repeats is not None and repeats < 1:
         raise ArgumentError(f"profile: repeats must be at least 1, not {repeats}")
     executable, plan, backend = compilation.executable, compilation.plan, compilation.backend
@@ -255,7 +257,7 @@ def profile_entry(
     return _report(entry, times, step_seconds, peaks(backend, executable.threads, working_set, dtypes, True))
 
 
-def _report(entry: str, times: Sequence[LaunchTimes], step_seconds: float, limits: Peaks) -> ProfileReport:
+def _report(entry: str, times: Sequence[LaunchTimes], step_seconds: float, limits: "Peaks") -> ProfileReport:
     calls = np.concatenate([each.calls for each in times], axis=1)
     seconds = np.concatenate([each.seconds for each in times], axis=1)
     timed = [_row(i, row, calls[i], seconds[i], step_seconds, limits) for i, row in enumerate(times[0].rows)]
@@ -292,7 +294,7 @@ class _Runs:
         for count in counts:
             plain.append(self.plain(steps))
             times.append(self.timed(count))
-        return times, statistics.median(plain)
+        return times, float(np.median(plain))
 
     def plain(self, steps: int) -> float:
         """Seconds of a step."""
@@ -338,7 +340,7 @@ def _row(
     calls: np.ndarray,
     seconds: np.ndarray,
     step_seconds: float,
-    limits: Peaks,
+    limits: "Peaks",
 ) -> KernelProfile:
     """A row of an average step: what one pass over the instructions takes (the median), as often as it is made."""
     ran = calls > 0
@@ -384,13 +386,15 @@ def _launches(instructions: tuple[Launch | Copy, ...]) -> list[Launch]:
 
 def _work(instruction: Launch | Copy) -> tuple[int, int, DType]:
     """Flops and bytes of one instruction, and the dtype whose peak bounds it."""
+    from graphc.kernel.traffic import bytes_by_parameter
+
     if isinstance(instruction, Copy):
         return 0, 2 * instruction.source.nbytes, float32
     kernel = instruction.kernel
     return kernel.flops, sum(bytes_by_parameter(kernel)), _float(kernel)
 
 
-def _float(kernel: Kernel) -> DType:
+def _float(kernel: "Kernel") -> DType:
     return float64 if any(param.buffer.dtype is float64 for param in kernel.params) else float32
 
 
@@ -405,6 +409,8 @@ def _working_set(entry: Entry, rows: Sequence[tuple[Launch | Copy, ...]]) -> int
 
 
 def _reached(instruction: Launch | Copy) -> list[tuple[Ref, int]]:
+    from graphc.kernel.traffic import bytes_by_parameter
+
     if isinstance(instruction, Copy):
         return [(ref, ref.nbytes) for ref in (instruction.source, instruction.target)]
     return list(zip(instruction.args, bytes_by_parameter(instruction.kernel), strict=True))

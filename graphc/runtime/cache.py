@@ -17,7 +17,8 @@ from graphc.core import config
 
 _MAGIC = b"graphc-object-1\n"
 _DIGEST = hashlib.sha256().digest_size
-_ADDED = ".added"  # the sizes of what was put since the folder was last looked through, 8 bytes each
+_BLOCK = 1024  # sizes are counted in blocks of so many bytes
+_ADDED = ".added"  # a byte for every block that was put since the folder was last looked through
 DEFAULT_BOUND = 256 * 1024 * 1024  # bytes
 
 _warned: set[str] = set()
@@ -80,7 +81,7 @@ class ObjectCache:
             except BaseException:
                 self._remove(Path(name))
                 raise
-            if self._too_much(len(payload)):
+            if self._too_much(len(_MAGIC) + _DIGEST + len(payload)):
                 self._evict(keep=key)
         except FileNotFoundError:
             return  # another process is clearing the folder
@@ -90,13 +91,11 @@ class ObjectCache:
     def _too_much(self, size: int) -> bool:
         """Note what is added; whether so much came since the folder was last looked through that it may be too full."""
         assert self.folder is not None
-        path = self.folder / _ADDED
-        known = path.exists()
-        with path.open("ab", buffering=0) as file:  # appending eight bytes is one step for all processes
-            file.write(size.to_bytes(8, "little"))
-        sizes = path.read_bytes()
-        added = sum(int.from_bytes(sizes[i : i + 8], "little") for i in range(0, len(sizes), 8))
-        return not known or added > self.bound // 8
+        with (self.folder / _ADDED).open("ab", buffering=0) as file:  # every process appends
+            before = file.tell()
+            file.write(bytes(_blocks(size)))
+            after = file.tell()
+        return before == 0 or after * _BLOCK > self.bound // 8
 
     def _evict(self, keep: str) -> None:
         """Look through the folder and leave room for as much as is added before the next time."""
@@ -109,8 +108,8 @@ class ObjectCache:
                 except FileNotFoundError:
                     continue  # another process evicted it
                 if entry.name != _ADDED:
-                    found.append((status.st_mtime_ns, status.st_size, entry.name))
-        (self.folder / _ADDED).write_bytes(b"")
+                    found.append((status.st_mtime_ns, _blocks(status.st_size) * _BLOCK, entry.name))
+        (self.folder / _ADDED).write_bytes(b"0")
         total = sum(size for _, size, _ in found)
         for _, size, name in sorted(found):
             if total <= self.bound - self.bound // 8:
@@ -138,3 +137,7 @@ class ObjectCache:
         if folder not in _warned:
             _warned.add(folder)
             warnings.warn(f"graphc: compiled code is not kept, {folder}: {error}", RuntimeWarning, stacklevel=3)
+
+
+def _blocks(size: int) -> int:
+    return -(-size // _BLOCK)

@@ -89,6 +89,18 @@ def test_contraction_checks_every_product() -> None:
         assert record["fraction_of_peak"] == pytest.approx(rate / record["fma_peak"], rel=1e-3)
 
 
+def test_ops_checks_results_and_counts_bytes() -> None:
+    args = ["--operations", "add,column_sum,dropout,adam", "--peers", "numpy", "--threads", "1", "--elements", "2048"]
+    found = records("ops", *args)
+    assert [(r["operation"], r["system"]) for r in found] == [
+        (name, system) for name in ("add", "column_sum", "dropout", "adam") for system in ("graphc", "numpy")
+    ]
+    for record in found:
+        arrays = {"add": 3, "column_sum": 1, "dropout": 2, "adam": 7}[record["operation"]]
+        assert record["gb_per_s"] == pytest.approx(arrays * 4 * 2048 / record["us"] / 1e3, rel=1e-3)
+        assert record["elements_per_ns"] == pytest.approx(2048 / record["us"] / 1e3, rel=1e-3)
+
+
 def test_call_overhead_names_systems_and_ways() -> None:
     found = records("call_overhead", "--peers", "numpy")
     assert [(r["system"], r["arrays"]) for r in found] == [("graphc", "numpy"), ("graphc", "numpy jit"), ("numpy",) * 2]

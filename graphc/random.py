@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
-from graphc.core.errors import ArgumentError, DTypeError
+from graphc.core.errors import ArgumentError, DTypeError, UnsupportedError
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.movement import ShapeAttrs
 from graphc.graph.ops.source import IotaAttrs, ShuffleAttrs, iota, random_bits, shuffle_index
@@ -162,7 +162,7 @@ def bernoulli(key: ArrayLike, p: ArrayLike = 0.5, shape: Shape | None = None) ->
     """
     chance = as_array(float(p) if isinstance(p, int) else p)
     extents = chance.shape if shape is None else movement.as_shape("bernoulli", shape)
-    wanted = dtype_of(chance) if dtype_of(chance).is_float else dtypes.float32
+    wanted = dtype_of(chance) if dtype_of(chance) in (dtypes.float32, dtypes.float64) else dtypes.float32
     return bind1(ops.lt, _unit(_key("bernoulli", key), extents, wanted), chance)
 
 
@@ -297,6 +297,8 @@ def _float(name: str, dtype: DTypeLike) -> DType:
     wanted = dtypes.dtype(dtype)
     if not wanted.is_float:
         raise DTypeError(with_line(f"random.{name}: draws floats, not {wanted}; see randint and bits"))
+    if wanted is dtypes.bfloat16:
+        raise UnsupportedError(with_line(f"random.{name}: draws no {wanted}; draw float32 and cast with .astype(...)"))
     return wanted
 
 

@@ -3,7 +3,7 @@
 All functions work on registers of `lanes` lanes and follow the rules at the top of `graphc.kernel.ir`.
 """
 
-from graphc.core.dtypes import DType
+from graphc.core.dtypes import DType, bfloat16, float32, uint16, uint32
 from graphc_llvm.builder import Builder
 from graphc_llvm.types import constant, register, suffix
 
@@ -41,6 +41,11 @@ def cast(b: Builder, source: DType, target: DType, lanes: int, x: str) -> str:
     """Convert the value: saturating from float to integer, wrapping between integers, `!= 0` to bool."""
     if source == target:
         return x
+    if target is bfloat16:
+        return _rounded(b, lanes, x)
+    if source is bfloat16:
+        wide = b.emit(f"zext {register(uint16, lanes)} {x} to {register(uint32, lanes)}")
+        return bitcast(b, uint32, float32, lanes, _bits(b, "shl", lanes, wide, 16))
     before, after = register(source, lanes), register(target, lanes)
     if target.is_bool:
         test = "fcmp une" if source.is_float else "icmp ne"
@@ -60,6 +65,37 @@ def cast(b: Builder, source: DType, target: DType, lanes: int, x: str) -> str:
     if width > target.bits:
         return b.emit(f"trunc {before} {x} to {after}")
     return b.emit(f"{'sext' if signed else 'zext'} {before} {x} to {after}")
+
+
+def _rounded(b: Builder, lanes: int, x: str) -> str:
+    """float32 to bfloat16: to nearest, ties to even, by adding just under half a unit to the bits; NaN stays NaN."""
+    kind = register(uint32, lanes)
+    bits = bitcast(b, float32, uint32, lanes, x)
+    odd = _bits(b, "and", lanes, _bits(b, "lshr", lanes, bits, 16), 1)
+    nearest = b.emit(f"add {kind} {_bits(b, 'add', lanes, bits, 0x7FFF)}, {odd}")
+    quiet = _bits(b, "or", lanes, bits, 0x7FC00000)
+    is_nan = b.emit(f"fcmp uno {register(float32, lanes)} {x}, {x}")
+    mask = f"<{lanes} x i1>" if lanes > 1 else "i1"
+    chosen = b.emit(f"select {mask} {is_nan}, {kind} {quiet}, {kind} {nearest}")
+    return b.emit(f"trunc {kind} {_bits(b, 'lshr', lanes, chosen, 16)} to {register(uint16, lanes)}")
+
+
+def _bits(b: Builder, op: str, lanes: int, x: str, number: int) -> str:
+    return b.emit(f"{op} {register(uint32, lanes)} {x}, {_all(number, uint32, lanes)}")
+
+
+def dot_pair(b: Builder, lanes: int, x: str, y: str, z: str) -> str:
+    """Two multiply-adds on the halves of `x` and `y`: the high ones, then the low ones."""
+    kind = register(float32, lanes)
+
+    def halves(pair: str) -> tuple[str, str]:
+        low, high = _bits(b, "shl", lanes, pair, 16), _bits(b, "and", lanes, pair, 0xFFFF0000)
+        return bitcast(b, uint32, float32, lanes, low), bitcast(b, uint32, float32, lanes, high)
+
+    name = f"llvm.fma.{suffix(float32, lanes)}"
+    for left, right in reversed(list(zip(halves(x), halves(y), strict=True))):
+        z = b.call(name, kind, [(kind, left), (kind, right), (kind, z)])
+    return z
 
 
 def bitcast(b: Builder, source: DType, target: DType, lanes: int, x: str) -> str:

@@ -18,6 +18,7 @@ from graphc.kernel.ir import (
     Cast,
     Compare,
     Const,
+    DotPair,
     Expr,
     Fma,
     Load,
@@ -84,6 +85,8 @@ class Scope:
                 return self._convert(arithmetic.bitcast, self.evaluate(x), dtype)
             case Fma(x, y, z):
                 return self._fma(self.evaluate(x), self.evaluate(y), self.evaluate(z))
+            case DotPair(x, y, z):
+                return self._dot_pair(self.evaluate(x), self.evaluate(y), self.evaluate(z))
             case _:
                 assert_never(expr)
 
@@ -158,6 +161,10 @@ class Scope:
         if z.dtype.is_float:
             return Value(z.dtype, self._apply("llvm.fma", z.dtype, lanes, texts), lanes)
         return emitted(self.builder, self._binary("add", self._binary("mul", x, y), z))
+
+    def _dot_pair(self, x: Value, y: Value, z: Value) -> Value:
+        lanes, (a, b, c) = self._together(x, y, z)
+        return Value(z.dtype, arithmetic.dot_pair(self.builder, lanes, a, b, c), lanes)
 
     def _convert(self, convert: Callable[[Builder, DType, DType, int, str], str], x: Value, dtype: DType) -> Value:
         if x.dtype == dtype:

@@ -17,6 +17,7 @@ from graphc.kernel.ir import (
     Cast,
     Compare,
     Const,
+    DotPair,
     Expr,
     Fma,
     For,
@@ -79,6 +80,8 @@ class Substitution:
                 return Bitcast(self.expr(x), dtype)
             case Fma(a, b, c):
                 return Fma(self.expr(a), self.expr(b), self.expr(c))
+            case DotPair(a, b, c):
+                return DotPair(self.expr(a), self.expr(b), self.expr(c))
             case _:
                 assert_never(expr)
 

@@ -1,16 +1,18 @@
 """Element types of tensors: name, NumPy type, short text form, and array-API promotion.
 
 A `DType` is a singleton; compare with `is` or `==`. It equals the NumPy dtype and the name of the same elements, and
-NumPy takes it where it takes a dtype. The table below is the whole set.
+NumPy takes it where it takes a dtype. The table below is the whole set. NumPy's bfloat16 is the one of `ml_dtypes`,
+which is imported when such an array is first needed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from graphc.core.errors import DTypeError
+from graphc.core.errors import DTypeError, UnsupportedError
 
 Kind = Literal["bool", "int", "uint", "float"]
 
@@ -23,10 +25,11 @@ class DType:
     short: str
     kind: Kind
     bits: int
-    numpy: np.dtype[np.generic] = field(init=False, repr=False)  # the NumPy dtype with the same elements
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "numpy", np.dtype(self.name))
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        """The NumPy dtype with the same elements."""
+        return _numpy(self.name)
 
     @property
     def itemsize(self) -> int:
@@ -44,12 +47,15 @@ class DType:
         if isinstance(other, DType) or other is None:
             return False
         try:
-            return bool(np.dtype(other) == self.numpy)  # type: ignore[call-overload]
+            found = np.dtype(other)  # type: ignore[call-overload]
         except TypeError:
-            return False
+            return bool(other == self.name)  # "bfloat16" before ml_dtypes is imported
+        if self.name == "bfloat16" and found.kind != "V":
+            return False  # without importing ml_dtypes
+        return bool(found == self.numpy)
 
     def __hash__(self) -> int:
-        return hash(self.numpy)
+        return hash(self.numpy)  # equal things have equal hashes
 
     @property
     def is_float(self) -> bool:
@@ -67,6 +73,15 @@ class DType:
         return self.name
 
 
+@cache
+def _numpy(name: str) -> np.dtype[np.generic]:
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes  # here, because few programs need it and all wait for it
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
 bool_ = DType("bool", "bool", "bool", 8)
 int8 = DType("int8", "i8", "int", 8)
 int16 = DType("int16", "i16", "int", 16)
@@ -76,16 +91,20 @@ uint8 = DType("uint8", "u8", "uint", 8)
 uint16 = DType("uint16", "u16", "uint", 16)
 uint32 = DType("uint32", "u32", "uint", 32)
 uint64 = DType("uint64", "u64", "uint", 64)
+bfloat16 = DType("bfloat16", "bf16", "float", 16)
 float32 = DType("float32", "f32", "float", 32)
 float64 = DType("float64", "f64", "float", 64)
 
-ALL: tuple[DType, ...] = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
-FLOATS: tuple[DType, ...] = (float32, float64)
+ALL: tuple[DType, ...] = (
+    *(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
+    *(bfloat16, float32, float64),
+)
+FLOATS: tuple[DType, ...] = (bfloat16, float32, float64)
 INTEGERS: tuple[DType, ...] = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
 NUMERIC: tuple[DType, ...] = INTEGERS + FLOATS
 
 _BY_NAME: dict[str, DType] = {d.name: d for d in ALL}
-_BY_NUMPY: dict[np.dtype[np.generic], DType] = {d.numpy: d for d in ALL}
+_BY_NUMPY: dict[np.dtype[np.generic], DType] = {d.numpy: d for d in ALL if d is not bfloat16}  # that one by name
 _BY_SHORT: dict[str, DType] = {d.short: d for d in ALL}
 
 
@@ -98,15 +117,23 @@ def dtype(of: "DType | str | type | npt.DTypeLike") -> DType:
         return of
     if isinstance(of, np.dtype) and of in _BY_NUMPY:  # every array met in a trace; NumPy makes its name anew each time
         return _BY_NUMPY[of]
-    if isinstance(of, str) and of in _BY_SHORT:
-        return _BY_SHORT[of]
+    if isinstance(of, str) and (known := _BY_NAME.get(of) or _BY_SHORT.get(of)):
+        return known
     try:
         name = np.dtype(of).name
     except TypeError as error:
         raise DTypeError(f"not a dtype: {of!r}; known: {', '.join(_BY_NAME)}") from error
+    if name == "float16":
+        raise UnsupportedError("dtype float16 is not supported yet; bfloat16 is, and so are float32 and float64")
     if name not in _BY_NAME:
         raise DTypeError(f"dtype {name} is not supported; known: {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
+
+
+def holds_floats(array: np.ndarray) -> bool:
+    """Whether the elements of a NumPy array are floats; NumPy's own `kind` is "V" for bfloat16."""
+    kind = array.dtype.kind
+    return kind == "f" or (kind == "V" and array.dtype.name == "bfloat16")
 
 
 def promote(a: DType, b: DType) -> DType:

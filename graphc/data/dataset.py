@@ -79,11 +79,11 @@ def arrays(*trees: object, order: Order = "shuffle", nonfinite: NonFinite = "err
 
 def _check(name: str, leaf: object, nonfinite: NonFinite) -> np.ndarray:
     array = np.asarray(leaf)
-    if array.dtype.kind not in _KINDS:
+    if array.dtype.kind not in _KINDS and array.dtype.name != "bfloat16":
         raise DataError(f"data.arrays: array {name} has dtype {array.dtype}; encode it as numbers first")
     if array.ndim == 0:
         raise DataError(f"data.arrays: array {name} is a scalar; the first axis counts samples")
-    if nonfinite != "allow" and array.dtype.kind == "f":
+    if nonfinite != "allow" and (array.dtype.kind == "f" or array.dtype.name == "bfloat16"):
         _check_finite(name, array, nonfinite)
     return np.ascontiguousarray(array)
 

@@ -188,7 +188,8 @@ def _node(
 
 def _make_attrs(reader: _Reader, kind: type[Attrs], given: Mapping[str, object]) -> Attrs:
     wanted = {f.name for f in fields(kind)}
-    if wanted != set(given):
+    optional = {f.name for f in fields(kind) if f.default is None}  # left out of the text where it is None
+    if not wanted - optional <= set(given) <= wanted:
         raise ParseError(f"line {reader.line}: {kind.__name__} has fields {sorted(wanted)}, the text {sorted(given)}")
     return kind(**given)
 

@@ -26,7 +26,7 @@ MAX_INLINE = 64  # elements of a constant printed in full
 def digest(array: np.ndarray) -> str:
     """The name a large constant has in text: a hash of its type and bytes."""
     content = np.ascontiguousarray(array)
-    head = f"{content.dtype.str}{content.shape}".encode()
+    head = f"{content.dtype.str}{content.shape}".encode()  # of bfloat16 "<V2", which nothing else is
     return hashlib.sha256(head + content.tobytes()).hexdigest()[:16]
 
 
@@ -71,7 +71,7 @@ def _array(value: np.ndarray) -> str:
 
 def _scalar(value: object) -> str:
     if isinstance(value, np.generic):
-        if value.dtype.kind == "f":
+        if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
             return str(value)  # NumPy prints the shortest text that reads back exactly in this dtype
         value = value.item()
     return str(value)
@@ -92,7 +92,8 @@ def _attr(value: object, names: dict[Graph, str]) -> str:
 
 
 def _attrs(attrs: Attrs, names: dict[Graph, str]) -> str:
-    items = [f"{f.name}={_attr(getattr(attrs, f.name), names)}" for f in fields(attrs)]
+    given = [(f.name, getattr(attrs, f.name)) for f in fields(attrs)]
+    items = [f"{name}={_attr(value, names)}" for name, value in given if value is not None]
     return f" {{{', '.join(items)}}}" if items else ""
 
 

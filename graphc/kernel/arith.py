@@ -119,7 +119,7 @@ def cast(x: Value, dtype: DType) -> Value:
         return x
     if dtype.is_bool:
         return np.asarray(x != 0)
-    if x.dtype.kind != "f" or dtype.is_float:
+    if x.dtype.kind not in "fV" or dtype.is_float:
         return x.astype(to)
     limits = np.iinfo(dtype.name)
     above = x >= x.dtype.type(2.0 ** (dtype.bits - (dtype.kind == "int")))
@@ -138,6 +138,15 @@ def fma(a: Value, b: Value, c: Value) -> Value:
     if c.dtype == np.float64:
         return _fma64(_as(_F64, a), _as(_F64, b), _as(_F64, c))
     return np.asarray(a * b + c)
+
+
+def dot_pair(a: Value, b: Value, c: Value) -> Value:
+    """Both products of pairs of bfloat16, the high one first, added to `c` with one rounding each."""
+
+    def half(pair: Value, shift: int) -> Value:
+        return np.asarray((pair >> np.uint32(shift)) << np.uint32(16), np.uint32).view(np.float32)
+
+    return fma(half(a, 0), half(b, 0), fma(half(a, 16), half(b, 16), c))
 
 
 def _two_sum(a: _F64, b: _F64) -> tuple[_F64, _F64]:

@@ -27,6 +27,7 @@ from graphc.kernel.ir import (
     Cast,
     Compare,
     Const,
+    DotPair,
     Expr,
     Fma,
     For,
@@ -229,6 +230,8 @@ def evaluate(expr: Expr, frame: _Frame) -> Value:
             return arith.compare(op, evaluate(lhs, frame), evaluate(rhs, frame))
         case Fma(a, b, c):
             return arith.fma(evaluate(a, frame), evaluate(b, frame), evaluate(c, frame))
+        case DotPair(a, b, c):
+            return arith.dot_pair(evaluate(a, frame), evaluate(b, frame), evaluate(c, frame))
         case Select(cond, on_true, on_false):
             return np.where(evaluate(cond, frame), evaluate(on_true, frame), evaluate(on_false, frame))
         case Cast(x, dtype):

@@ -12,6 +12,9 @@ Expressions are pure. Integer arithmetic wraps. `div` and `rem` truncate towards
 shift counts are below the width. `Cast` from float to integer truncates, saturates, and turns NaN into 0.
 `Fma` rounds once; no other expression may be contracted.
 
+bfloat16 is held, moved, selected, and cast to and from float32 (to nearest, ties to even; NaN stays NaN); nothing is
+computed in it. `DotPair` alone may treat what is smaller than the smallest normal float32 as zero.
+
 A `For(kind="vector")` runs its iterations in lockstep, one lane each (SPMD): a statement takes effect in all lanes
 before the next one starts, `If` inside it masks lanes, an `Alloc` inside it is private to each lane.
 """
@@ -155,7 +158,24 @@ class Fma:
         return self.c.dtype
 
 
-Expr = Const | Var | Load | Unary | Binary | Compare | Select | Cast | Bitcast | Fma
+@dataclass(frozen=True, slots=True)
+class DotPair:
+    """Two steps of a chain of products of bfloat16: `fma(low(a), low(b), fma(high(a), high(b), c))` in float32.
+
+    a and b are uint32 that hold two bfloat16 each, `low` in the low half. What is not normal in float32 (an operand, or
+    the result of either step) may be taken as zero of its sign: the dot product instructions of x86 do that.
+    """
+
+    a: "Expr"
+    b: "Expr"
+    c: "Expr"
+
+    @property
+    def dtype(self) -> DType:
+        return self.c.dtype
+
+
+Expr = Const | Var | Load | Unary | Binary | Compare | Select | Cast | Bitcast | Fma | DotPair
 
 # ----------------------------------------------------------------------------------------------------- statements
 
@@ -280,7 +300,7 @@ def operands(expr: Expr) -> tuple[Expr, ...]:
             return (x,)
         case Binary(_, lhs, rhs) | Compare(_, lhs, rhs):
             return (lhs, rhs)
-        case Select(a, b, c) | Fma(a, b, c):
+        case Select(a, b, c) | Fma(a, b, c) | DotPair(a, b, c):
             return (a, b, c)
 
 

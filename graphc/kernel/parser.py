@@ -19,6 +19,7 @@ from graphc.kernel.ir import (
     Compare,
     CompareOp,
     Const,
+    DotPair,
     Expr,
     Fma,
     For,
@@ -46,7 +47,7 @@ _TOKEN = re.compile(
 _DTYPES: dict[str, DType] = {dtype.short: dtype for dtype in ALL}
 _BINARY: dict[str, tuple[BinaryOp, int]] = {symbol: (op, level) for op, (symbol, level) in BINARY_SYMBOLS.items()}
 _COMPARE: dict[str, CompareOp] = {symbol: op for op, symbol in COMPARE_SYMBOLS.items()}
-_ARITY = {"fma": 3, "select": 3, "min": 2, "max": 2}
+_ARITY = {"fma": 3, "dot_pair": 3, "select": 3, "min": 2, "max": 2}
 
 
 def parse_kernel(text: str) -> Kernel:
@@ -355,6 +356,8 @@ class _Parser:
             return Select(args[0], args[1], args[2])
         if name == "fma":
             return Fma(args[0], args[1], args[2])
+        if name == "dot_pair":
+            return DotPair(args[0], args[1], args[2])
         if name in get_args(UnaryOp):
             return Unary(cast(UnaryOp, name), args[0])
         self.fail(f"unknown function {name}")

@@ -25,6 +25,7 @@ from graphc.kernel.ir import (
     Compare,
     CompareOp,
     Const,
+    DotPair,
     Expr,
     Fma,
     For,
@@ -161,6 +162,8 @@ def _expr(expr: Expr, precedence: int) -> str:
             return _call(f"as_{dtype.short}", x)
         case Fma(a, b, c):
             return _call("fma", a, b, c)
+        case DotPair(a, b, c):
+            return _call("dot_pair", a, b, c)
 
 
 def _parenthesised(text: str, needed: bool) -> str:

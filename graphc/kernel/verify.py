@@ -11,6 +11,8 @@ Types
 - operands of an operator, and the sides of a select or compare, have one dtype; conditions are bool;
 - floats take no bit operation or shift; integers no sqrt, floor, ceil, trunc, rint; bool only and, or, xor, not, min,
   max and compare; fma is for floats; bitcast keeps the width; constants fit their dtype;
+- nothing is computed or compared in bfloat16, and it is cast from and to float32 only; `DotPair` takes two uint32 and a
+  float32;
 - an access has one integer index per dimension; a stored value has the buffer's dtype;
 - `Accumulate` has one target, or for argmax and argmin two of which the second is an integer; "and" and "or" are not
   for floats.
@@ -34,7 +36,7 @@ Independence
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from graphc.core.dtypes import DType, bool_, int64
+from graphc.core.dtypes import DType, bfloat16, bool_, float32, int64, uint32
 from graphc.core.errors import VerifyError
 from graphc.kernel.affine import NOTHING, Facts, Interval, bounds, loads, normal, variables
 from graphc.kernel.independence import Access, Scope, conflict, inside_loop
@@ -47,6 +49,7 @@ from graphc.kernel.ir import (
     Cast,
     Compare,
     Const,
+    DotPair,
     Expr,
     Fma,
     For,
@@ -192,6 +195,8 @@ class _Verifier:
             self.access(buffer, idx, stored=True)
             _require(value.dtype == buffer.dtype, f"accumulate of {value.dtype} into {buffer.name} ({buffer.dtype})")
         dtype = statement.targets[-1 if pair else 0][0].dtype
+        first = statement.targets[0][0].dtype
+        _require(first != bfloat16, f"accumulate {statement.combine} of {first}")
         if pair:
             _require(dtype.is_integer, f"accumulate {statement.combine}: the index is {dtype}")
         elif statement.combine in ("and", "or"):
@@ -309,6 +314,9 @@ _BOOL = ("and", "or", "xor", "min", "max")
 
 def _type_problem(expr: Expr) -> str | None:
     """What is wrong with the dtypes of one expression node."""
+    computes = isinstance(expr, Unary | Binary | Compare | Fma)
+    if computes and any(operand.dtype == bfloat16 for operand in operands(expr)):
+        return f"{getattr(expr, 'op', 'fma')} of bfloat16; cast to float32"
     match expr:
         case Const(value, dtype):
             return None if _fits(value, dtype) else f"constant {value!r} is no {dtype}"
@@ -341,7 +349,13 @@ def _type_problem(expr: Expr) -> str | None:
         case Fma(a, b, c):
             ok = a.dtype == b.dtype == c.dtype and c.dtype.is_float
             return None if ok else f"fma of {a.dtype}, {b.dtype}, {c.dtype}"
-        case Var() | Load() | Cast():
+        case DotPair(a, b, c):
+            ok = (a.dtype, b.dtype, c.dtype) == (uint32, uint32, float32)
+            return None if ok else f"dot_pair of {a.dtype}, {b.dtype}, {c.dtype}"
+        case Cast(x, dtype):
+            ok = bfloat16 not in (x.dtype, dtype) or {x.dtype, dtype} <= {bfloat16, float32}
+            return None if ok else f"cast of {x.dtype} to {dtype}; go through float32"
+        case Var() | Load():
             return None
 
 

@@ -14,6 +14,7 @@ import numpy as _np
 from graphc.core import dtypes as _dtypes
 from graphc.core.dtypes import (
     DType,
+    bfloat16,
     bool_,
     float32,
     float64,
@@ -235,6 +236,7 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "average",
+    "bfloat16",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -420,7 +422,12 @@ def finfo(dtype: "DType | str | _np.typing.DTypeLike") -> _np.finfo[_np.floating
     >>> float(gnp.finfo(gnp.float32).eps) == 2.0**-23
     True
     """
-    return _np.finfo(_dtypes.dtype(dtype).numpy)  # type: ignore[arg-type]
+    wanted = _dtypes.dtype(dtype)
+    if wanted is bfloat16:
+        import ml_dtypes  # imported when it is needed, as in graphc.core.dtypes
+
+        return ml_dtypes.finfo(wanted.numpy)  # type: ignore[no-any-return]
+    return _np.finfo(wanted.numpy)  # type: ignore[arg-type]
 
 
 def iinfo(dtype: "DType | str | _np.typing.DTypeLike") -> _np.iinfo[_np.integer]:

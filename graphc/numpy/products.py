@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 
+from graphc.core import dtypes
 from graphc.core.errors import ShapeError
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing.array import contraction, movement
 from graphc.tracing.array.contraction import contract, describe
 from graphc.tracing.bind import bind1, broadcast_shape, promoted
 from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.tracer import DTypeLike
 
 
-def matmul(x: ArrayLike, y: ArrayLike) -> Array:
+def matmul(x: ArrayLike, y: ArrayLike, dtype: DTypeLike | None = None) -> Array:
     """`x @ y`: [..., n, k] with [..., k, m] gives [..., n, m]; leading dims broadcast, vectors are [k].
+
+    dtype: of the result; None is that of the operands. A product of bfloat16 is added up in float32 and rounded once;
+    with dtype="float32" it is returned as it was added up. Otherwise the operands are converted first, as in NumPy.
 
     >>> import graphc.numpy as gnp
     >>> gnp.matmul([[1.0, 2.0]], [[3.0], [4.0]]).tolist()
     [[11.0]]
     """
-    return contraction.matmul(x, y)
+    return contraction.matmul(x, y, None if dtype is None else dtypes.dtype(dtype))
 
 
 def dot(x: ArrayLike, y: ArrayLike) -> Array:

@@ -58,7 +58,7 @@ def _holds(inner: Value, outer: Value) -> bool:
     if a == b or a.is_bool:
         return True
     if b.is_float:
-        digits = 53 if b.bits == 64 else 24
+        digits = {"bfloat16": 8, "float32": 24, "float64": 53}[b.name]
         return a.bits <= b.bits if a.is_float else a.bits - (a.kind == "int") <= digits
     if a.is_float or b.is_bool:
         return False

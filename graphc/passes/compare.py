@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from graphc.core.dtypes import holds_floats
 from graphc.core.errors import VerifyError
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph, TensorType
 
-_RTOL = {"float32": 1e-5, "float64": 1e-12}
+_RTOL = {"bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}
+_TINY = {"bfloat16": 1.2e-38, "float32": 1.2e-38, "float64": 2.3e-308}
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> list[np.ndarray]:
@@ -30,16 +32,18 @@ def check_same_numbers(name: str, before: Graph, after: Graph) -> None:
     arguments = example_inputs(before)
     pairs = zip(interpret(before, arguments), interpret(after, arguments), strict=True)
     for position, (old, new) in enumerate(pairs):
-        if old.dtype.kind != "f":
+        if not holds_floats(old):
             if not np.array_equal(old, new):
                 raise VerifyError(f"pass {name} changed output {position} of {before.name}")
             continue
+        name_of_dtype = old.dtype.name
+        old, new = old.astype(np.float64), new.astype(np.float64)
         finite = np.isfinite(old)
-        scale = float(np.max(np.abs(old), where=finite, initial=0.0)) + np.finfo(old.dtype).tiny
+        scale = float(np.max(np.abs(old), where=finite, initial=0.0)) + _TINY[name_of_dtype]
         with np.errstate(invalid="ignore"):
             error = np.where(finite, np.abs(new - old), 0) / scale
         worst = float(np.max(error, initial=0.0))
-        if not worst <= _RTOL[old.dtype.name]:
+        if not worst <= _RTOL[name_of_dtype]:
             raise VerifyError(
                 f"pass {name} changed output {position} of {before.name} by {worst:.1e} of its largest magnitude"
             )

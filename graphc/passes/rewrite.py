@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from graphc.core.dtypes import holds_floats
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose, Scalar
 from graphc.graph.ir import Attrs, Graph, Node, Op, TensorType, Value
@@ -167,10 +168,10 @@ def _match_all(
 def _is_number(found: np.ndarray | None, number: Scalar) -> bool:
     if found is None:
         return False
-    if found.dtype.kind != "f":
+    if not holds_floats(found):
         wanted = (isinstance(number, bool) or number in (0, 1)) if found.dtype.kind == "b" else number == int(number)
         return wanted and found.item() == number
-    return found.item() == number and bool(np.signbit(found)) == bool(np.signbit(np.float64(number)))
+    return float(found) == number and bool(np.signbit(found)) == bool(np.signbit(np.float64(number)))
 
 
 # ------------------------------------------------------------------------------------------------------- rules

@@ -31,8 +31,8 @@ def _reciprocal(context: Context, node: Node) -> Value | None:
     number = context.uniform(divisor)
     if number is None or not divisor.dtype.is_float:
         return None
-    mantissa, _ = np.frexp(number)
-    smallest = 2.0**-126 if divisor.dtype.bits == 32 else 2.0**-1022
+    mantissa, _ = np.frexp(float(number))
+    smallest = 2.0**-1022 if divisor.dtype.bits == 64 else 2.0**-126
     if abs(float(mantissa)) != 0.5 or not smallest <= abs(float(number)) <= 1 / smallest:
         return None
     c = context.compose(node)

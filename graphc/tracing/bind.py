@@ -85,7 +85,7 @@ def _from_sequence(value: object, dtype: DType | None) -> Array:
     if any(isinstance(item, TracedValue) for item in _items(value)):
         raise TraceError(with_line("a list holds traced values; join them with gnp.stack or gnp.concatenate"))
     array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" and not dtypes.holds_floats(array):
         raise TraceError(with_line(f"a {type(value).__name__} is not an array: {value!r:.80}"))
     if dtype is not None:
         return to_dtype(array, dtype)

@@ -339,7 +339,8 @@ def as_floats(dataset: Dataset, dtype: np.dtype[np.generic] | None) -> Dataset:
 
     def convert(leaf: object) -> object:
         array = cast("np.ndarray", leaf)
-        return array.astype(dtype) if array.dtype.kind == "f" and array.dtype != dtype else array
+        floats = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+        return array.astype(dtype) if floats and array.dtype != dtype else array
 
     return replace(dataset, tree=pytree.tree_map(convert, dataset.tree))
 

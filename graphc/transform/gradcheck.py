@@ -6,6 +6,7 @@ from typing import cast
 
 import numpy as np
 
+from graphc.core.dtypes import holds_floats
 from graphc.core.errors import ArgumentError, GradientError
 from graphc.core.pytree import Leaf, Tree, flatten, unflatten
 from graphc.tracing import Traced, apply_graph, trace
@@ -129,7 +130,7 @@ class _Problem:
         leaves, tree = flatten((tuple(args), {}))
         names = argument_names(parameter_names(fn), tree)
         arrays = [np.asarray(leaf) for leaf in leaves]
-        moving = [array.dtype.kind == "f" for array in arrays]
+        moving = [holds_floats(array) for array in arrays]
         if not any(moving):
             raise GradientError(with_line("gradcheck: no argument is a float"))
 

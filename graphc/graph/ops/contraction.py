@@ -1,10 +1,15 @@
-"""`dot_general`: every product of two tensors that sums over shared dims (matmul, batched matmul, inner products)."""
+"""`dot_general`: every product of two tensors that sums over shared dims (matmul, batched matmul, inner products).
+
+Products of bfloat16 are added up in float32. The result is rounded to bfloat16 once, or kept in float32 if `dtype` of
+the attributes says so.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core import dtypes
+from graphc.core.dtypes import DType
 from graphc.core.errors import DTypeError, ShapeError
 from graphc.graph.ir import Attrs, TensorType
 from graphc.graph.registry import register
@@ -21,6 +26,7 @@ class DotAttrs(Attrs):
     rhs_contract: tuple[int, ...]
     lhs_batch: tuple[int, ...] = ()
     rhs_batch: tuple[int, ...] = ()
+    dtype: DType | None = None  # of the result; None: of the operands
 
 
 def free_dims(rank: int, *taken: tuple[int, ...]) -> tuple[int, ...]:
@@ -34,6 +40,9 @@ def _infer(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...
     lhs, rhs = types
     if lhs.dtype != rhs.dtype or lhs.dtype not in dtypes.NUMERIC:
         raise DTypeError(f"dot_general: needs two tensors of one numeric dtype, got {lhs} and {rhs}")
+    dtype = attrs.dtype or lhs.dtype
+    if dtype != lhs.dtype and (lhs.dtype, dtype) != (dtypes.bfloat16, dtypes.float32):
+        raise DTypeError(f"dot_general: a product of {lhs.dtype} is not added up in {dtype}; cast the operands")
     for dims, rank in (
         (attrs.lhs_contract + attrs.lhs_batch, lhs.rank),
         (attrs.rhs_contract + attrs.rhs_batch, rhs.rank),
@@ -49,12 +58,12 @@ def _infer(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...
     shape = [lhs.shape[d] for d in attrs.lhs_batch]
     shape += [lhs.shape[d] for d in free_dims(lhs.rank, attrs.lhs_contract, attrs.lhs_batch)]
     shape += [rhs.shape[d] for d in free_dims(rhs.rank, attrs.rhs_contract, attrs.rhs_batch)]
-    return (lhs.with_shape(tuple(shape)),)
+    return (TensorType(tuple(shape), dtype),)
 
 
 def _meaning(attrs: DotAttrs, lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, ...]:
-    dtype = lhs.dtype
-    if dtype == np.float32:
+    dtype = lhs.dtype if attrs.dtype is None else attrs.dtype.numpy
+    if dtypes.holds_floats(lhs):
         lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
     lhs_free = free_dims(lhs.ndim, attrs.lhs_contract, attrs.lhs_batch)
     rhs_free = free_dims(rhs.ndim, attrs.rhs_contract, attrs.rhs_batch)

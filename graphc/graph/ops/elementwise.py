@@ -1,4 +1,7 @@
-"""Elementwise primitives: one table row each, with accepted dtypes, result dtype and meaning in NumPy."""
+"""Elementwise primitives: one table row each, with accepted dtypes, result dtype and meaning in NumPy.
+
+On bfloat16 every op computes in float32 and rounds its result once.
+"""
 
 import math
 from collections.abc import Callable
@@ -47,8 +50,11 @@ def _elementwise(
     name: str, arity: int, accepted: tuple[DType, ...], numpy: Callable[..., np.ndarray], to_bool: bool = False
 ) -> Op:
     def meaning(_: Attrs, *args: np.ndarray) -> tuple[np.ndarray, ...]:
+        kind = np.dtype(np.bool_) if to_bool else args[0].dtype
+        if args[0].dtype == dtypes.bfloat16:  # computed in float32, rounded once
+            args = tuple(arg.astype(np.float32) for arg in args)
         with np.errstate(all="ignore"):
-            return (np.asarray(numpy(*args)).astype(np.bool_ if to_bool else args[0].dtype, copy=False),)
+            return (np.asarray(numpy(*args)).astype(kind, copy=False),)
 
     return register(name, "elementwise", _rule(name, arity, accepted, to_bool), meaning)
 
@@ -182,6 +188,8 @@ def _infer_cast(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType
 def _meaning_cast(attrs: DTypeAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
     target = attrs.dtype.numpy
     with np.errstate(all="ignore"):
+        if dtypes.bfloat16 in (attrs.dtype, dtypes.dtype(x.dtype)):
+            x = x.astype(np.float32)
         if not (x.dtype.kind == "f" and attrs.dtype.is_integer):
             return (x.astype(target),)
         limits = np.iinfo(target.name)
@@ -192,7 +200,8 @@ def _meaning_cast(attrs: DTypeAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.where(clipped <= limits.min, np.array(limits.min, target), result).astype(target),)
 
 
-# Float to integer truncates towards zero, saturates, and turns NaN into 0; anything to bool is x != 0.
+# Float to integer truncates towards zero, saturates, and turns NaN into 0; anything to bool is x != 0. Between bfloat16
+# and anything else the way is through float32.
 cast = register("cast", "elementwise", _infer_cast, _meaning_cast, DTypeAttrs)
 
 

@@ -6,6 +6,7 @@ drops the update. Negative indices do not count from the end.
 
 import numpy as np
 
+from graphc.core import dtypes
 from graphc.core.errors import DTypeError, ShapeError
 from graphc.graph.ir import Attrs, TensorType
 from graphc.graph.ops.movement import AxisAttrs
@@ -55,7 +56,9 @@ def _infer_scatter(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorT
 
 
 def _scatter_add(attrs: AxisAttrs, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> tuple[np.ndarray, ...]:
-    axis = attrs.axis
+    axis, dtype = attrs.axis, x.dtype
+    if dtype == dtypes.bfloat16:
+        x, updates = x.astype(np.float32), updates.astype(np.float32)
     moved = np.moveaxis(np.array(x), axis, 0)  # a view of the copy: writing to it writes the result
     result = np.ascontiguousarray(moved)
     source = np.moveaxis(
@@ -64,8 +67,9 @@ def _scatter_add(attrs: AxisAttrs, x: np.ndarray, indices: np.ndarray, updates: 
     flat = indices.reshape(-1)
     inside = (flat >= 0) & (flat < x.shape[axis])
     np.add.at(result, flat[inside].astype(np.int64), source[inside])
-    return (np.moveaxis(result, 0, axis),)
+    return (np.moveaxis(result, 0, axis).astype(dtype, copy=False),)
 
 
-# operands: x, indices, updates (shaped like gather's result). Equal indices add up in index order.
+# operands: x, indices, updates (shaped like gather's result). Equal indices add up in index order; bfloat16 adds up in
+# float32 and is rounded at the end.
 scatter_add = register("scatter_add", "index", _infer_scatter, _scatter_add, AxisAttrs)

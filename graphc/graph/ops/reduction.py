@@ -1,4 +1,7 @@
-"""Reductions: sum, product, maximum, minimum over axes; argmax and argmin over one axis. Reduced axes disappear."""
+"""Reductions: sum, product, maximum, minimum over axes; argmax and argmin over one axis. Reduced axes disappear.
+
+A reduction of bfloat16 adds up in float32 and rounds its result once.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +46,7 @@ def _reduce(
         if not attrs.axes:
             return (x,)
         with np.errstate(all="ignore"):
-            wide = x.astype(np.float64) if x.dtype == np.float32 else x  # the oracle is closer to the true value
+            wide = x.astype(np.float64) if dtypes.holds_floats(x) else x  # the oracle is closer to the true value
             start = np.array(initial(dtypes.dtype(x.dtype)), wide.dtype)
             return (np.asarray(numpy(wide, axis=attrs.axes, initial=start)).astype(x.dtype),)
 
@@ -75,7 +78,8 @@ def _arg(name: str, numpy: Callable[..., np.ndarray]) -> Op:
         return (TensorType(shape, dtypes.int64),)
 
     def meaning(attrs: ArgAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (np.asarray(numpy(x, axis=attrs.axis)).astype(np.int64),)
+        plain = x.astype(np.float32) if x.dtype == dtypes.bfloat16 else x
+        return (np.asarray(numpy(plain, axis=attrs.axis)).astype(np.int64),)
 
     return register(name, "reduction", infer, meaning, ArgAttrs)
 

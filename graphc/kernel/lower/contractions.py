@@ -2,19 +2,27 @@
 
 One accumulator per output element and one chain of fused multiply-adds in ascending k (row-major over several
 contracted dims). Sums longer than 4096 are cut at multiples of 4096, and the parts are combined by the left-aligned
-pairwise tree. Operands may be moved (transposed, sliced, broadcast) and cast on the way in; what follows is applied to
+pairwise tree.
+
+Products of bfloat16 are added up in float32, in the order the dot product instructions of x86 have: of every pair of
+terms 2p and 2p + 1 the odd one comes first. A last term without a partner comes alone. The finished element is rounded
+to the dtype of the result once. The one thing bits may depend on is how a processor's instruction treats numbers below
+the smallest normal float32 (`ir.DotPair`).
+
+Operands may be moved (transposed, sliced, broadcast) and cast on the way in; what follows is applied to
 the finished element.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from graphc.core.dtypes import bfloat16
 from graphc.core.errors import UnsupportedError
 from graphc.graph.dims import Slot, classes_of
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.kernel.ir import Accumulate, Binary, Buffer, Expr, Fma, Kernel, Load, LoopKind, Store, Var, index
 from graphc.kernel.lower.build import KernelBuilder, Memory
-from graphc.kernel.lower.expr import Index, add, const, delinear, mul
+from graphc.kernel.lower.expr import Index, add, computing, const, convert, delinear, mul
 from graphc.kernel.lower.merge import merge_dims
 
 CHAIN = 4096  # longest sum that is one chain
@@ -56,33 +64,75 @@ class _Contraction:
         return self.builder.finish(name)
 
     def _chain(self, idx: Index) -> Expr:
-        dtype = self.node.result.dtype
+        dtype = computing(self.node.result.dtype)
         if self.count == 0:
-            return const(0, dtype)
+            return const(0, self.node.result.dtype)
         acc = self.emitter.buffer("acc", dtype, (), "register")
         self.emitter.append(Store(acc, (), const(0, dtype)))
+        if self.in_pairs:
+            self._sum_pairs(acc, (), idx, index(0), self.count)
+            return self._rounded(Load(acc, ()))
         counters = [self.emitter.fresh("k") for _ in self.summed]
         nest: list[tuple[Var, int, LoopKind]] = [(c, e, "serial") for c, e in zip(counters, self.summed, strict=True)]
         self._sum(acc, (), idx, counters, nest)
-        return self.emitter.let(Load(acc, ()), "dot")
+        return self._rounded(Load(acc, ()))
+
+    def _rounded(self, total: Expr) -> Expr:
+        return self.emitter.let(convert(total, self.node.result.dtype), "dot")
 
     def _cut(self, idx: Index) -> Expr:
-        dtype = self.node.result.dtype
+        dtype = computing(self.node.result.dtype)
         full, tail = divmod(self.count, CHAIN)
         parts = self.emitter.buffer("part", dtype, (full + (tail > 0),), "worker")
         part = self.emitter.fresh("q")
         self.emitter.open()
         self.emitter.append(Store(parts, (part,), const(0, dtype)))
-        k = self.emitter.fresh("k")
-        self._sum(parts, (part,), idx, self._summed_at(add(mul(part, CHAIN), k)), [(k, CHAIN, "serial")])
+        self._part(parts, (part,), idx, mul(part, CHAIN), CHAIN)
         self.emitter.close_nest([(part, full, "serial")])
         if tail:
             last = (index(full),)
             self.emitter.append(Store(parts, last, const(0, dtype)))
-            k = self.emitter.fresh("k")
-            self._sum(parts, last, idx, self._summed_at(add(index(full * CHAIN), k)), [(k, tail, "serial")])
+            self._part(parts, last, idx, index(full * CHAIN), tail)
         self._tree(parts)
-        return self.emitter.let(Load(parts, (index(0),)), "dot")
+        return self._rounded(Load(parts, (index(0),)))
+
+    def _part(self, parts: Buffer, at: Index, idx: Index, first: Expr, count: int) -> None:
+        """`parts[at] +=` the terms [first, first + count)."""
+        if self.in_pairs:
+            self._sum_pairs(parts, at, idx, first, count)
+            return
+        k = self.emitter.fresh("k")
+        self._sum(parts, at, idx, self._summed_at(add(first, k)), [(k, count, "serial")])
+
+    @property
+    def in_pairs(self) -> bool:
+        return self.node.operands[0].dtype is bfloat16
+
+    def _sum_pairs(self, acc: Buffer, at: Index, idx: Index, first: Expr, count: int) -> None:
+        """`_part` in pairs, the odd term of each first. `first` is even."""
+        pairs, tail = divmod(count, 2)
+        if pairs:
+            outer, places, nest = self._pair_nest(first, pairs)
+            self.emitter.open()
+            for half in (1, 0):
+                self._step(acc, at, idx, (*outer, *places(half)))
+            self.emitter.close_nest(nest)
+        if tail:
+            self._step(acc, at, idx, self._summed_at(add(first, index(count - 1))))
+
+    def _pair_nest(
+        self, first: Expr, pairs: int
+    ) -> tuple[Index, Callable[[int], Index], list[tuple[Var, int, LoopKind]]]:
+        """Loops over pairs: outer indices, the others by half, and the nest. Pairs do not straddle dims if they can."""
+        *dims, last = self.summed
+        if pairs * 2 == self.count and last % 2 == 0:
+            counters = [self.emitter.fresh("k") for _ in self.summed]
+            nest: list[tuple[Var, int, LoopKind]] = [(c, e, "serial") for c, e in zip(counters, (*dims, last // 2))]
+            place = mul(counters[-1], 2)
+            return tuple(counters[:-1]), lambda half: (add(place, index(half)),), nest
+        k = self.emitter.fresh("k")
+        start = add(first, mul(k, 2))
+        return (), lambda half: self._summed_at(add(start, index(half))), [(k, pairs, "serial")]
 
     def _summed_at(self, position: Expr) -> Index:
         return delinear(position, self.summed)
@@ -102,19 +152,24 @@ class _Contraction:
         self, acc: Buffer, at: Index, idx: Index, summed: Sequence[Expr], nest: list[tuple[Var, int, LoopKind]]
     ) -> None:
         """`acc[at] += lhs * rhs` in loops over the contracted dims."""
-        lhs, rhs = self.node.operands
         self.emitter.open()
+        self._step(acc, at, idx, summed)
+        self.emitter.close_nest(nest)
+
+    def _step(self, acc: Buffer, at: Index, idx: Index, summed: Sequence[Expr]) -> None:
+        """`acc[at] += lhs * rhs` at one place of the contracted dims."""
+        lhs, rhs = self.node.operands
         self.emitter.naming = False  # operands appear in the multiply-add itself
         free = len(self.attrs.lhs_batch)
         lhs_place = self._operand_place(lhs, self.attrs.lhs_batch, self.attrs.lhs_contract, idx, summed, free)
         free = lhs.type.rank - len(self.attrs.lhs_contract)
         rhs_place = self._operand_place(rhs, self.attrs.rhs_batch, self.attrs.rhs_contract, idx, summed, free)
-        a, b = self.emitter.pull(lhs, lhs_place), self.emitter.pull(rhs, rhs_place)
+        elements = (self.emitter.pull(lhs, lhs_place), self.emitter.pull(rhs, rhs_place))
+        a, b = (convert(x, computing(x.dtype)) for x in elements)
         self.emitter.naming = True
         old = Load(acc, at)
         value: Expr = Fma(a, b, old) if a.dtype.is_float else Binary("add", old, Binary("mul", a, b))
         self.emitter.append(Store(acc, at, value))
-        self.emitter.close_nest(nest)
 
     def _operand_place(
         self, x: Value, batch: tuple[int, ...], contract: tuple[int, ...], idx: Index, summed: Sequence[Expr], free: int

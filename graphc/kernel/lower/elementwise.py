@@ -1,15 +1,19 @@
-"""Lowering of elementwise primitives: one row each, from operand expressions to the result's expression."""
+"""Lowering of elementwise primitives: one row each, from operand expressions to the result's expression.
+
+On bfloat16 each op computes in float32 and rounds its result, whatever it is fused with; rows see float32 only, but for
+the ops that move bits.
+"""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from graphc.core.dtypes import bool_
+from graphc.core.dtypes import bfloat16, bool_, float32
 from graphc.graph.ir import Attrs, Node
 from graphc.graph.ops.elementwise import DTypeAttrs
-from graphc.kernel.ir import Binary, BinaryOp, Bitcast, Cast, Compare, CompareOp, Expr, Select, Unary, UnaryOp
+from graphc.kernel.ir import Binary, BinaryOp, Bitcast, Compare, CompareOp, Expr, Select, Unary, UnaryOp
 from graphc.kernel.lower.emit import Emitter, Pull, PullRule
-from graphc.kernel.lower.expr import Index, const
+from graphc.kernel.lower.expr import Index, computing, const, convert
 from graphc.kernel.math import expand
 
 Row = Callable[[Emitter, Attrs, Sequence[Expr]], Expr]
@@ -51,9 +55,10 @@ def _is_finite(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:
 def _cast(emitter: Emitter, attrs: Attrs, args: Sequence[Expr]) -> Expr:
     assert isinstance(attrs, DTypeAttrs)
     (x,) = args
-    if x.dtype == attrs.dtype:
-        return x
-    return Compare("ne", x, const(0, x.dtype)) if attrs.dtype is bool_ else Cast(x, attrs.dtype)
+    if attrs.dtype is bool_ and x.dtype is not bool_:
+        wide = convert(x, computing(x.dtype))
+        return Compare("ne", wide, const(0, wide.dtype))
+    return convert(x, attrs.dtype)
 
 
 def _bitcast(emitter: Emitter, attrs: Attrs, args: Sequence[Expr]) -> Expr:
@@ -109,14 +114,21 @@ ROWS: dict[str, Row] = {
 }
 
 
-def _rule(row: Row) -> PullRule:
+# Rows that take bfloat16 as it is.
+_MOVES_BITS = frozenset({"select", "cast", "bitcast", "stop_gradient"})
+
+
+def _rule(name: str, row: Row) -> PullRule:
     def rule(emitter: Emitter, node: Node, idx: Index) -> Pull:
         args: list[Expr] = []
         for operand in node.operands:
             args.append((yield operand, idx))
-        return row(emitter, node.attrs, args)
+        if name in _MOVES_BITS or args[0].dtype is not bfloat16:
+            return row(emitter, node.attrs, args)
+        wide = [emitter.let(convert(arg, float32)) for arg in args]
+        return convert(row(emitter, node.attrs, wide), node.result.dtype)
 
     return rule
 
 
-RULES: dict[str, PullRule] = {name: _rule(row) for name, row in ROWS.items()}
+RULES: dict[str, PullRule] = {name: _rule(name, row) for name, row in ROWS.items()}

@@ -5,7 +5,7 @@ Only integer index arithmetic is simplified; float expressions are built as they
 
 from collections.abc import Sequence
 
-from graphc.core.dtypes import DType, bool_, int64
+from graphc.core.dtypes import DType, bfloat16, bool_, float32, int64
 from graphc.kernel.ir import (
     Binary,
     BinaryOp,
@@ -32,6 +32,22 @@ def const(value: object, dtype: DType) -> Const:
     if dtype.is_float:
         return Const(float(value), dtype)  # type: ignore[arg-type]
     return Const(int(value), dtype)  # type: ignore[call-overload]
+
+
+def computing(dtype: DType) -> DType:
+    """What elements of a dtype are computed in: float32 for bfloat16, else the dtype itself."""
+    return float32 if dtype is bfloat16 else dtype
+
+
+def convert(x: Expr, dtype: DType) -> Expr:
+    """`x` as another dtype, but not bool; between bfloat16 and anything else through float32."""
+    if x.dtype == dtype:
+        return x
+    if isinstance(x, Const) and x.dtype is bfloat16:
+        x = Const(float(bfloat16.numpy.type(x.value)), float32)
+    for step in (computing(x.dtype), computing(dtype), dtype):
+        x = x if x.dtype == step else Cast(x, step)
+    return x
 
 
 def _folded(op: BinaryOp, lhs: Expr, rhs: Expr) -> Expr | None:
@@ -132,7 +148,9 @@ __all__ = [
     "between",
     "bool_",
     "clamp",
+    "computing",
     "const",
+    "convert",
     "delinear",
     "div",
     "index",

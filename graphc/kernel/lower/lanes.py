@@ -3,7 +3,8 @@
 The n elements of a reduction, in row-major order over the reduced axes, are cut into aligned chunks of 1024. In a chunk
 lane l of 16 accumulates elements l, l + 16, ... one after the other, starting from the identity (+0 for sums); the
 lanes are combined by `l += l + 8`, `+= l + 4`, `+= l + 2`, `+= l + 1`; the chunks by the left-aligned pairwise tree
-(strides 1, 2, 4, ...). One element alone is its own result. Bits therefore depend on n alone.
+(strides 1, 2, 4, ...). One element alone is its own result. Bits therefore depend on n alone. bfloat16 is reduced in
+float32, and the result rounded by whoever asked.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from graphc.graph.ir import Node
 from graphc.graph.ops.reduction import limits
 from graphc.kernel.ir import Accumulate, Buffer, Combine, Expr, Load, LoopKind, Space, Store, Var, index
 from graphc.kernel.lower.emit import Emitter
-from graphc.kernel.lower.expr import Index, add, const, delinear, mul
+from graphc.kernel.lower.expr import Index, add, computing, const, delinear, mul
 
 LANES = 16
 CHUNK = 1024
@@ -49,7 +50,7 @@ class Reducer:
 def reducer(node: Node) -> Reducer:
     """The reducer of a reduction node."""
     combine = _COMBINE[node.op.name]
-    dtype = node.operands[0].dtype
+    dtype = computing(node.operands[0].dtype)
     low, high = limits(dtype)
     start = {"add": 0, "mul": 1, "max": low, "argmax": low, "min": high, "argmin": high}[combine]
     identity: tuple[Expr, ...] = (const(start, dtype),)

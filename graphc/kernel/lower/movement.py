@@ -20,7 +20,7 @@ from graphc.graph.ops.movement import (
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
 from graphc.kernel.ir import Binary, Cast, Compare, Const, Expr, Select, index
 from graphc.kernel.lower.emit import Emitter, Pull, PullRule
-from graphc.kernel.lower.expr import Index, add, all_of, between, clamp, const, delinear, div, linear, mul, rem
+from graphc.kernel.lower.expr import Index, add, all_of, between, clamp, const, convert, delinear, div, linear, mul, rem
 from graphc.kernel.math import philox, shuffle_index
 
 
@@ -143,7 +143,7 @@ def _iota(emitter: Emitter, node: Node, idx: Index) -> Pull:
     assert isinstance(node.attrs, IotaAttrs)
     position = idx[node.attrs.axis]
     yield from ()
-    return position if node.attrs.dtype is int64 else Cast(position, node.attrs.dtype)
+    return convert(position, node.attrs.dtype)
 
 
 def _random_bits(emitter: Emitter, node: Node, idx: Index) -> Pull:

@@ -17,7 +17,7 @@ from graphc.graph.rows import Phase, Stage, Structure, axes_of, cone, structure
 from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Store, Var, index
 from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.emit import in_buffer
-from graphc.kernel.lower.expr import Index, mul
+from graphc.kernel.lower.expr import Index, computing, convert, mul
 from graphc.kernel.lower.lanes import CHUNK, Lanes, reducer
 from graphc.kernel.lower.merge import merge_dims
 
@@ -97,6 +97,7 @@ class _RowPhase:
             found: list[tuple[Expr, ...]] = []
             for node in nodes:
                 value = self.emitter.pull(node.operands[0], self._place(node.operands[0]))
+                value = self.emitter.let(convert(value, computing(value.dtype)))
                 found.append((value, position[0]) if isinstance(node.attrs, ArgAttrs) else (value,))
             self._keep(stage)
             for slot in stage.inner:
@@ -108,7 +109,8 @@ class _RowPhase:
 
     def _stage(self, stage: Stage) -> None:
         for node, result in zip(stage.nodes, self._lanes(stage).row(), strict=True):
-            self.emitter.bind(node.result, self._place(node.result), result)
+            rounded = self.emitter.let(convert(result, node.result.dtype), "r")
+            self.emitter.bind(node.result, self._place(node.result), rounded)
         for value in self._kept_in(stage):
             self._publish(value)
         self.emitter.stage += 1
@@ -223,7 +225,8 @@ class _RowPhase:
         counters = self._open_rows()
         emitter.stage += 1
         for node, result in zip(stage.nodes, lanes.tree(partial, lanes.chunks, tuple(counters)), strict=True):
-            emitter.bind(node.result, self._place(node.result), result)
+            rounded = emitter.let(convert(result, node.result.dtype), "r")
+            emitter.bind(node.result, self._place(node.result), rounded)
         emitter.stage += 1
         self._outputs()
         emitter.close_phase(counters, self.extents)

@@ -1,13 +1,16 @@
 """scatter_add: every row of the target is owned by one iteration, which adds its updates in index order.
 
-A row is one element of all dims but the axis; rows run in parallel, the indices of one row in order.
+A row is one element of all dims but the axis; rows run in parallel, the indices of one row in order. A row of bfloat16
+adds up in a float32 copy, and is rounded when all updates are in.
 """
+
+from collections.abc import Callable
 
 from graphc.graph.ir import Graph, Node
 from graphc.graph.ops.movement import AxisAttrs
-from graphc.kernel.ir import Accumulate, Binary, Compare, Expr, If, Kernel, index
+from graphc.kernel.ir import Accumulate, Binary, Buffer, Compare, Expr, If, Kernel, Load, Store, index
 from graphc.kernel.lower.build import KernelBuilder, Memory
-from graphc.kernel.lower.expr import Index, const
+from graphc.kernel.lower.expr import Index, computing, const, convert
 from graphc.kernel.lower.movement import nearest
 
 
@@ -25,20 +28,39 @@ def lower_scatter(original: Graph, name: str, memory: Memory | None = None) -> K
     emitter.floor = 1
     before, after = tuple(counters[:axis]), tuple(counters[axis:])
 
+    def place(row: Expr) -> Index:
+        return (*before, row, *after)
+
+    wide = computing(x.dtype)
+    if wide != x.dtype:
+        sums = emitter.buffer("sums", wide, (x.shape[axis],), "worker")
     row = emitter.fresh("a")
     emitter.open()
-    builder.store(0, (*before, row, *after), emitter.pull(x, (*before, row, *after)))
+    start = emitter.pull(x, place(row))
+    if wide == x.dtype:
+        builder.store(0, place(row), start)
+    else:
+        emitter.append(Store(sums, (row,), convert(start, wide)))
     emitter.close_nest([(row, x.shape[axis], "serial")])
     emitter.stage += 1
 
-    if indices.type.size:
-        _add_updates(builder, node, before, after)
+    if indices.type.size and wide == x.dtype:
+        _add_updates(builder, node, before, after, lambda at: (builder.outputs[0], place(at)))
+    elif indices.type.size:
+        _add_updates(builder, node, before, after, lambda at: (sums, (at,)))
+    if wide != x.dtype:
+        row = emitter.fresh("a")
+        emitter.open()
+        builder.store(0, place(row), convert(Load(sums, (row,)), x.dtype))
+        emitter.close_nest([(row, x.shape[axis], "serial")])
     emitter.close_phase(counters, [x.shape[d] for d in outer])
     return builder.finish(name)
 
 
-def _add_updates(builder: KernelBuilder, node: Node, before: Index, after: Index) -> None:
-    """`target[before, index, after] += update` for every index in order; those outside of the axis are dropped."""
+def _add_updates(
+    builder: KernelBuilder, node: Node, before: Index, after: Index, target: Callable[[Expr], tuple[Buffer, Index]]
+) -> None:
+    """`target(index) += update` for every index in order; those outside of the axis are dropped."""
     emitter = builder.emitter
     assert isinstance(node.attrs, AxisAttrs)
     x, indices, updates = node.operands
@@ -49,7 +71,7 @@ def _add_updates(builder: KernelBuilder, node: Node, before: Index, after: Index
     emitter.open()
     at = emitter.let(nearest(position, extent), "at")  # clamped, so that it is in bounds as far as anyone sees
     update = emitter.pull(updates, (*before, *steps, *after))
-    emitter.append(Accumulate(((builder.outputs[0], (*before, at, *after)),), (update,), "add"))
+    emitter.append(Accumulate((target(at),), (convert(update, computing(update.dtype)),), "add"))
     inside = emitter.close()
     emitter.append(If(_inside(position, extent), inside))
     emitter.close_nest([(s, e, "serial") for s, e in zip(steps, indices.shape, strict=True)])

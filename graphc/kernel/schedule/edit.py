@@ -16,6 +16,7 @@ from graphc.kernel.ir import (
     Cast,
     Compare,
     Const,
+    DotPair,
     Expr,
     Fma,
     For,
@@ -93,6 +94,8 @@ def map_expr(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
             return change(Bitcast(map_expr(x, change), dtype))
         case Fma(a, b, c):
             return change(Fma(map_expr(a, change), map_expr(b, change), map_expr(c, change)))
+        case DotPair(a, b, c):
+            return change(DotPair(map_expr(a, change), map_expr(b, change), map_expr(c, change)))
 
 
 def map_block(

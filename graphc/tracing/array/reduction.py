@@ -55,26 +55,34 @@ def _float_array(name: str, x: ArrayLike) -> Array:
 
 
 def mean(x: ArrayLike, axis: Axis = None, dtype: DType | None = None, keepdims: bool = False) -> Array:
-    """The sum divided by the number of elements; integers give float32."""
+    """The sum divided by the number of elements; integers give float32. bfloat16 is rounded once, at the end."""
     array = _float_array("mean", x if dtype is None else to_dtype(as_array(x), dtype))
     axes = normal_axes("mean", axis, len(array.shape))
     count = product(array.shape[a] for a in axes)
-    return bind1(elementwise.div, sum(array, axes, None, keepdims), float(count))
+    total = sum(_wide(array), axes, None, keepdims)
+    return to_dtype(bind1(elementwise.div, total, float(count)), dtype_of(array))
+
+
+def _wide(array: Array) -> Array:
+    """Statistics of bfloat16 are computed in float32."""
+    return to_dtype(array, dtypes.float32) if dtype_of(array) is dtypes.bfloat16 else array
 
 
 def var(x: ArrayLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Array:
     """Mean squared distance from the mean, in two passes; the divisor is the count less `correction`."""
-    array = _float_array("var", x)
+    given = _float_array("var", x)
+    array = _wide(given)
     axes = normal_axes("var", axis, len(array.shape))
     count = product(array.shape[a] for a in axes)
     centred = bind1(elementwise.sub, array, mean(array, axes, None, True))
     squares = sum(bind1(elementwise.mul, centred, centred), axes, None, keepdims)
     divisor = float(count - correction)
-    return bind1(elementwise.div, squares, divisor if divisor > 0 else 0.0)
+    return to_dtype(bind1(elementwise.div, squares, divisor if divisor > 0 else 0.0), dtype_of(given))
 
 
 def std(x: ArrayLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Array:
-    return bind1(elementwise.sqrt, var(x, axis, correction, keepdims))
+    given = _float_array("std", x)
+    return to_dtype(bind1(elementwise.sqrt, var(_wide(given), axis, correction, keepdims)), dtype_of(given))
 
 
 def _check_not_empty(name: str, x: Array, axis: Axis) -> None:

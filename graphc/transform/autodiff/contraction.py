@@ -1,9 +1,12 @@
 """Derivative row of dot_general: linear in each operand, and transposed into another dot_general.
 
 The operands of the transposed product are put in the order that needs no transpose of the result, if there is one.
+The cotangent of a float32 product of bfloat16 is rounded to bfloat16: the result is no finer, and the product stays one
+of bfloat16.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Node, Op, Value
@@ -34,7 +37,8 @@ def _contract(c: Compose, ct: Value, ct_free: range, other: Value, own: Value, a
 def _dot(c: Compose, node: Node, linear: Sequence[bool], ct: Value) -> tuple[Tangent, ...]:
     assert isinstance(node.attrs, DotAttrs)
     lhs, rhs = node.operands
-    attrs = node.attrs
+    attrs = replace(node.attrs, dtype=None)
+    ct = c.cast(ct, lhs.dtype)
     batch = len(attrs.lhs_batch)
     lhs_free = len(free_dims(lhs.type.rank, attrs.lhs_contract, attrs.lhs_batch))
     if linear[0]:

@@ -19,7 +19,7 @@ from graphc.graph.ops import contraction, elementwise, indexing, movement, reduc
 
 DTYPES: tuple[DType, ...] = (
     *(dtypes.float32, dtypes.float64, dtypes.float32, dtypes.float64),
-    *(dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.bool_),
+    *(dtypes.bfloat16, dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.bool_),
 )
 SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 3), (3, 2), (1, 3), (2, 1, 3), (5,), (0,), (2, 0), (2, 3, 2))
 LARGE_SHAPES: tuple[tuple[int, ...], ...] = (  # longer than a vector, with and without a tail
@@ -49,8 +49,8 @@ def random_graph(
     """A graph of about `size` steps (a step adds one node or a few).
 
     `weights` scales how often the makers in `MAKERS` are chosen, by name, 1 by default; `wild` lets NaN, infinities and
-    huge values through and puts them into inputs and constants; `floats_only` makes every input a float; `large` takes
-    shapes from `LARGE_SHAPES`.
+    huge values through and puts them into inputs and constants; `floats_only` makes every input a float32 or float64
+    and casts nothing to bfloat16; `large` takes shapes from `LARGE_SHAPES`.
     """
     grower = _Grower(np.random.default_rng(seed), wild, floats_only, large)
     names = list(MAKERS)
@@ -75,6 +75,8 @@ class _Grower:
         self.rng = rng
         self.wild = wild
         self.floats_only = floats_only
+        # derivatives are compared with tolerances of float32
+        self.kinds = tuple(d for d in DTYPES if d is not dtypes.bfloat16) if floats_only else DTYPES
         self.depth = depth
         self.builder = GraphBuilder("random")
         self.array: dict[Value, np.ndarray] = {}
@@ -89,7 +91,7 @@ class _Grower:
         return bool(self.rng.random() < probability)
 
     def random_type(self) -> TensorType:
-        kinds = dtypes.FLOATS if self.floats_only else DTYPES
+        kinds = (dtypes.float32, dtypes.float64) if self.floats_only else self.kinds
         return TensorType(self.shapes[self.below(len(self.shapes))], kinds[self.below(len(kinds))])
 
     def pick(self, accept: Callable[[Value], bool] = lambda _: True) -> Value:
@@ -170,7 +172,7 @@ class _Grower:
 
 
 def _moderate(array: np.ndarray) -> bool:
-    if array.dtype.kind != "f" or array.size == 0:
+    if not dtypes.holds_floats(array) or array.size == 0:
         return True
     size = np.abs(array)
     return bool(np.all(size <= LARGEST) and np.all((size >= SMALLEST) | (size == 0)))
@@ -232,12 +234,12 @@ def _select(g: _Grower) -> None:
 
 def _cast(g: _Grower) -> None:
     x = g.pick()
-    g.add(elementwise.cast, x, attrs=elementwise.DTypeAttrs(DTYPES[g.below(len(DTYPES))]))
+    g.add(elementwise.cast, x, attrs=elementwise.DTypeAttrs(g.kinds[g.below(len(g.kinds))]))
 
 
 def _bitcast(g: _Grower) -> None:
-    x = g.pick(lambda v: v.dtype in (dtypes.float32, dtypes.float64))
-    kind = dtypes.int32 if x.dtype is dtypes.float32 else dtypes.int64
+    x = g.pick(lambda v: v.dtype.is_float)
+    kind = dtypes.dtype(f"int{x.dtype.bits}")
     g.add(elementwise.bitcast, x, attrs=elementwise.DTypeAttrs(kind))
 
 
@@ -447,6 +449,6 @@ def same_bits(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> bool:
 
 
 def _bits(x: np.ndarray) -> np.ndarray:
-    if x.dtype.kind != "f":
+    if not dtypes.holds_floats(x):
         return x
     return np.array(x, order="C").view(f"u{x.dtype.itemsize}")

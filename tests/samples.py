@@ -5,11 +5,12 @@ last place of the result dtype; 0 means the same bits (NaN payloads and signs of
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 import graphc.graph.ops  # noqa: F401  registers the primitives
+import graphc.numpy as gnp
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.graph.builder import GraphBuilder
@@ -80,11 +81,11 @@ def edges(dtype: DType) -> np.ndarray:
     if dtype.is_bool:
         return np.array([True, False])
     if dtype.is_float:
-        info = np.finfo(kind)
+        info = gnp.finfo(dtype)
         tiny = float(info.smallest_subnormal)
         extra = (float(info.max), float(info.min), float(info.tiny), -float(info.tiny), tiny, -tiny, float(info.eps))
         with np.errstate(over="ignore"):
-            return np.array([*_EDGE, *extra], kind)
+            return np.array([*_EDGE, *extra]).astype(kind)
     info_int = np.iinfo(kind)
     values = [0, 1, 2, 3, 7, info_int.max, info_int.max - 1, info_int.min, info_int.min + 1]
     if dtype.kind == "int":
@@ -163,7 +164,8 @@ _ELEMENTWISE: dict[str, _Row] = {
 def _elementwise() -> Iterator[Sample]:
     for name, row in _ELEMENTWISE.items():
         for dtype in row.accepted:
-            ulp = row.ulp32 if dtype is dtypes.float32 else row.ulp64
+            # one rounding of bfloat16 hides errors of float32, but for results near the middle of two
+            ulp = {"bfloat16": min(row.ulp32, 1), "float32": row.ulp32}.get(dtype.name, row.ulp64)
             rng = _generator(name, dtype)
             for shape in SHAPES if dtype in (dtypes.float32, dtypes.bool_) else ((7,), (3, 17)):
                 arrays = [random_array(rng, shape, dtype, low, high) for low, high in row.ranges]
@@ -213,7 +215,10 @@ def _select_and_casts() -> Iterator[Sample]:
             smooth = random_array(rng, (5,), source, *_WIDE) if chosen else values
             attrs = DTypeAttrs(target)
             yield Sample("cast", f"{source.short}-{target.short}", (smooth,), attrs, differentiate=chosen)
-    for source, target in (("float32", "uint32"), ("int32", "float32"), ("float64", "int64"), ("uint64", "float64")):
+    for source, target in (
+        *(("bfloat16", "uint16"), ("int16", "bfloat16")),
+        *(("float32", "uint32"), ("int32", "float32"), ("float64", "int64"), ("uint64", "float64")),
+    ):
         kind = dtypes.dtype(source)
         yield Sample("bitcast", f"{source}-{target}", (edges(kind),), DTypeAttrs(dtypes.dtype(target)))
 
@@ -251,7 +256,7 @@ def _movement_rows() -> Iterator[tuple[str, str, list[tuple[int, ...]], Attrs]]:
 
 def _movement() -> Iterator[Sample]:
     for op, name, shapes, attrs in _movement_rows():
-        for dtype in (dtypes.float32, dtypes.float64, dtypes.int16, dtypes.bool_):
+        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int16, dtypes.bool_):
             rng = _generator(op, name, dtype)
             arrays = tuple(random_array(rng, shape, dtype, -9, 9) for shape in shapes)
             chosen = tuple(range(len(arrays))) if dtype is dtypes.float64 else ()
@@ -260,6 +265,7 @@ def _movement() -> Iterator[Sample]:
 
 # ---------------------------------------------------------------------------------------- reductions, contractions
 
+_RTOL = {dtypes.bfloat16: 2.0**-8, dtypes.float32: 1e-5, dtypes.float64: 1e-13}
 _REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((7,), (0,)),
     ((), ()),
@@ -278,13 +284,13 @@ _REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 
 def _reductions() -> Iterator[Sample]:
     for op in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):
-        for dtype in (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8):
+        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8):
             for shape, axes in _REDUCED:
                 rng = _generator(op, dtype, shape)
                 low, high = (0.9, 1.1) if op == "reduce_prod" and dtype.is_float else (-3, 3)
                 x = random_array(rng, shape, dtype, low, high)
                 exact = op in ("reduce_max", "reduce_min") or not dtype.is_float
-                rtol = 0 if exact else (1e-5 if dtype is dtypes.float32 else 1e-13)
+                rtol = 0 if exact else _RTOL[dtype]
                 chosen = (0,) if dtype is dtypes.float64 and 0 < x.size <= 40 else ()
                 name = f"{dtype.short}{list(shape)}{list(axes)}"
                 yield Sample(op, name, (x,), AxesAttrs(axes), rtol=rtol, differentiate=chosen)
@@ -292,7 +298,7 @@ def _reductions() -> Iterator[Sample]:
         yield Sample(op, "edges", (np.stack([edges(dtypes.float32), np.ones(24, np.float32)]),), AxesAttrs((1,)))
         yield Sample(op, "bool", (np.array([[True, False], [False, False]]),), AxesAttrs((1,)))
     for op in ("argmax", "argmin"):
-        for dtype in (dtypes.float32, dtypes.float64, dtypes.int8):
+        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int8):
             for shape, axis in (((7,), 0), ((3, 50), 1), ((50, 3), 0), ((2, 3, 4), 1)):
                 x = random_array(_generator(op, dtype, shape), shape, dtype, -4, 4)
                 ties = np.round(x)  # equal values: the first index must win
@@ -328,10 +334,13 @@ _DOTS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], DotAttrs], ...] = (
 
 def _contractions() -> Iterator[Sample]:
     for name, left, right, attrs in _DOTS:
-        for dtype in (dtypes.float32, dtypes.float64, dtypes.int32):
+        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32):
             rng = _generator("dot", name, dtype)
             arrays = tuple(random_array(rng, shape, dtype, -2, 2) for shape in (left, right))
-            rtol = {dtypes.float32: 1e-5, dtypes.float64: 1e-13}.get(dtype, 0)
+            rtol = _RTOL.get(dtype, 0)
+            if dtype is dtypes.bfloat16:
+                wide = replace(attrs, dtype=dtypes.float32)
+                yield Sample("dot_general", f"{name}-bf16-f32", arrays, wide, rtol=_RTOL[dtypes.float32])
             small = dtype is dtypes.float64 and arrays[0].size <= 200
             chosen = (0, 1) if small else ()
             yield Sample("dot_general", f"{name}-{dtype.short}", arrays, attrs, rtol=rtol, differentiate=chosen)
@@ -343,7 +352,7 @@ def _contractions() -> Iterator[Sample]:
 def _indexing() -> Iterator[Sample]:
     rng = _generator("indexing")
     cases = (((5, 3), 0, (4,)), ((3, 5), 1, (2, 2)), ((6,), 0, ()), ((4, 2), 0, (0,)), ((7, 20), 0, (9,)))
-    for dtype in (dtypes.float32, dtypes.float64, dtypes.int32):
+    for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32):
         for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
             for shape, axis, index_shape in cases:
                 x = random_array(rng, shape, dtype, -3, 3)
@@ -355,7 +364,7 @@ def _indexing() -> Iterator[Sample]:
                 updates = random_array(rng, updated, dtype, -3, 3)
                 chosen = (0, 2) if dtype is dtypes.float64 else ()
                 arrays = (x, indices, updates)
-                rtol = 1e-6 if dtype.is_float else 0
+                rtol = 0 if not dtype.is_float else 1e-6 if dtype is not dtypes.bfloat16 else _RTOL[dtype]
                 yield Sample("scatter_add", name, arrays, AxisAttrs(axis), rtol=rtol, differentiate=chosen)
     outside = np.array([-1, 0, 5, 100, -100], np.int64)
     x = random_array(rng, (5, 2), dtypes.float32, -3, 3)
@@ -413,9 +422,9 @@ def ulp_distance(got: np.ndarray, want: np.ndarray) -> float:
     """Largest distance in units in the last place; NaN matches NaN, and infinities must match exactly."""
     if got.size == 0:
         return 0.0
-    if got.dtype.kind != "f":
+    if not dtypes.holds_floats(got):
         return 0.0 if np.array_equal(got, want) else np.inf
-    integer = np.int32 if got.dtype == np.float32 else np.int64
+    integer = np.dtype(f"i{got.dtype.itemsize}")
     keys = []
     for array in (got, want):
         bits = np.ascontiguousarray(array).reshape(array.shape).view(integer).astype(object)
@@ -431,7 +440,7 @@ def assert_matches(sample: Sample, got: np.ndarray, want: np.ndarray) -> None:
     assert got.shape == want.shape, sample.id
     assert got.dtype == want.dtype, sample.id
     if sample.rtol and got.size:
-        scale = max(float(np.max(np.abs(want))), 1e-30)
+        scale = max(float(np.max(np.abs(want.astype(np.float64)))), 1e-30)
         error = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64)))) / scale
         assert error <= sample.rtol, f"{sample.id}: relative error {error}"
         return

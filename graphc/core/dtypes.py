@@ -79,7 +79,8 @@ def _numpy(name: str) -> np.dtype[np.generic]:
         return np.dtype(name)
     import ml_dtypes  # here, because few programs need it and all wait for it
 
-    return np.dtype(ml_dtypes.bfloat16)
+    found: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 bool_ = DType("bool", "bool", "bool", 8)

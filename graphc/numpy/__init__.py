@@ -426,7 +426,7 @@ def finfo(dtype: "DType | str | _np.typing.DTypeLike") -> _np.finfo[_np.floating
     if wanted is bfloat16:
         import ml_dtypes  # imported when it is needed, as in graphc.core.dtypes
 
-        return ml_dtypes.finfo(wanted.numpy)  # type: ignore[no-any-return]
+        return ml_dtypes.finfo(wanted.numpy)  # type: ignore[no-untyped-call]
     return _np.finfo(wanted.numpy)  # type: ignore[arg-type]
 
 

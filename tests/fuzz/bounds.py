@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import graphc.numpy as gnp
+from graphc.core.dtypes import holds_floats
 from graphc.graph.ir import Attrs, Graph, Op, Value
 from graphc.graph.ops.elementwise import TRANSCENDENTAL
 
@@ -38,12 +40,12 @@ class Bounded:
         """How far an element may be away; infinite where nothing can be said."""
         if self.exact or self.array.size == 0:
             return 0.0
-        if self.array.dtype.kind != "f":
+        if not holds_floats(self.array):
             return 0.0 if all(np.array_equal(self.array, x) for x in self.noisy) else np.inf
         with np.errstate(all="ignore"):
             wide = self.array.astype(np.float64)
             distance = float(max(np.max(np.abs(wide - x.astype(np.float64))) for x in self.noisy))
-            bound = _MARGIN * distance + 8 * float(np.finfo(self.array.dtype).eps * np.max(np.abs(self.array)))
+            bound = _MARGIN * distance + 8 * _eps(self.array) * float(np.max(np.abs(wide)))
         return bound if np.isfinite(bound) else np.inf
 
     def differs(self, found: np.ndarray) -> str:
@@ -53,7 +55,7 @@ class Bounded:
             return f"is {found.dtype}{list(found.shape)}, not {array.dtype}{list(array.shape)}"
         with np.errstate(all="ignore"):
             same = (found == array) | ((found != found) & (array != array))
-            if array.dtype.kind == "f":
+            if holds_floats(array):
                 same |= np.abs(found.astype(np.float64) - array.astype(np.float64)) <= self.tolerance
         if self.tolerance == np.inf or np.all(same):
             return ""
@@ -93,7 +95,7 @@ def _apply(
     if isinstance(inner, Graph):
         return _evaluate(inner, operands, rng, inexact)
     plain = [np.asarray(x) for x in op.meaning(attrs, *(x.array for x in operands))]
-    rounds = op.name in inexact and plain[0].dtype.kind == "f"
+    rounds = op.name in inexact and holds_floats(plain[0])
     if not rounds and all(x.exact for x in operands):
         return [Bounded(x, (x,) * _RUNS, True) for x in plain]
     runs = [_noisy(op, attrs, [x.noisy[i] for x in operands], rounds, rng) for i in range(_RUNS)]
@@ -110,11 +112,15 @@ def _noisy(
         return [np.full_like(x, np.nan) for x in results]  # some order of the factors leaves the range: no bound
     terms = results
     if op.name in _SUMS:
-        terms = list(op.meaning(attrs, *(np.abs(x) if x.dtype.kind == "f" else x for x in operands)))
+        terms = list(op.meaning(attrs, *(np.abs(x) if holds_floats(x) else x for x in operands)))
     return [
-        (x + _ULPS * np.finfo(x.dtype).eps * np.abs(t) * rng.uniform(-1, 1, x.shape)).astype(x.dtype)
+        (x + _ULPS * _eps(x) * np.abs(t) * rng.uniform(-1, 1, x.shape)).astype(x.dtype)
         for x, t in zip(results, terms, strict=True)
     ]
+
+
+def _eps(x: np.ndarray) -> float:
+    return float(gnp.finfo(x.dtype).eps)
 
 
 def _stays_normal(op: Op, attrs: Attrs, x: np.ndarray) -> bool:
@@ -122,8 +128,8 @@ def _stays_normal(op: Op, attrs: Attrs, x: np.ndarray) -> bool:
     size = np.abs(x.astype(np.float64))
     (largest,) = op.meaning(attrs, np.maximum(size, 1))
     (smallest,) = op.meaning(attrs, np.where(size == 0, 1, np.minimum(size, 1)))
-    limits = np.finfo(x.dtype)
-    return bool(np.all(largest <= limits.max) and np.all(smallest >= limits.tiny))
+    limits = gnp.finfo(x.dtype)
+    return bool(np.all(largest <= float(limits.max)) and np.all(smallest >= float(limits.tiny)))
 
 
 def differences(found: Sequence[np.ndarray], wanted: Sequence[Bounded]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.core.dtypes import dtype
 from graphc.graph.ir import Graph
 from graphc.graph.parser import parse
 from graphc.graph.prune import prune
@@ -35,7 +36,8 @@ class Case:
         """What `text` wrote."""
         source, _, rest = text.partition("\n---\n")
         rows = [json.loads(line) for line in rest.splitlines()]
-        large = {r[0]: np.array(r[3], r[1]).reshape(r[2]) for r in rows if len(r) == 4 and isinstance(r[0], str)}
+        named = [r for r in rows if len(r) == 4 and isinstance(r[0], str)]
+        large = {name: np.array(values, dtype(kind).numpy).reshape(shape) for name, kind, shape, values in named}
         graph = parse(source, large)
         inputs = [
             np.array(values, type.dtype.numpy).reshape(type.shape)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import graphc.numpy as gnp
 from graphc.compilation import Options, compile_program
+from graphc.core.dtypes import holds_floats
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
@@ -79,7 +81,7 @@ def check_state(case: Case, backend: str = "cpu") -> None:
         if i is not None:
             _assert_fits(f"{backend}, state from output {i}", [state], [wanted[i]])
         else:
-            assert np.array_equal(state, array, equal_nan=array.dtype.kind == "f"), "an unchanged state slot changed"
+            assert np.array_equal(state, array, equal_nan=holds_floats(array)), "an unchanged state slot changed"
 
 
 def derived(case: Case, seed: int = 0) -> tuple[Case, Case]:
@@ -118,7 +120,7 @@ def _inner(results: Sequence[Bounded], vectors: Sequence[np.ndarray]) -> tuple[f
             if result.array.size == 0:
                 continue
             terms = result.array.astype(np.float64) * vector
-            eps = float(np.finfo(result.array.dtype).eps)
+            eps = float(gnp.finfo(result.array.dtype).eps)
             total += float(np.sum(terms))
             bound += float(np.sum(np.abs(vector))) * result.tolerance + 1000 * eps * float(np.sum(np.abs(terms)))
     return total, bound

@@ -32,26 +32,27 @@ def lower_scatter(original: Graph, name: str, memory: Memory | None = None) -> K
         return (*before, row, *after)
 
     wide = computing(x.dtype)
-    if wide != x.dtype:
-        sums = emitter.buffer("sums", wide, (x.shape[axis],), "worker")
+    sums = emitter.buffer("sums", wide, (x.shape[axis],), "worker") if wide != x.dtype else None
+
+    def target(row: Expr) -> tuple[Buffer, Index]:
+        return (builder.outputs[0], place(row)) if sums is None else (sums, (row,))
+
     row = emitter.fresh("a")
     emitter.open()
     start = emitter.pull(x, place(row))
-    if wide == x.dtype:
+    if sums is None:
         builder.store(0, place(row), start)
     else:
-        emitter.append(Store(sums, (row,), convert(start, wide)))
+        emitter.append(Store(*target(row), convert(start, wide)))
     emitter.close_nest([(row, x.shape[axis], "serial")])
     emitter.stage += 1
 
-    if indices.type.size and wide == x.dtype:
-        _add_updates(builder, node, before, after, lambda at: (builder.outputs[0], place(at)))
-    elif indices.type.size:
-        _add_updates(builder, node, before, after, lambda at: (sums, (at,)))
-    if wide != x.dtype:
+    if indices.type.size:
+        _add_updates(builder, node, before, after, target)
+    if sums is not None:
         row = emitter.fresh("a")
         emitter.open()
-        builder.store(0, place(row), convert(Load(sums, (row,)), x.dtype))
+        builder.store(0, place(row), convert(Load(*target(row)), x.dtype))
         emitter.close_nest([(row, x.shape[axis], "serial")])
     emitter.close_phase(counters, [x.shape[d] for d in outer])
     return builder.finish(name)

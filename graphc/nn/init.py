@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import graphc.api as gc
+import graphc.numpy as gnp
 from graphc.api import ArgumentError, Array
 
 Shape = tuple[int, ...]
@@ -92,7 +93,7 @@ def zeros(shape: Shape, dtype: str = "float32") -> np.ndarray:
     >>> nn.init.zeros((2,)).tolist()
     [0.0, 0.0]
     """
-    return np.zeros(shape, dtype)
+    return np.zeros(shape, _numpy(dtype))
 
 
 def ones(shape: Shape, dtype: str = "float32") -> np.ndarray:
@@ -102,7 +103,7 @@ def ones(shape: Shape, dtype: str = "float32") -> np.ndarray:
     >>> nn.init.ones((2,)).tolist()
     [1.0, 1.0]
     """
-    return np.ones(shape, dtype)
+    return np.ones(shape, _numpy(dtype))
 
 
 def constant(shape: Shape, value: float, dtype: str = "float32") -> np.ndarray:
@@ -112,7 +113,7 @@ def constant(shape: Shape, value: float, dtype: str = "float32") -> np.ndarray:
     >>> nn.init.constant((2,), 0.5).tolist()
     [0.5, 0.5]
     """
-    return np.full(shape, value, dtype)
+    return np.full(shape, value, _numpy(dtype))
 
 
 def uniform(
@@ -124,8 +125,22 @@ def uniform(
     >>> bool(abs(nn.init.uniform((100,), -0.5, 0.5)).max() <= 0.5)
     True
     """
-    drawn = gc.random.uniform(next_key() if key is None else key, shape, dtype)
-    return np.asarray(drawn * np.asarray(high - low, dtype) + np.asarray(low, dtype))
+    wide = _drawn_in(dtype)
+    drawn = gc.random.uniform(next_key() if key is None else key, shape, wide)
+    return _rounded(drawn * np.asarray(high - low, wide) + np.asarray(low, wide), dtype)
+
+
+def _drawn_in(dtype: str) -> str:
+    """bfloat16 is drawn in float32 and rounded."""
+    return "float32" if gnp.bfloat16 == dtype else dtype
+
+
+def _rounded(drawn: Array, dtype: str) -> np.ndarray:
+    return np.asarray(drawn).astype(_numpy(dtype), copy=False)
+
+
+def _numpy(dtype: str) -> np.dtype[np.generic]:
+    return gnp.bfloat16.numpy if gnp.bfloat16 == dtype else np.dtype(dtype)
 
 
 def normal(
@@ -137,8 +152,9 @@ def normal(
     >>> nn.init.normal((3, 4), std=0.02).shape
     (3, 4)
     """
-    drawn = gc.random.normal(next_key() if key is None else key, shape, dtype)
-    return np.asarray(drawn * np.asarray(std, dtype) + np.asarray(mean, dtype))
+    wide = _drawn_in(dtype)
+    drawn = gc.random.normal(next_key() if key is None else key, shape, wide)
+    return _rounded(drawn * np.asarray(std, wide) + np.asarray(mean, wide), dtype)
 
 
 def xavier_uniform(shape: Shape, gain: float = 1.0, *, key: Array | None = None, dtype: str = "float32") -> np.ndarray:

@@ -251,7 +251,7 @@ def binary_cross_entropy_with_logits(
     [0.0, 1000000000.0]
     """
     _same_shape("binary_cross_entropy_with_logits", logits, target)
-    if not str(target.dtype).startswith("float"):
+    if not str(target.dtype).startswith(("float", "bfloat")):
         raise DTypeError(
             with_line(f"binary_cross_entropy_with_logits: the target must be floating, got {target.dtype}; cast it")
         )

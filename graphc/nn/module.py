@@ -65,7 +65,7 @@ class Parameter(Leaf):
                     "a parameter made in forward is a new one at each call and never trained: make it in __init__"
                 )
             )
-        if not str(self.value.dtype).startswith("float"):
+        if not str(self.value.dtype).startswith(("float", "bfloat")):
             raise ArgumentError(
                 f"Parameter: needs a floating dtype, got {self.value.dtype}; use Buffer for other arrays"
             )

@@ -5,7 +5,7 @@ follow each other are one, those that do nothing are none; a reshape that only a
 broadcast after it (NumPy's keepdims); transposes sink into contractions; signs move outwards.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.graph.ir import Graph, Node, Op, Value
 from graphc.graph.layout import one_number
@@ -111,14 +111,12 @@ def _dot_of_transpose(context: Context, node: Node) -> Value | None:
     left = _untransposed(context, lhs, attrs.lhs_contract, attrs.lhs_batch)
     if left is not None:
         value, contract, batch = left
-        return context.compose(node).dot_general(
-            value, rhs, DotAttrs(contract, attrs.rhs_contract, batch, attrs.rhs_batch)
-        )
+        return context.compose(node).dot_general(value, rhs, replace(attrs, lhs_contract=contract, lhs_batch=batch))
     right = _untransposed(context, rhs, attrs.rhs_contract, attrs.rhs_batch)
     if right is None:
         return None
     value, contract, batch = right
-    return context.compose(node).dot_general(lhs, value, DotAttrs(attrs.lhs_contract, contract, attrs.lhs_batch, batch))
+    return context.compose(node).dot_general(lhs, value, replace(attrs, rhs_contract=contract, rhs_batch=batch))
 
 
 def _untransposed(
@@ -148,7 +146,7 @@ def _transpose_of_dot(context: Context, node: Node) -> Value | None:
     exchanged = (*range(batch), *range(middle, node.result.type.rank), *range(batch, middle))
     if node.attrs.permutation != exchanged:
         return None
-    swapped = DotAttrs(attrs.rhs_contract, attrs.lhs_contract, attrs.rhs_batch, attrs.lhs_batch)
+    swapped = DotAttrs(attrs.rhs_contract, attrs.lhs_contract, attrs.rhs_batch, attrs.lhs_batch, attrs.dtype)
     return context.compose(node).dot_general(rhs, lhs, swapped)
 
 

@@ -166,7 +166,7 @@ class _Problem:
 
 def _is_float(result: Leaf) -> bool:
     dtype = getattr(result, "dtype", None)
-    return isinstance(result, float) if dtype is None else str(dtype).startswith("float")
+    return isinstance(result, float) if dtype is None else str(dtype).startswith(("float", "bfloat"))
 
 
 def _unit(generator: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:

@@ -131,6 +131,16 @@ def dtype(of: "DType | str | type | npt.DTypeLike") -> DType:
     return _BY_NAME[name]
 
 
+def finfo(of: DType) -> "np.finfo[np.floating]":
+    """The limits of a float dtype."""
+    if of is not bfloat16:
+        return np.finfo(of.numpy)  # type: ignore[arg-type]
+    import ml_dtypes
+
+    found: np.finfo[np.floating] = ml_dtypes.finfo(of.numpy)  # type: ignore[no-untyped-call]
+    return found
+
+
 def holds_floats(array: np.ndarray) -> bool:
     """Whether the elements of a NumPy array are floats; NumPy's own `kind` is "V" for bfloat16."""
     kind = array.dtype.kind

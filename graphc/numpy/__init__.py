@@ -422,12 +422,7 @@ def finfo(dtype: "DType | str | _np.typing.DTypeLike") -> _np.finfo[_np.floating
     >>> float(gnp.finfo(gnp.float32).eps) == 2.0**-23
     True
     """
-    wanted = _dtypes.dtype(dtype)
-    if wanted is bfloat16:
-        import ml_dtypes  # imported when it is needed, as in graphc.core.dtypes
-
-        return ml_dtypes.finfo(wanted.numpy)  # type: ignore[no-untyped-call]
-    return _np.finfo(wanted.numpy)  # type: ignore[arg-type]
+    return _dtypes.finfo(_dtypes.dtype(dtype))
 
 
 def iinfo(dtype: "DType | str | _np.typing.DTypeLike") -> _np.iinfo[_np.integer]:

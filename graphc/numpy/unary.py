@@ -2,8 +2,7 @@
 
 import math
 
-import numpy as np
-
+from graphc.core import dtypes
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing.array import elementwise
@@ -393,7 +392,7 @@ def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: float | None = None, negi
     array = as_array(x)
     if not dtype_of(array).is_float:
         return array
-    limit = (2.0 - 2.0**-7) * 2.0**127 if dtype_of(array).bits == 16 else float(np.finfo(dtype_of(array).name).max)
+    limit = float(dtypes.finfo(dtype_of(array)).max)
     high, low = limit if posinf is None else posinf, -limit if neginf is None else neginf
     result = bind1(ops.select, bind1(ops.eq, array, math.inf), high, array)
     result = bind1(ops.select, bind1(ops.eq, array, -math.inf), low, result)

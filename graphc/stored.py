@@ -87,7 +87,9 @@ class Store:
                 places.append([array.dtype.str, array.shape])
                 inline.append(array.tobytes())
         code = self._backend.save(executable)
-        description = json.dumps({"plan": describe(plan), "constants": places, "code_bytes": len(code)}).encode()
+        description = json.dumps(
+            {"plan": describe(plan), "constants": places, "code_bytes": len(code)}, default=int
+        ).encode()
         self._cache.put(self.key, b"".join([len(description).to_bytes(_LENGTH, "little"), description, code, *inline]))
 
     def _layout(self, written: Mapping[str, object], inline: bytes) -> Plan:

@@ -9,6 +9,7 @@ from graphc.passes.partition.order import order
 from graphc.passes.partition.phases import join_phases
 from graphc.passes.partition.recompute import recomputed
 from graphc.passes.partition.roles import roles
+from graphc.passes.partition.updates import split_updates
 
 
 def partition(graph: Graph, fuse: bool = True) -> Graph:
@@ -17,6 +18,7 @@ def partition(graph: Graph, fuse: bool = True) -> Graph:
     fuse=False gives every node a kernel of its own: the bits of the results are the same, only slower.
     """
     graph = prune(Inline(fusions=True).run(graph))
+    graph = split_updates(graph) if fuse else graph
     role = roles(graph)
     if not fuse:
         return order(assemble(graph, role, [[node] for node in graph.nodes if role[node] == "core"]))

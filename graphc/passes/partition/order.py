@@ -2,22 +2,26 @@
 
 Two orders are compared: the program's, and a greedy one that always takes the kernel that frees most beyond what it
 allocates (ties: program order). A value lives from its kernel to its last reader, views and concatenates counting as
-the memory behind them. The new value of a state (output i beside input i of the same type) costs memory of its own
-only while the old one still has readers, so readers of the old value come first where they can.
+the memory behind them. In both, kernels that read old state come before the one that overwrites it (output i beside
+input i of the same type), where they do not need its result: then the new value needs no memory of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heappush
 
 from graphc.graph.ir import Graph, Node, Value
+from graphc.passes.partition.places import Places
 
 
 def order(graph: Graph) -> Graph:
     """The same graph with its nodes in the better order; the same object when that is the order it has."""
     costs = _Costs(graph)
+    plain = in_order(graph.nodes, costs.before)
     greedy = costs.greedy()
-    if costs.peak(greedy) >= costs.peak(graph.nodes):
+    best = plain if costs.peak(greedy) >= costs.peak(plain) else greedy
+    if best == list(graph.nodes):
         return graph
-    return Graph(graph.name, graph.inputs, tuple(greedy), graph.outputs, graph.aliases)
+    return Graph(graph.name, graph.inputs, tuple(best), graph.outputs, graph.aliases)
 
 
 def peak_bytes(graph: Graph) -> int:
@@ -25,100 +29,171 @@ def peak_bytes(graph: Graph) -> int:
     return _Costs(graph).peak(graph.nodes)
 
 
+def in_order(nodes: Sequence[Node], before: Mapping[Node, set[Node]]) -> list[Node]:
+    """Operands first, and what should run before a node where that is possible; otherwise the order given."""
+    todo = Todo(nodes, before)
+    done: list[Node] = []
+    while todo.ready or todo.release():
+        node = nodes[heappop(todo.ready)]
+        done.append(node)
+        for user in todo.finish(node):
+            heappush(todo.ready, todo.position[user])
+    return done
+
+
+class Todo:
+    """Nodes waiting for their operands, and for those that should run before them."""
+
+    def __init__(self, nodes: Sequence[Node], before: Mapping[Node, set[Node]]) -> None:
+        self.position = {node: i for i, node in enumerate(nodes)}
+        self.waiting: dict[Node, int] = {}
+        self.held: dict[Node, set[Node]] = {}  # by node whose operands are there: what else it waits for
+        self.users: dict[Node, list[Node]] = {node: [] for node in nodes}
+        self.later: dict[Node, list[Node]] = {}
+        self.early = {node: set(before.get(node, ())) for node in nodes}
+        producers = {value: node for node in nodes for value in node.results}
+        for node in nodes:
+            needed = {producers[v] for v in node.operands if v in producers}
+            self.waiting[node] = len(needed)
+            for each in needed:
+                self.users[each].append(node)
+            for each in self.early[node]:
+                self.later.setdefault(each, []).append(node)
+        self.ready = [self.position[node] for node in nodes if not self.waiting[node] and not self.early[node]]
+        self.held = {node: self.early[node] for node in nodes if not self.waiting[node] and self.early[node]}
+
+    def finish(self, node: Node) -> list[Node]:
+        """A node has run; the nodes that are ready now."""
+        found: list[Node] = []
+        for user in self.users[node]:
+            self.waiting[user] -= 1
+            if not self.waiting[user]:
+                if self.early[user]:
+                    self.held[user] = self.early[user]
+                else:
+                    found.append(user)
+        for user in self.later.get(node, ()):
+            self.early[user].discard(node)
+            if user in self.held and not self.early[user]:
+                del self.held[user]
+                found.append(user)
+        return found
+
+    def release(self) -> bool:
+        """Nothing is ready: let the first node go that waits for others than its operands only."""
+        if not self.held:
+            return False
+        node = min(self.held, key=self.position.__getitem__)
+        del self.held[node]
+        self.early[node] = set()
+        heappush(self.ready, self.position[node])
+        return True
+
+
 class _Costs:
     """Which memory each node reads and makes."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.owner: dict[Value, Value] = {value: value for value in graph.inputs}
-        for node in graph.nodes:
-            shared = node.op.name in ("reshape", "slice")
-            for value in node.results:
-                self.owner[value] = self.owner[node.operands[0]] if shared else value
+        self.places = Places(graph)
+        self.before = self.places.readers_before()
         self.free = set(graph.inputs) | {n.result for n in graph.nodes if n.op.name == "constant"}
-        self.parts = self._parts()
-        self.kept = {self._memory(value) for value in graph.outputs}
-        self.renews = {
-            self._memory(new): old
-            for new, old in zip(graph.outputs, graph.inputs, strict=False)
-            if new is not old and new.type == old.type
-        }
-        self.reads = {node: {self._memory(v) for v in node.operands} for node in graph.nodes}
-        self.makes = {node: {self._memory(v) for v in node.results} - self.reads[node] for node in graph.nodes}
-
-    def _parts(self) -> dict[Value, Value]:
-        """The concatenate each part is written into."""
-        found: dict[Value, Value] = {}
-        for node in self.graph.nodes:
-            if node.op.name == "concatenate":
-                found.update((self.owner[v], node.result) for v in node.operands if self.owner[v] not in self.free)
-        return found
-
-    def _memory(self, value: Value) -> Value:
-        value = self.owner[value]
-        while value in self.parts:
-            value = self.parts[value]
-        return value
-
-    def _cost(self, made: Value, readers: dict[Value, int], node: Node) -> int:
-        """Bytes a new value needs: none where the old state it replaces is not read any more."""
-        old = self.renews.get(made)
-        if old is None:
-            return made.type.nbytes
-        left = readers.get(old, 0) - (old in self.reads[node])
-        return made.type.nbytes if left > 0 else 0
-
-    def _reader_counts(self) -> dict[Value, int]:
-        readers: dict[Value, int] = {}
-        for values in self.reads.values():
-            for value in values:
-                readers[value] = readers.get(value, 0) + 1
-        return readers
-
-    def _step(self, node: Node, readers: dict[Value, int], live: set[Value]) -> tuple[int, int]:
-        """Bytes a node allocates, and bytes that die with it."""
-        allocated = sum(self._cost(v, readers, node) for v in self.makes[node] if v not in live and v not in self.free)
-        freed = sum(
-            value.type.nbytes
-            for value in self.reads[node]
-            if readers[value] == 1 and value not in self.kept and value not in self.free
-        )
-        return allocated, freed
-
-    def _run(self, node: Node, readers: dict[Value, int], live: set[Value]) -> None:
-        live |= self.makes[node]
-        for value in self.reads[node]:
-            readers[value] -= 1
+        memory = self.places.memory
+        self.kept = {memory(value).owner for value in graph.outputs}
+        self.reads = {node: {memory(v).owner for v in node.operands} for node in graph.nodes}
+        self.makes = {node: {memory(v).owner for v in node.results} - self.reads[node] for node in graph.nodes}
+        self.makers: dict[Value, list[Node]] = {}
+        self.readers: dict[Value, list[Node]] = {}
+        for node in graph.nodes:
+            for value in self.makes[node]:
+                self.makers.setdefault(value, []).append(node)
+            for value in self.reads[node]:
+                self.readers.setdefault(value, []).append(node)
 
     def peak(self, nodes: Sequence[Node]) -> int:
         """The largest sum of live bytes in this order."""
-        readers, live = self._reader_counts(), set[Value]()
+        run = _Run(self)
         now = peak = 0
         for node in nodes:
-            allocated, freed = self._step(node, readers, live)
+            allocated, freed = run.step(node)
             peak = max(peak, now + allocated)
             now += allocated - freed
-            self._run(node, readers, live)
+            run.do(node)
         return peak
 
     def greedy(self) -> list[Node]:
         """Always the ready node with the best balance."""
-        position = {node: i for i, node in enumerate(self.graph.nodes)}
-        waiting = {
-            node: len({self.graph.producers[v] for v in node.operands if v in self.graph.producers})
-            for node in self.graph.nodes
-        }
-        readers, live = self._reader_counts(), set[Value]()
-        ready = [node for node in self.graph.nodes if not waiting[node]]
+        nodes = self.graph.nodes
+        todo = Todo(nodes, self.before)
+        run = _Run(self)
+
+        def entry(node: Node) -> tuple[int, int]:
+            allocated, freed = run.step(node)
+            return allocated - freed, todo.position[node]
+
+        open_nodes = {nodes[i] for i in todo.ready}
+        ready = [entry(node) for node in open_nodes]
+        heapify(ready)
         done: list[Node] = []
-        while ready:
-            balance = {node: self._step(node, readers, live) for node in ready}
-            best = min(ready, key=lambda n: (balance[n][0] - balance[n][1], position[n]))
-            ready.remove(best)
-            done.append(best)
-            self._run(best, readers, live)
-            for user in dict.fromkeys(u for v in best.results for u in self.graph.users.get(v, ())):
-                waiting[user] -= 1
-                if not waiting[user]:
-                    ready.append(user)
+        while len(done) < len(nodes):
+            if not ready:
+                todo.ready.clear()
+                todo.release()
+                open_nodes.add(nodes[todo.ready[0]])
+                heappush(ready, entry(nodes[todo.ready[0]]))
+            node = nodes[heappop(ready)[1]]
+            if node in run.done:
+                continue
+            done.append(node)
+            changed = [each for each in run.do(node) if each in open_nodes]
+            found = todo.finish(node)
+            open_nodes.update(found)
+            for each in (*changed, *found):  # a balance only gets better: an entry that is too old is behind the new
+                if each not in run.done:
+                    heappush(ready, entry(each))
         return done
+
+
+class _Run:
+    """The state of memory while nodes run in some order."""
+
+    def __init__(self, costs: _Costs) -> None:
+        self.costs = costs
+        self.left = {value: len(nodes) for value, nodes in costs.readers.items()}
+        self.live: set[Value] = set()
+        self.done: set[Node] = set()
+
+    def step(self, node: Node) -> tuple[int, int]:
+        """Bytes a node allocates, and bytes that die with it."""
+        costs = self.costs
+        allocated = sum(
+            value.type.nbytes
+            for value in costs.makes[node]
+            if value not in self.live and value not in costs.free and not self._is_in_place(value, node)
+        )
+        freed = sum(
+            value.type.nbytes
+            for value in costs.reads[node]
+            if self.left[value] == 1 and value not in costs.kept and value not in costs.free
+        )
+        return allocated, freed
+
+    def _is_in_place(self, value: Value, node: Node) -> bool:
+        """Whether new state is written over the old: nobody reads any more what this node overwrites."""
+        if value not in self.costs.places.renews:
+            return False
+        return all(reader in self.done for reader in self.costs.before.get(node, ()))
+
+    def do(self, node: Node) -> list[Node]:
+        """Run a node; the nodes whose balance may be better now."""
+        self.done.add(node)
+        changed: list[Node] = []
+        for value in self.costs.makes[node]:
+            if value not in self.live:
+                self.live.add(value)
+                changed += self.costs.makers[value] if len(self.costs.makers[value]) > 1 else ()
+        for value in self.costs.reads[node]:
+            self.left[value] -= 1
+            if self.left[value] == 1:
+                changed += [reader for reader in self.costs.readers[value] if reader not in self.done]
+        return changed

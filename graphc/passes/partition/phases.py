@@ -3,26 +3,39 @@
 In: an ordered graph of fusions. Out: the same graph with some fusions inside one `fusion` of kind "phases", whose body
 is those fusions in order. Two kinds of neighbours are joined:
 
-- small ones, whoever reads whom: chains of keys and counters are one kernel instead of one per number
-- a reduction and a contraction that read the same array and do not need each other: the gradient of a bias beside that
-  of its weight, while their common operand is near
+- small ones, whoever reads whom: chains of keys and counters are one kernel instead of one per number. A small fusion
+  moves up to the first of its kernel; its results live longer by a few bytes
+- a reduction and a contraction that sum the same array over the same dims and do not need each other: the gradient of
+  a bias beside that of its weight, while their common operand is near. The first of the two moves down to the second
 
-Nothing is computed twice or in another order. A fusion moves to the place of the first of its kernel, so what it reads
-is made before that, its results live longer by a few bytes, and no state is replaced before its readers have run.
+Nothing is computed twice or in another order, and state is not replaced before its readers have run.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.structural import FusionAttrs
+from graphc.graph.rows import axes_of
 from graphc.passes.partition.assemble import fuse, topological
 from graphc.passes.partition.cost import LAUNCH_NS, Cost, kernel_cost
 from graphc.passes.partition.legal import MAX_VALUES
+from graphc.passes.partition.places import Places
 
 SMALL_NS = 8 * LAUNCH_NS  # a fusion with less work than this is not worth a launch
 SMALL = 4096  # bytes it may read and write, and so keep alive for longer
 MAX_PHASES = 16
 LOOK_BACK = 8  # kernels looked at for each fusion
+MAX_DISTANCE = 64  # nodes between a pair
+
+
+@dataclass(slots=True)
+class Kernel:
+    """Fusions that become one, at the place of node number `slot`."""
+
+    slot: int
+    nodes: list[Node]
 
 
 def join_phases(graph: Graph) -> Graph:
@@ -33,119 +46,111 @@ def join_phases(graph: Graph) -> Graph:
 class _Joining:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.slot: dict[Node, int] = {}  # where a node runs; -1: before everything
-        self.kernel_of: dict[Node, list[Node]] = {}
-        self.renewed = self._renewed()
+        self.places = Places(graph)
+        self.before = self.places.readers_before()
+        self.after: dict[Node, list[Node]] = {}  # kernels that overwrite what a kernel reads
+        for writer, readers in self.before.items():
+            for reader in readers:
+                self.after.setdefault(reader, []).append(writer)
+        self.kernel_of: dict[Node, Kernel] = {}
+        self.bare: dict[Node, int] = {}  # where a view or a constant can be had from; -1: from the start
 
     def run(self) -> Graph:
-        small: list[list[Node]] = []
-        sums: list[list[Node]] = []
-        products: list[list[Node]] = []
+        small: list[Kernel] = []
+        summing: dict[Value, list[Kernel]] = {}  # reductions and contractions by what they sum
         for number, node in enumerate(self.graph.nodes):
             if not isinstance(node.attrs, FusionAttrs):
-                self.slot[node] = max((self._slot_of(v) for v in node.operands), default=-1)
+                self.bare[node] = max((self._slot_of(v) for v in node.operands), default=-1)
                 continue
             if _is_small(node):
-                self._place(node, number, small, small)
-            elif node.attrs.kind == "reduction":
-                self._place(node, number, products, sums)
-            elif node.attrs.kind == "contraction":
-                self._place(node, number, sums, products)
+                self._place(node, number, small, self._may_move_up)
+            elif node.attrs.kind in ("reduction", "contraction"):
+                self._pair(node, number, summing)
             else:
-                self.slot[node] = number
-        joined = {id(kernel): kernel for kernel in self.kernel_of.values() if len(kernel) > 1}
-        if not joined:
-            return self.graph
-        inside = {node for kernel in joined.values() for node in kernel}
-        nodes: list[Node] = []
-        for node in self.graph.nodes:
-            if node not in inside:
-                nodes.append(node)
-            elif node is self.kernel_of[node][0]:
-                nodes.append(self._phases(self.kernel_of[node]))
-        ordered = topological(nodes)
-        return Graph(self.graph.name, self.graph.inputs, tuple(ordered), self.graph.outputs, self.graph.aliases)
-
-    # -------------------------------------------------------------------------------------------------- where it goes
+                self.kernel_of[node] = Kernel(number, [node])
+        kernels = {id(kernel): kernel for kernel in self.kernel_of.values() if len(kernel.nodes) > 1}
+        return self._joined(list(kernels.values())) if kernels else self.graph
 
     def _slot_of(self, value: Value) -> int:
+        """Where what makes a value runs."""
         producer = self.graph.producers.get(value)
-        return -1 if producer is None else self.slot[producer]
+        if producer is None:
+            return -1
+        return self.bare[producer] if producer in self.bare else self.kernel_of[producer].slot
 
-    def _place(self, node: Node, number: int, candidates: list[list[Node]], own: list[list[Node]]) -> None:
+    # ---------------------------------------------------------------------------------------------------- small ones
+
+    def _place(
+        self, node: Node, number: int, candidates: list[Kernel], allowed: Callable[[Node, int, Kernel], bool]
+    ) -> None:
         """Into the latest of the candidates that allows it, or a kernel of its own."""
         for kernel in reversed(candidates[-LOOK_BACK:]):
-            if self._may_join(node, number, kernel):
-                kernel.append(node)
+            if allowed(node, number, kernel):
+                kernel.nodes.append(node)
                 self.kernel_of[node] = kernel
-                self.slot[node] = self.slot[kernel[0]]
-                if candidates is not own:
-                    candidates.remove(kernel)  # a sum and a product are a pair
                 return
-        self.slot[node] = number
-        self.kernel_of[node] = [node]
-        own.append(self.kernel_of[node])
+        self.kernel_of[node] = Kernel(number, [node])
+        candidates.append(self.kernel_of[node])
 
-    def _may_join(self, node: Node, number: int, kernel: list[Node]) -> bool:
-        at = self.slot[kernel[0]]
+    def _may_move_up(self, node: Node, number: int, kernel: Kernel) -> bool:
+        if not _has_room(kernel.nodes, node):
+            return False
         for value in node.operands:
             producer = self.graph.producers.get(value)
-            if producer is not None and self.slot[producer] >= at and producer not in kernel:
+            if producer is not None and producer not in kernel.nodes and self._slot_of(value) >= kernel.slot:
                 return False
-        if not _is_small(node) and not self._is_pair(kernel[0], node, number):
+        readers = self.before.get(node, ())
+        return all(r in self.kernel_of and self.kernel_of[r].slot < kernel.slot for r in readers)
+
+    # ---------------------------------------------------------------------------------------------------------- pairs
+
+    def _pair(self, node: Node, number: int, summing: dict[Value, list[Kernel]]) -> None:
+        assert isinstance(node.attrs, FusionAttrs)
+        kind = node.attrs.kind
+        self.kernel_of[node] = Kernel(number, [node])
+        for value, dims in _summed(node):
+            for kernel in summing.get(value, ()):
+                (first, *others) = kernel.nodes
+                assert isinstance(first.attrs, FusionAttrs)
+                if others or first.attrs.kind == kind or (value, dims) not in _summed(first):
+                    continue
+                if self._may_move_down(kernel, node, number):
+                    kernel.nodes.append(node)
+                    kernel.slot = number
+                    self.kernel_of[node] = kernel
+                    return
+            summing.setdefault(value, []).append(self.kernel_of[node])
+
+    def _may_move_down(self, kernel: Kernel, node: Node, number: int) -> bool:
+        """Whether nothing up to node `number`, itself included, needs the kernel or overwrites what it reads."""
+        (first,) = kernel.nodes
+        if number - kernel.slot > MAX_DISTANCE or not _has_room(kernel.nodes, node):
             return False
-        if (
-            len(kernel) >= MAX_PHASES
-            or len({v for n in (*kernel, node) for v in (*n.operands, *n.results)}) > MAX_VALUES
-        ):
-            return False
-        return not self._replaces_early(node, at, number)
-
-    def _is_pair(self, first: Node, node: Node, number: int) -> bool:
-        """Whether both read one array that is not small, and what moves up keeps little alive."""
-        common = set(first.operands) & set(node.operands)
-        if not any(value.type.nbytes > SMALL for value in common):
-            return False
-        if any(value in first.results for value in node.operands):
-            return False
-        moved = sum(value.type.nbytes for value in node.results)
-        between = [n for n in self.graph.nodes[self.slot[first] + 1 : number] if isinstance(n.attrs, FusionAttrs)]
-        return moved <= SMALL or not between
-
-    # ---------------------------------------------------------------------------------------------------------- state
-
-    def _renewed(self) -> dict[Value, Value]:
-        """By value that becomes new state, or a part of it: the old state."""
-        found: dict[Value, Value] = {}
-        for new, old in zip(self.graph.outputs, self.graph.inputs, strict=False):
-            stack = [new] if new is not old and new.type == old.type else []
-            while stack:
-                value = stack.pop()
-                found[value] = old
-                producer = self.graph.producers.get(value)
-                if producer is not None and not isinstance(producer.attrs, FusionAttrs):
-                    stack += producer.operands
-        return found
-
-    def _replaces_early(self, node: Node, at: int, number: int) -> bool:
-        """Whether a fusion that moves up would replace state that a kernel on the way still reads."""
-        old = {self.renewed[value] for value in node.results if value in self.renewed}
-        return any(
-            at <= self.slot.get(reader, number) and reader is not node
-            for value in old
-            for reader in self._readers(value)
-        )
-
-    def _readers(self, value: Value) -> Iterable[Node]:
-        stack = [value]
+        between = {*self.graph.nodes[kernel.slot + 1 : number], node}
+        stack = list(first.results)
         while stack:
             for user in self.graph.users.get(stack.pop(), ()):
                 if isinstance(user.attrs, FusionAttrs):
-                    yield user
+                    if user in between or (user in self.kernel_of and self.kernel_of[user].slot < number):
+                        return False
                 else:
                     stack += user.results
+        done = (writer for writer in self.after.get(first, ()) if writer in self.kernel_of)
+        return not any(writer is node or self.kernel_of[writer].slot <= number for writer in done)
 
-    # ---------------------------------------------------------------------------------------------------------- joining
+    # -------------------------------------------------------------------------------------------------------- joining
+
+    def _joined(self, kernels: Sequence[Kernel]) -> Graph:
+        inside = {node for kernel in kernels for node in kernel.nodes}
+        at = {kernel.slot: kernel for kernel in kernels}
+        nodes: list[Node] = []
+        for number, node in enumerate(self.graph.nodes):
+            if number in at:
+                nodes.append(self._phases(at[number].nodes))
+            elif node not in inside:
+                nodes.append(node)
+        ordered = topological(nodes)
+        return Graph(self.graph.name, self.graph.inputs, tuple(ordered), self.graph.outputs, self.graph.aliases)
 
     def _phases(self, kernel: Sequence[Node]) -> Node:
         inside = set(kernel)
@@ -159,6 +164,11 @@ class _Joining:
         return fuse(kernel, outputs, "phases")
 
 
+def _has_room(kernel: Sequence[Node], node: Node) -> bool:
+    values = {v for n in (*kernel, node) for v in (*n.operands, *n.results)}
+    return len(kernel) < MAX_PHASES and len(values) <= MAX_VALUES
+
+
 def _is_small(node: Node) -> bool:
     """Little work on little memory, without products."""
     assert isinstance(node.attrs, FusionAttrs)
@@ -167,3 +177,17 @@ def _is_small(node: Node) -> bool:
     if node.attrs.kind in ("contraction", "scatter") or cost.moved > SMALL:
         return False
     return Cost(cost.moved, cost.operations).nanoseconds <= SMALL_NS
+
+
+def _summed(node: Node) -> list[tuple[Value, tuple[int, ...]]]:
+    """What a fusion sums, and along which dims: operands read as they are by its reduction or contraction."""
+    assert isinstance(node.attrs, FusionAttrs)
+    outer = dict(zip(node.attrs.graph.inputs, node.operands, strict=True))
+    found: list[tuple[Value, tuple[int, ...]]] = []
+    for inner in node.attrs.graph.nodes:
+        if isinstance(inner.attrs, DotAttrs):
+            pairs = zip(inner.operands, (inner.attrs.lhs_contract, inner.attrs.rhs_contract), strict=True)
+            found += [(outer[v], tuple(sorted(dims))) for v, dims in pairs if v in outer]
+        elif inner.op.name == "reduce_sum" and inner.operands[0] in outer:
+            found.append((outer[inner.operands[0]], tuple(sorted(axes_of(inner)))))
+    return [(value, dims) for value, dims in found if value.type.nbytes > SMALL]

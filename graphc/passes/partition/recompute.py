@@ -48,7 +48,7 @@ class _Recompute:
             readers = self._readers(value, core)
             if readers is None:
                 continue
-            chain = self._chain(node, core, set(written))
+            chain = self._chain(node, core, set(written), self._repeats(value, readers))
             if chain is None:
                 continue
             leaves = {v for n in chain for v in n.operands} - {v for n in chain for v in n.results}
@@ -76,7 +76,17 @@ class _Recompute:
                     stack.append(user.result)
         return found
 
-    def _chain(self, node: Node, core: set[Node], written: set[Value]) -> set[Node] | None:
+    def _repeats(self, value: Value, readers: set[int]) -> int:
+        """How often a reader would compute each element: a number or a row is read in all its loops."""
+        sizes = [
+            result.type.size
+            for number in readers
+            for node in self.groups[number]
+            for result in (*node.operands, *node.results)
+        ]
+        return max(sizes, default=1) // max(value.type.size, 1)
+
+    def _chain(self, node: Node, core: set[Node], written: set[Value], repeats: int) -> set[Node] | None:
         """The nodes to copy, down to values in memory; None when they cost too much or are no elementwise work."""
         chain: set[Node] = set()
         cost = 0
@@ -90,7 +100,7 @@ class _Recompute:
                 return None
             chain.add(current)
             cost += 0 if is_free else operations(current)
-            if cost > RECOMPUTED:
+            if cost * max(repeats, 1) > RECOMPUTED:
                 return None
             for value in current.operands:
                 producer = self.graph.producers.get(value)

@@ -1,12 +1,15 @@
 """Updates of a slab, part by part: the optimiser's arithmetic where the gradient is made.
 
 In: a graph in which elementwise work runs over a concatenate (the gradients of all parameters, one after the other) and
-over arrays of its shape. Out: that work done for each part in the part's own shape, next to the node that makes it, and
-concatenates of the results. Fused, a weight gradient is then never written: its kernel ends in the update. The results
-are made in place in the new slabs, so names stay views.
+over arrays of its shape. Out: that work done for each part, right after the node that makes it, and concatenates of the
+results. So the gradients of all parameters are never in memory together, and the results are made in place in the new
+slabs: names stay views. A part whose arrays fit a core's cache is updated in its own shape, and so inside the kernel
+that makes it: its gradient is never written. A larger one is updated by a kernel over its memory from end to end, since
+a product's kernel would read old values tile by tile, too scattered to be fetched ahead. Small parts whose producer can
+hold no epilogue stay together.
 
-Nothing is done where something else needs the whole concatenate (clipping by the norm of all gradients), or where the
-bytes saved do not pay for the kernels that are added: parts whose producer can hold no epilogue stay together.
+Nothing is done where something else needs the whole concatenate (clipping by the norm of all gradients), or where what
+is saved does not pay for the kernels that are added.
 
     g = concatenate(a, b); w2 = sub(w, g)
     w2 = concatenate(sub(slice(w), a), sub(slice(w), b))
@@ -14,6 +17,7 @@ bytes saved do not pay for the kernels that are added: parts whose producer can 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
@@ -23,7 +27,13 @@ from graphc.passes.partition.assemble import topological
 from graphc.passes.partition.cost import BYTES_PER_NS, LAUNCH_NS
 
 LARGE = 16384  # bytes: smaller concatenates are not worth taking apart
+CACHE = 1 << 19  # bytes near one core: the arrays of a part that is updated inside the kernel of its gradient
+ALONE = 1 << 18  # bytes: a part worth a kernel of its own
 EPILOGUES = frozenset({"contraction", "reduction", "elementwise"})  # kinds of producers that the update may follow
+
+
+# fused: inside the kernel that makes the part; alone: by a kernel of its own; rest: with its neighbours
+How = Literal["fused", "alone", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,7 @@ class Segment:
 
     values: tuple[Value, ...]
     start: int
-    is_fused: bool
+    how: How
 
     @property
     def size(self) -> int:
@@ -45,7 +55,7 @@ def split_updates(graph: Graph) -> Graph:
         if node.op.name != "concatenate" or node.result.type.rank != 1 or node.result.type.nbytes < LARGE:
             continue
         cone = _cone(graph, node)
-        segments = _segments(graph, node)
+        segments = _segments(graph, node, cone)
         if cone and _pays(segments):
             graph = _Split(graph, node, cone, segments).run()
     return graph
@@ -75,17 +85,33 @@ def _cone(graph: Graph, whole: Node) -> list[Node]:
     return [node for node in graph.nodes if node in cone]
 
 
-def _segments(graph: Graph, whole: Node) -> list[Segment]:
+def _segments(graph: Graph, whole: Node, cone: Sequence[Node]) -> list[Segment]:
+    arrays = _arrays(graph, whole, cone)
     found: list[Segment] = []
     start = 0
     for value in whole.operands:
-        is_fused = _can_follow(graph, value)
-        if found and not is_fused and not found[-1].is_fused:
-            found[-1] = Segment((*found[-1].values, value), found[-1].start, False)
+        how: How = "alone" if value.type.nbytes >= ALONE else "rest"
+        if value.type.nbytes * arrays <= CACHE and _can_follow(graph, value):
+            how = "fused"
+        if found and how == "rest" and found[-1].how == "rest":
+            found[-1] = Segment((*found[-1].values, value), found[-1].start, "rest")
         else:
-            found.append(Segment((value,), start, is_fused))
+            found.append(Segment((value,), start, how))
         start += value.type.size
     return found
+
+
+def _arrays(graph: Graph, whole: Node, cone: Sequence[Node]) -> int:
+    """How many arrays of the slab's shape an update reads and writes, the gradient not counted."""
+    made = {node.result for node in cone} | {whole.result}
+    read = {v for node in cone for v in node.operands if v not in made and not _is_repeated(graph, v)}
+    return len(read | {v for v in made if v in graph.outputs})
+
+
+def _is_repeated(graph: Graph, value: Value) -> bool:
+    """Whether an array is one number everywhere."""
+    node = graph.producers.get(value)
+    return node is not None and node.op.name == "broadcast" and node.operands[0].type.rank == 0
 
 
 def _can_follow(graph: Graph, value: Value) -> bool:
@@ -100,10 +126,11 @@ def _can_follow(graph: Graph, value: Value) -> bool:
 
 
 def _pays(segments: Sequence[Segment]) -> bool:
-    """Whether the gradients that are not written and read outweigh the kernels that are added."""
-    saved = sum(2 * value.type.nbytes for s in segments if s.is_fused for value in s.values)
-    kernels = sum(not s.is_fused for s in segments) - 1
-    return saved > kernels * LAUNCH_NS * BYTES_PER_NS
+    """Whether bytes that are not written and read again, or not kept, outweigh the kernels that are added."""
+    fused = sum(value.type.nbytes for s in segments if s.how == "fused" for value in s.values)
+    alone = sum(value.type.nbytes for s in segments if s.how == "alone" for value in s.values)
+    kernels = sum(s.how != "fused" for s in segments) - 1
+    return len(segments) > 1 and 2 * fused + alone > kernels * LAUNCH_NS * BYTES_PER_NS
 
 
 class _Split:
@@ -138,8 +165,8 @@ class _Split:
         """The nodes that update one segment, and the flat results in the order of `results`."""
         builder = GraphBuilder("")
         compose = Compose(builder, self.whole.loc)
-        alone = len(segment.values) == 1
-        own = self._origin(segment.values[0]) if alone else compose.concatenate(segment.values, 0)
+        own = segment.values[0] if len(segment.values) == 1 else compose.concatenate(segment.values, 0)
+        own = self._origin(own) if segment.how == "fused" else compose.reshape(self._origin(own), own.shape)
         shape = own.shape
         mapping = {self.whole.result: own}
         for node in self.cone:
@@ -164,8 +191,7 @@ class _Split:
 
     def _slice(self, value: Value, segment: Segment, shape: tuple[int, ...], compose: Compose) -> Value:
         """The part of an array of the slab's shape; one repeated value is repeated as often as is needed here."""
-        node = self.graph.producers.get(value)
-        if node is not None and node.op.name == "broadcast" and node.operands[0].type.rank == 0:
-            return compose.broadcast(node.operands[0], shape, ())
+        if _is_repeated(self.graph, value):
+            return compose.broadcast(self.graph.producers[value].operands[0], shape, ())
         stop = segment.start + segment.size
         return compose.reshape(compose.slice(value, (segment.start,), (stop,), (1,)), shape)

@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && { command -v "$$p"; break; }; done)
 
-.PHONY: train test test-all check format bless wheel-test venv clean
+.PHONY: train test test-all check format bless wheel-test bench venv clean
 
 train: $(VENV)/.examples ## train a network on handwritten digits
 	$(BIN)/python examples/digits_mlp.py
@@ -36,6 +36,17 @@ bless: $(VENV)/.dev ## accept what the compiler prints now as the golden text
 wheel-test: $(VENV)/.dev ## build the wheel, install it elsewhere, import all of it, train
 	$(BIN)/python tools/wheel_test.py
 
+RESULTS := benchmarks/results
+
+bench: $(VENV)/.bench ## measure everything beside the peers (about 15 minutes on an idle machine), write results, table, pictures
+	$(BIN)/python -m benchmarks.train_step --out $(RESULTS)/train_step.jsonl
+	$(BIN)/python -m benchmarks.contraction --out $(RESULTS)/contraction.jsonl
+	$(BIN)/python -m benchmarks.call_overhead --out $(RESULTS)/call_overhead.jsonl
+	$(BIN)/python -m benchmarks.compile_time --out $(RESULTS)/compile_time.jsonl
+	$(BIN)/python -m benchmarks.plot $(RESULTS)/*.jsonl --out docs
+	$(BIN)/python -m benchmarks.readme_table
+	$(BIN)/python -m benchmarks.check
+
 venv: ## make the development environment again, which a new entry point needs
 	rm -f $(VENV)/.dev
 	$(MAKE) $(VENV)/.dev
@@ -46,6 +57,10 @@ clean:
 
 $(VENV)/.examples: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[examples]'
+	touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -2,14 +2,15 @@
 
     python -m benchmarks.contraction --threads 1,2 --json
 
-One record per shape, transposition, number of threads and system. `us_per_product` is of ours in a native loop, as in
-training, and of a peer with the result written to an array that is there; `us_per_call` is of a call from Python that
-returns a new array.
+One record per dtype, shape, transposition, number of threads and system. `us_per_product` is of ours in a native loop,
+as in training, and of a peer with the result written to an array that is there; `us_per_call` is of a call from Python
+that returns a new array (float32, nothing transposed).
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,16 +18,39 @@ from benchmarks import machine, peak, report
 from benchmarks.measure import Samples, System, Worker, WorkerError, interleave, prepare_all, running
 from benchmarks.serve import Case, Prepare, Request, serve
 
-SHAPES = ("256x256x256", "512x512x512", "1024x768x768", "64x512x784", "2048x384x1536", "128x10x512", "32x128x64")
-SHAPES += ("65x65x65", "127x127x127")
+SHAPES = ("256x256x256", "512x512x512", "1024x768x768", "2048x384x1536")  # square and large
+SHAPES += ("64x512x784", "128x512x784", "128x512x512", "512x784x128", "128x10x512", "32x128x64")  # layers
+SHAPES += ("1x1024x4096", "8x1024x4096", "32x1024x4096")  # few rows
+SHAPES += ("65x65x65", "127x127x127")  # odd
+LARGE_SHAPES = ("512x512x512", "1024x768x768", "2048x384x1536")  # of the other dtypes
+DTYPES = ("float32", "float64", "bfloat16")
+TOLERANCE = {"float32": 1e-5, "float64": 1e-13, "bfloat16": 1e-2}  # of the error per term
 TRANSPOSITIONS = ("nn", "nt", "tn", "tt")  # t: the operand is stored the other way round
 SYSTEMS = {
     "graphc": System("graphc", "benchmarks.contraction", "graphc"),
-    "numpy": System("numpy", "benchmarks.contraction", "numpy"),
+    "numpy": System("numpy", "benchmarks.contraction", "numpy"),  # has no bfloat16
     "torch": System("torch", "benchmarks.contraction", "torch", ("torch",)),
 }
-BLOCK_SECONDS = 0.05
+BLOCK_SECONDS = 0.02
 LOOP, CALL = "loop", "call"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One product to measure. Shapes are rows x columns x summed."""
+
+    dtype: str
+    shape: str
+    transposition: str
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Calls cost the same whatever is multiplied: one kind shows it."""
+        return (LOOP, CALL) if (self.dtype, self.transposition) == ("float32", "nn") else (LOOP,)
+
+    def case(self, way: str) -> str:
+        """The name of the case."""
+        return f"{self.dtype} {self.shape} {self.transposition} {way}"
 
 
 def main() -> None:
@@ -44,13 +68,16 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = report.parser("contraction", __doc__.splitlines()[0])
     parser.add_argument("--peers", type=peers, default=peers("numpy,torch"), help="of numpy, torch")
-    parser.add_argument("--shapes", type=shapes, default=list(SHAPES), help="rows x columns x summed, with commas")
+    parser.add_argument("--shapes", type=shapes, help="rows x columns x summed, with commas")
+    parser.add_argument("--dtypes", type=report.names, default=list(DTYPES), help=f"of {','.join(DTYPES)}")
     parser.add_argument("--transpositions", type=report.names, default=list(TRANSPOSITIONS), help="of nn,nt,tn,tt")
     default = sorted({1, machine.available_cores()})
     parser.add_argument("--threads", type=report.numbers, default=default, help="one or several")
     options = parser.parse_args()
-    if options.quick and options.shapes == list(SHAPES):
+    if options.quick and options.shapes is None:
         options.shapes = ["65x65x65", "32x128x64"]
+    if not set(options.dtypes) <= set(DTYPES):
+        parser.error(f"--dtypes: use {', '.join(DTYPES)}")
     if not set(options.transpositions) <= set(TRANSPOSITIONS):
         parser.error(f"--transpositions: use {', '.join(TRANSPOSITIONS)}")
     return options
@@ -84,35 +111,51 @@ def extents(shape: str) -> tuple[int, int, int]:
     return rows, columns, summed
 
 
+def products(options: argparse.Namespace) -> list[Product]:
+    """What was asked for. Of dtypes other than float32 only large shapes, unless shapes were given."""
+    return [
+        Product(dtype, shape, transposition)
+        for dtype in options.dtypes
+        for shape in options.shapes or (SHAPES if dtype == "float32" else LARGE_SHAPES)
+        for transposition in options.transpositions
+    ]
+
+
 def measure(threads: int, options: argparse.Namespace) -> list[report.Record]:
-    """All shapes on one number of threads. In a round each system goes through all of them."""
+    """All products on one number of threads. In a round each system goes through all of them."""
     systems = [SYSTEMS["graphc"], *options.peers]
+    wanted = products(options)
     with running(systems, threads) as workers, running([peak.PEAK], threads) as limits:
         if not limits:
             raise WorkerError("the peak cannot be measured; see the notes above")
         (limit,) = limits
-        peak.prepare_peaks(limit)
-        for shape in options.shapes:
-            for transposition in options.transpositions:
-                for way in (LOOP, CALL):
-                    name = f"{shape} {transposition} {way}"
-                    prepare_all(workers, name, shape=shape, transposition=transposition, way=way)
+        peaks = {name: peak.fma_name(name) for name in ("float32", "float64")}
+        peak.prepare_peaks(limit, dtypes=[name for name in peaks if name == "float32" or name in options.dtypes])
+        for product in wanted:
+            for way in product.ways:
+                prepare(workers, product, way)
         samples = interleave([*workers, limit], report.timing(options, BLOCK_SECONDS))
-        if (limit.name, peak.fma_name()) not in samples:
+        # The instructions for bfloat16 do more than a multiply-add does: its fraction is of the peak of float32 too.
+        rates = {name: peak.rate(limit, samples, case) for name, case in peaks.items() if (limit.name, case) in samples}
+        if "float32" not in rates:
             raise WorkerError("the peak was not measured")
-        rate = peak.rate(limit, samples, peak.fma_name())
         return [
-            record(shape, transposition, threads, worker, workers, samples, rate)
-            for shape in options.shapes
-            for transposition in options.transpositions
+            record(product, threads, worker, workers, samples, rates.get(product.dtype, rates["float32"]))
+            for product in wanted
             for worker in workers
-            if all((worker.name, f"{shape} {transposition} {way}") in samples for way in (LOOP, CALL))
+            if all((worker.name, product.case(way)) in samples for way in product.ways)
         ]
 
 
+def prepare(workers: list[Worker], product: Product, way: str) -> None:
+    """Make a product ready in every system that has its dtype."""
+    able = [worker for worker in workers if (worker.name, product.dtype) != ("numpy", "bfloat16")]
+    facts = {"dtype": product.dtype, "shape": product.shape, "transposition": product.transposition, "way": way}
+    prepare_all(able, product.case(way), **facts)
+
+
 def record(
-    shape: str,
-    transposition: str,
+    product: Product,
     threads: int,
     worker: Worker,
     workers: list[Worker],
@@ -120,25 +163,28 @@ def record(
     rate: float,
 ) -> report.Record:
     """One product of one system."""
-    rows, columns, summed = extents(shape)
+    rows, columns, summed = extents(product.shape)
     flops = 2 * rows * columns * summed
     seconds: dict[str, float] = {}
-    ratios: dict[str, float | None] = {}
-    for way in (LOOP, CALL):
-        case = f"{shape} {transposition} {way}"
+    ratios: dict[str, float | None] = dict.fromkeys((LOOP, CALL))
+    for way in product.ways:
+        case = product.case(way)
         others = [samples[w.name, case].median for w in workers if w.name != "graphc" and (w.name, case) in samples]
         seconds[way] = samples[worker.name, case].median
         ratios[way] = seconds[way] / min(others) if others else None
+    in_float32 = samples.get(("graphc", replace(product, dtype="float32").case(LOOP)))
     return {
-        "shape": shape,
-        "transposition": transposition,
+        "dtype": product.dtype,
+        "shape": product.shape,
+        "transposition": product.transposition,
         "threads": threads,
         "system": worker.name,
         "us_per_product": seconds[LOOP] * 1e6,
         "gflops": flops / seconds[LOOP] / 1e9,
         "fraction_of_peak": flops / seconds[LOOP] / rate,
         "ratio_to_best_peer": ratios[LOOP],
-        "us_per_call": seconds[CALL] * 1e6,
+        "ratio_to_float32": seconds[LOOP] / in_float32.median if in_float32 else None,
+        "us_per_call": seconds[CALL] * 1e6 if CALL in seconds else None,
         "call_ratio_to_best_peer": ratios[CALL],
         "fma_peak": rate,
     }
@@ -154,7 +200,17 @@ def operands(case: Request) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(rows + columns + summed)
     a = rng.standard_normal((rows, summed) if left == "n" else (summed, rows), dtype=np.float32)
     b = rng.standard_normal((summed, columns) if right == "n" else (columns, summed), dtype=np.float32)
-    return a, b
+    dtype = numpy_dtype(str(case["dtype"]))
+    return a.astype(dtype), b.astype(dtype)
+
+
+def numpy_dtype(name: str) -> np.dtype[np.generic]:
+    """NumPy's dtype; of bfloat16 that of ml_dtypes."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
 
 
 def views(transposition: str, a, b):
@@ -162,11 +218,11 @@ def views(transposition: str, a, b):
     return (a if transposition[0] == "n" else a.T), (b if transposition[1] == "n" else b.T)
 
 
-def checked(result: object, transposition: str, a: np.ndarray, b: np.ndarray) -> Mapping[str, object]:
+def checked(result: np.ndarray, transposition: str, a: np.ndarray, b: np.ndarray) -> Mapping[str, object]:
     """The error against a float64 product, of which there must be little. Raises `AssertionError`."""
     left, right = views(transposition, a.astype(np.float64), b.astype(np.float64))
-    error = float(np.max(np.abs(np.asarray(result) - left @ right)) / a.shape[transposition[0] == "n"])
-    if not error < 1e-5:
+    error = float(np.max(np.abs(result.astype(np.float64) - left @ right)) / a.shape[transposition[0] == "n"])
+    if not error < TOLERANCE[a.dtype.name]:
         raise AssertionError(f"the product is off by {error:g} per term")
     return {"error_per_term": error}
 
@@ -188,7 +244,7 @@ def graphc_products(threads: int) -> Prepare:
             return Case(repeated(lambda: compiled(a, b)), checked(compiled(a, b), way, a, b))
         rows, columns, _ = extents(str(case["shape"]))
         program = gc.program(
-            {"out": np.zeros((rows, columns), np.float32)},
+            {"out": np.zeros((rows, columns), a.dtype)},
             {LOOP: lambda state, batch, step: ({"out": product(*batch)}, ())},
             {LOOP: (a, b)},
             threads=threads,
@@ -223,11 +279,14 @@ def torch_products(threads: int) -> Prepare:
     def prepare(case: Request) -> Case:
         a, b = operands(case)
         way = str(case["transposition"])
-        left, right = views(way, torch.from_numpy(a), torch.from_numpy(b))
+        own = getattr(torch, str(case["dtype"]))
+        wide = np.float64 if own is torch.float64 else np.float32  # NumPy's bfloat16 is unknown to torch
+        left, right = views(way, *(torch.from_numpy(each.astype(wide)).to(own) for each in (a, b)))
         out = torch.mm(left, right)
+        facts = checked(out.double().numpy(), way, a, b)
         if case["way"] == CALL:
-            return Case(repeated(lambda: torch.mm(left, right)), checked(out, way, a, b))
-        return Case(repeated(lambda: torch.mm(left, right, out=out)), checked(out, way, a, b))
+            return Case(repeated(lambda: torch.mm(left, right)), facts)
+        return Case(repeated(lambda: torch.mm(left, right, out=out)), facts)
 
     return prepare
 

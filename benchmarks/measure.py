@@ -39,12 +39,16 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Something to be measured: `python -m module --worker worker`; `needs` are the packages it imports."""
+    """Something to be measured: `python -m module --worker worker`; `needs` are the packages it imports.
+
+    slow_start: it compiles for so long that it is started afresh less often than the others.
+    """
 
     name: str
     module: str
     worker: str
     needs: tuple[str, ...] = ()
+    slow_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,23 +215,42 @@ def prepare_all(workers: Sequence[Worker], name: str, **case: object) -> None:
 
 
 def interleave(workers: Sequence[Worker], timing: Timing) -> dict[tuple[str, str], Samples]:
-    """Time every prepared case of every worker, by (system, case).
+    """Time every prepared case of every worker, by (system, case)."""
+    (samples,) = interleave_beside((0,), workers, timing)
+    return samples
 
-    A round is one pass of each system over its cases. A system that fails on the way is left out, with a note.
+
+def interleave_beside(
+    neighbours: Sequence[int], workers: Sequence[Worker], timing: Timing
+) -> list[dict[tuple[str, str], Samples]]:
+    """Time every prepared case of every worker beside so many busy processes, one result for each of these numbers.
+
+    A round is one pass of each system over its cases beside each number of neighbours. A system that fails on the way
+    is left out, with a note.
     """
-    samples: dict[tuple[str, str], Samples] = {}
+    results: list[dict[tuple[str, str], Samples]] = [{} for _ in neighbours]
     left = list(workers)
     for number in range(timing.rounds):
-        for worker in rotated(left, number):
-            try:
-                for case in worker.cases:
-                    seconds = worker.time(case, timing.block_seconds)
-                    samples.setdefault((worker.name, case), Samples()).seconds.append(seconds)
-            except WorkerError as error:
-                note(f"left out, {error}")
-                left.remove(worker)
-            time.sleep(timing.pause)
-    return {key: found for key, found in samples.items() if key[0] in {worker.name for worker in left}}
+        for count, samples in zip(neighbours, results, strict=True):
+            with busy_neighbours(count):
+                _round(rotated(left, number), timing, samples, left)
+    there = {worker.name for worker in left}
+    return [{key: found for key, found in samples.items() if key[0] in there} for samples in results]
+
+
+def _round(
+    workers: Sequence[Worker], timing: Timing, samples: dict[tuple[str, str], Samples], left: list[Worker]
+) -> None:
+    """One pass of each system over its cases; those that fail are taken from `left`."""
+    for worker in workers:
+        try:
+            for case in worker.cases:
+                seconds = worker.time(case, timing.block_seconds)
+                samples.setdefault((worker.name, case), Samples()).seconds.append(seconds)
+        except WorkerError as error:
+            note(f"left out, {error}")
+            left.remove(worker)
+        time.sleep(timing.pause)
 
 
 def rotated(workers: Sequence[Worker], number: int) -> list[Worker]:
@@ -264,14 +287,25 @@ class Start:
 
 @contextmanager
 def started(
-    systems: Sequence[System], threads: int, repeats: int, name: str, pause: float = 0.25, **case: object
+    systems: Sequence[System],
+    threads: int,
+    repeats: int,
+    name: str,
+    pause: float = 0.25,
+    slow_repeats: int = 1,
+    **case: object,
 ) -> Iterator[list[Start]]:
-    """Start every system `repeats` times cold, each followed by a warm start; keeps the last cold worker running."""
+    """Start every system `repeats` times cold, each followed by a warm start; keeps the last cold worker running.
+
+    Systems with a slow start are started `slow_repeats` times.
+    """
     starts: dict[str, Start] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         try:
             for number in range(repeats):
                 for system in installed(systems) if number == 0 else [s for s in systems if s.name in starts]:
+                    if system.slow_start and number >= slow_repeats:
+                        continue
                     _start(system, threads, Path(folder) / f"{system.name}-{number}", starts, name, case)
                     time.sleep(pause)
             yield list(starts.values())
@@ -307,10 +341,14 @@ def _start(
 @contextmanager
 def busy_neighbours(count: int) -> Iterator[None]:
     """As many other processes as that, each of which keeps a core busy."""
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    program = "print(flush=True)\nwhile True: pass"
+    processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(count)]
     try:
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()  # it is running now
         yield
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+            process.communicate()

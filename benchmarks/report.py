@@ -112,3 +112,9 @@ def read(path: Path) -> list[Record]:
         sys.exit(f"{path}: {error.strerror}")
     found = [json.loads(line) for line in lines if line.strip()]
     return found or sys.exit(f"{path}: no records")
+
+
+def most_threads(records: Sequence[Record], threads: int | None = None) -> list[Record]:
+    """The records of this number of threads, or of the most there are."""
+    wanted = threads or max((int(str(record["threads"])) for record in records), default=0)
+    return [record for record in records if record["threads"] == wanted]

@@ -7,7 +7,7 @@ One record per workload, number of threads and system. What the fields mean: REA
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks import machine, peak, report
 from benchmarks.measure import (
@@ -16,8 +16,7 @@ from benchmarks.measure import (
     System,
     Worker,
     WorkerError,
-    busy_neighbours,
-    interleave,
+    interleave_beside,
     note,
     running,
     started,
@@ -27,10 +26,11 @@ from benchmarks.problems import PROBLEMS
 OURS = System("graphc", "benchmarks.workloads", "graphc")
 PEERS = {
     "torch-eager": System("torch-eager", "benchmarks.peers.torch_step", "eager", ("torch",)),
-    "torch-compile": System("torch-compile", "benchmarks.peers.torch_step", "compile", ("torch",)),
+    "torch-compile": System("torch-compile", "benchmarks.peers.torch_step", "compile", ("torch",), slow_start=True),
     "jax": System("jax", "benchmarks.peers.jax_step", "jax", ("jax", "jaxlib", "optax")),
 }
 GROUPS = {"torch": ("torch-eager", "torch-compile")}
+SamplesOf = Mapping[tuple[str, str], Samples]  # by system and case
 BLOCK_SECONDS = 0.5
 SAME_LOSS = 1e-4  # relative: every system computes the same in another order of rounding
 
@@ -43,8 +43,7 @@ def main() -> None:
     for threads in options.threads:
         for workload in options.workload:
             try:
-                with busy_neighbours(options.busy):
-                    output.add(measure(workload, threads, options))
+                output.add(measure(workload, threads, options))
             except WorkerError as error:
                 note(str(error))
                 failed = True
@@ -58,7 +57,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=peers, default=peers("torch,jax"), help=f"of {', '.join((*GROUPS, *PEERS))}")
     parser.add_argument("--threads", type=report.numbers, default=[machine.available_cores()], help="one or several")
     parser.add_argument("--starts", type=report.at_least_one, default=3, help="fresh processes for the first step")
-    parser.add_argument("--busy", type=int, default=0, help="other processes that keep a core busy meanwhile")
+    help = "the same of torch-compile, which takes half a minute each time"
+    parser.add_argument("--slow-starts", type=report.at_least_one, default=1, help=help)
+    help = "measure also beside so many processes that keep a core busy; 0: do not"
+    parser.add_argument("--busy", type=int, default=1, help=help)
     return parser.parse_args()
 
 
@@ -86,7 +88,7 @@ def measure(workload: str, threads: int, options: argparse.Namespace) -> list[re
     repeats = 1 if options.quick else options.starts
     pause = 0.0 if options.quick else options.pause
     with (
-        started(systems, threads, repeats, workload, pause, workload=workload) as starts,
+        started(systems, threads, repeats, workload, pause, options.slow_starts, workload=workload) as starts,
         running([peak.PEAK], threads) as limits,
     ):
         ours = next((start for start in starts if start.worker.name == OURS.name), None)
@@ -97,7 +99,9 @@ def measure(workload: str, threads: int, options: argparse.Namespace) -> list[re
         planned = int(str(ours.cold[-1]["planned_peak_bytes"]))
         peak.prepare_peaks(limit, [planned])
         workers = [start.worker for start in starts]
-        samples = interleave([*workers, limit], report.timing(options, BLOCK_SECONDS))
+        timing = report.timing(options, BLOCK_SECONDS)
+        neighbours = [0, options.busy] if options.busy > 0 else [0]
+        samples, *beside = interleave_beside(neighbours, [*workers, limit], timing)
         if any((name, case) not in samples for name, case in ((OURS.name, workload), (limit.name, peak.fma_name()))):
             raise WorkerError(f"{workload}: nothing was measured")
         best = min((found.median for (name, _), found in samples.items() if name in PEERS), default=None)
@@ -108,11 +112,21 @@ def measure(workload: str, threads: int, options: argparse.Namespace) -> list[re
                 "threads": threads,
                 **common(start, samples[start.worker.name, workload], best),
                 **(costs(start, samples, limit, planned) if start is ours else UNKNOWN),
-                "busy": options.busy,
+                **slowdown(samples, beside, (start.worker.name, workload), options.busy),
             }
             for start in starts
             if (start.worker.name, workload) in samples
         ]
+
+
+def slowdown(samples: SamplesOf, beside: Sequence[SamplesOf], key: tuple[str, str], neighbours: int) -> report.Record:
+    """How much slower the steps are beside busy processes; null when that was not measured."""
+    busy = next((each[key].median for each in beside), None)
+    return {
+        "busy": neighbours,
+        "busy_ms_per_step": None if busy is None else busy * 1e3,
+        "busy_slowdown": None if busy is None else busy / samples[key].median,
+    }
 
 
 def check_same_losses(workload: str, starts: Sequence[Start]) -> None:
@@ -138,6 +152,7 @@ def common(start: Start, samples: Samples, best: float | None) -> report.Record:
         "ratio_to_best_peer": samples.median / best if best is not None else None,
         "first_step_s": start.median("cold"),
         "warm_first_step_s": start.median("warm"),
+        "starts": len(start.cold),
         "import_s": start.median("cold", "import_s"),
         "peak_rss_mb": resident,
     }

@@ -14,7 +14,7 @@ from graphc.execution.arguments import check_all
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
-from graphc.execution.profile import ProfileReport, made_up, profile_entry
+from graphc.execution.profile import ProfileReport
 from graphc.execution.recording import record_compiled
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
@@ -117,6 +117,8 @@ class CompiledFunction:
         seconds). remeasure: measure the limits of the machine again. Raises `UnsupportedError` for a backend that
         cannot time the kernels of a running program.
         """
+        from graphc.execution.profiling import made_up, profile_entry  # reached only by this method
+
         leaves, tree = pytree.flatten((args, kwargs))
         if not leaves:
             arrays = made_up(self._types)

@@ -18,7 +18,7 @@ from graphc.execution.arguments import check_all, type_of
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
-from graphc.execution.profile import MOST_STEPS, ProfileReport, made_up, profile_entry
+from graphc.execution.profile import MOST_STEPS, ProfileReport
 from graphc.execution.recording import record_batch, record_compiled
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph, TensorType
@@ -158,6 +158,8 @@ class Program:
         `longest` in a row. advance: let the steps count; otherwise the state is put back. remeasure: measure the limits
         of the machine again. Raises `UnsupportedError` for a backend that cannot time the kernels of a running program.
         """
+        from graphc.execution.profiling import made_up, profile_entry  # reached only by this method
+
         if batch is None:
             self._known(entry)
             name, arrays = entry, made_up(self._batch_types(self._traced[entry]))

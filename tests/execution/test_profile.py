@@ -11,7 +11,8 @@ import graphc as gc
 import graphc.numpy as gnp
 from graphc import data, nn, optim, train
 from graphc.api import ArgumentError, ShapeError, UnsupportedError
-from graphc.execution.profile import SORT_KEYS, KernelProfile, made_up, merge
+from graphc.execution.profile import SORT_KEYS, KernelProfile
+from graphc.execution.profiling import made_up, merge
 from graphc.graph.ir import TensorType
 from graphc.plan.ir import Launch
 

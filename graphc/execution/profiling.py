@@ -5,7 +5,6 @@ program's own data, each in the caches as its predecessor left them. The step as
 that take turns with the timed ones. The state is put back afterwards.
 """
 
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ class _Runs:
         for count in counts:
             plain.append(self.plain(steps))
             times.append(self.timed(count))
-        return times, statistics.median(plain)
+        return times, float(np.median(plain))
 
     def plain(self, steps: int) -> float:
         """Seconds of a step."""

@@ -41,6 +41,7 @@ RESULTS := benchmarks/results
 bench: $(VENV)/.bench ## measure everything beside the peers (about 15 minutes on an idle machine), write results, table, pictures
 	$(BIN)/python -m benchmarks.train_step --out $(RESULTS)/train_step.jsonl
 	$(BIN)/python -m benchmarks.contraction --out $(RESULTS)/contraction.jsonl
+	$(BIN)/python -m benchmarks.ops --out $(RESULTS)/ops.jsonl
 	$(BIN)/python -m benchmarks.call_overhead --out $(RESULTS)/call_overhead.jsonl
 	$(BIN)/python -m benchmarks.compile_time --out $(RESULTS)/compile_time.jsonl
 	$(BIN)/python -m benchmarks.plot $(RESULTS)/*.jsonl --out docs

@@ -1,7 +1,9 @@
 """The object cache survives damage, unwritable folders and its own size bound."""
 
 import os
+import random
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +132,25 @@ def test_compiled_code_comes_back_from_the_disk(tmp_path: Path, monkeypatch: pyt
     first = codegen.object_code(module, host.host())
     monkeypatch.setattr(codegen, "optimise", None)  # a second compilation would fail
     assert codegen.object_code(module, host.host()) == first
+
+
+def test_many_at_once_see_whole_objects_within_the_bound(tmp_path: Path) -> None:
+    bound = 64 * 1024
+
+    def work(seed: int) -> int:
+        chance, store, hits = random.Random(seed), ObjectCache(tmp_path, bound), 0
+        for _ in range(120):
+            key = f"k{chance.randrange(40)}"
+            if chance.random() < 0.5:
+                store.put(key, key.encode() * chance.randrange(1, 2000))
+            elif (found := store.get(key)) is not None:
+                assert found == key.encode() * (len(found) // len(key))
+                hits += 1
+        return hits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with ThreadPoolExecutor(4) as pool:
+            assert all(hits > 3 for hits in pool.map(work, range(4)))
+    assert not [name for name in objects(tmp_path) if name.startswith(".new-")]
+    assert sum((tmp_path / name).stat().st_size for name in objects(tmp_path)) <= bound * 1.5

@@ -22,13 +22,14 @@ from graphc.passes.pipeline import pipeline, run_passes
 from graphc.plan.build import build
 from graphc.plan.ir import Plan, Slot
 from graphc.plan.verify import verify as verify_plan
-from graphc.runtime.protocol import Backend, Executable
+from graphc.runtime.protocol import Backend, EagerBackend, Executable, Loader
 from graphc.stored import slots
 
 
 def compile_stages(result: Compilation) -> None:
     """Optimise, fuse, lower, schedule, plan and load. Raises `MemoryBudgetError`."""
-    stages = result.use(run_stages(result))
+    loader = result.backend.begin() if isinstance(result.backend, EagerBackend) else None
+    stages = result.use(run_stages(result, loader))
     if isinstance(result.backend, GraphBackend):
         with result.timed("load"):
             result.executable = _load_graphs(result.backend, result)
@@ -37,14 +38,16 @@ def compile_stages(result: Compilation) -> None:
     options = result.options
     check_memory(stages.plan, 0, options.memory)  # before anything is allocated
     with result.timed("emit"):
-        result.executable = checked_executable(
-            result.backend, result.backend.load(stages.plan, options.threads, options.device)
-        )
+        load = result.backend.load if loader is None else loader.load
+        result.executable = checked_executable(result.backend, load(stages.plan, options.threads, options.device))
     check_memory(stages.plan, result.executable.scratch_bytes, options.memory)
 
 
-def run_stages(result: Compilation) -> Stages:
-    """Everything up to the plan; up to the optimised graphs for a backend that runs graphs."""
+def run_stages(result: Compilation, loader: Loader | None = None) -> Stages:
+    """Everything up to the plan; up to the optimised graphs for a backend that runs graphs.
+
+    `loader` gets every kernel as soon as it is scheduled.
+    """
     program, stages = result.program, Stages()
     with result.timed("optimize"):
         for name, entry in program.entries.items():
@@ -58,7 +61,7 @@ def run_stages(result: Compilation) -> Stages:
         for name, graph in stages.fused.items():
             stages.loops[name] = _lower(name, graph, program.entries[name], len(program.state))
     with result.timed("schedule"):
-        schedules = _Schedules(result.backend, bool(result.options.verify or config.get("GRAPHC_VERIFY")))
+        schedules = _Schedules(result.backend, bool(result.options.verify or config.get("GRAPHC_VERIFY")), loader)
         for name, loops in stages.loops.items():
             calls = tuple(KernelCall(schedules.of(call.kernel), call.args) for call in loops.calls)
             stages.loops[name] = replace(loops, calls=calls)
@@ -108,6 +111,7 @@ class _Schedules:
 
     backend: Backend
     check: bool
+    loader: Loader | None = None
     known: dict[object, Kernel] = field(default_factory=dict)
     named: dict[str, object] = field(default_factory=dict)
 
@@ -118,6 +122,8 @@ class _Schedules:
             if self.check:
                 verify_kernel(kernel)
                 verify_kernel(self.known[structure])
+            if self.loader is not None:
+                self.loader.add(self.known[structure])
         found = self.known[structure]
         sources = (param.source for param in kernel.params)
         params = tuple(replace(param, source=source) for param, source in zip(found.params, sources, strict=True))

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,7 @@ from graphc_llvm.pool import default_threads
 
 if TYPE_CHECKING:  # a program from the cache has no kernels
     from graphc.kernel.ir import Kernel
+    from graphc_llvm.program import Ahead
 
 
 class CpuBackend:
@@ -44,6 +46,12 @@ class CpuBackend:
         """Generate code (or find it on disk) and allocate memory."""
         _only_device(device)
         return CpuExecutable(plan, threads)
+
+    def begin(self) -> "CpuLoader":
+        """Compile kernels as they come, before the plan is known."""
+        from graphc_llvm.program import Ahead
+
+        return CpuLoader(Ahead(), host.host())
 
     def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
         """Versions, processor, threads and cores, the source of this package; None without source files."""
@@ -85,6 +93,23 @@ class CpuBackend:
             _try_code(),
             ("object cache", True, str(ObjectCache.default().folder or "off")),
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLoader:
+    """A program whose kernels are known one after the other."""
+
+    ahead: "Ahead"
+    target: host.Host
+
+    def add(self, kernel: "Kernel") -> None:
+        """Write its text, and begin to compile it."""
+        self.ahead.add(kernel, self.target)
+
+    def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
+        """Generate the rest of the code and allocate memory."""
+        _only_device(device)
+        return CpuExecutable(plan, threads, ahead=self.ahead)
 
 
 def _as_far_as(system: str) -> str:

@@ -6,7 +6,7 @@ tidy up after the emitter (instcombine, gvn) took half as long as generating cod
 
 import itertools
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,19 +16,36 @@ import llvmlite.binding as llvm
 from graphc.core.errors import BackendError
 from graphc.runtime.cache import ObjectCache
 from graphc_llvm import host
+from graphc_llvm.background import Background, Pending
 from graphc_llvm.pool_code import EXPORTS, runtime_text
 
 SETTINGS = "2"  # of the pass list and the code generator below; raise it when they change
 
+ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
+LARGE = 12_000  # characters; smaller modules are compiled together, because each costs LLVM as much as 2,000 more do
+MOST_TOGETHER = 60_000
+
 _numbers = itertools.count()
+_background = Background()
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
     """One LLVM module. `plain`: calls and addresses only, where better code is not worth the time it takes."""
 
-    text: str
+    functions: str
+    declarations: tuple[str, ...] = ()
     plain: bool = False
+
+    @property
+    def text(self) -> str:
+        """What LLVM reads."""
+        return "\n\n".join([self.functions, "\n".join(sorted(self.declarations)), ATTRIBUTES, ""])
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is compiled alone."""
+        return self.plain or len(self.functions) >= LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +104,38 @@ def object_code(module: Module, target: host.Host) -> bytes:
     return code
 
 
-def objects(modules: Sequence[Module], target: host.Host) -> tuple[bytes, ...]:
-    """Machine code of each module."""
-    return tuple(object_code(module, target) for module in modules)
+def begin(module: Module, target: host.Host) -> Pending:
+    """Compile a module while the caller goes on."""
+    return _background.submit(lambda: object_code(module, target))
+
+
+def objects(
+    modules: Sequence[Module], target: host.Host, begun: Mapping[Module, Pending] | None = None
+) -> tuple[bytes, ...]:
+    """Machine code of the modules, small ones together. `begun`: those that are being compiled."""
+    started = begun or {}
+    pending = [started.get(module) or begin(module, target) for module in together(modules)]
+    return tuple(each.result() for each in pending)
+
+
+def together(modules: Iterable[Module]) -> list[Module]:
+    """The modules in order, runs of small ones as one."""
+    result: list[Module] = []
+    small: list[Module] = []
+    for module in modules:
+        if module.is_large:
+            result.append(module)
+            continue
+        if sum(len(each.functions) for each in small) + len(module.functions) > MOST_TOGETHER:
+            result.append(_joined(small))
+            small = []
+        small.append(module)
+    return [*result, _joined(small)] if small else result
+
+
+def _joined(modules: Sequence[Module]) -> Module:
+    declarations = {line for module in modules for line in module.declarations}
+    return Module("\n\n".join(module.functions for module in modules), tuple(sorted(declarations)))
 
 
 @cache

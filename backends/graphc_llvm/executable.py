@@ -28,7 +28,7 @@ from graphc_llvm.pool import Pool, default_threads
 from graphc_llvm.record import IS_BUSY
 
 if TYPE_CHECKING:  # a program from the cache runs without the emitter
-    from graphc_llvm.program import ProgramText
+    from graphc_llvm.program import Ahead, ProgramText
 
 POLL_SECONDS = 0.1
 SMALL_BYTES = 4 * 1024 * 1024  # of arena and scratch: calls that come at once each get their own
@@ -59,9 +59,17 @@ class CpuExecutable:
     """Implements `graphc.runtime.protocol.Executable`."""
 
     def __init__(
-        self, plan: Plan, threads: int | None, code: Code | None = None, whole: Callable[[], Plan] | None = None
+        self,
+        plan: Plan,
+        threads: int | None,
+        code: Code | None = None,
+        whole: Callable[[], Plan] | None = None,
+        ahead: "Ahead | None" = None,
     ) -> None:
-        """`code` was made from this plan earlier. Then `plan` may lack its instructions: `whole` makes it again."""
+        """`code` was made from this plan earlier. Then `plan` may lack its instructions: `whole` makes it again.
+
+        `ahead`: what of the kernels is being compiled already.
+        """
         self._plan = plan
         self._whole = whole or (lambda: plan)
         self.threads = default_threads() if threads is None else threads
@@ -70,7 +78,7 @@ class CpuExecutable:
         self._target = host.host()
         self._text: ProgramText | None = None
         self._expected_text = "" if code is None else code.text_digest
-        self.code = self._compiled() if code is None else code
+        self.code = self._compiled(ahead) if code is None else code
         self._library = codegen.link(self.code.objects, self.code.exports)
         self._entries = {entry.name: self._describe(entry) for entry in plan.entries.values()}
         self._pool, self._process = Pool.get(self.threads), os.getpid()
@@ -82,10 +90,12 @@ class CpuExecutable:
         self._timed: tuple[ProgramText, codegen.Library] | None = None
         _alive.add(self)
 
-    def _compiled(self) -> Code:
+    def _compiled(self, ahead: "Ahead | None") -> Code:
         """Code of the plan, new or of the same text compiled before."""
-        program = self._program
-        objects = codegen.objects(program.modules, self._target)
+        from graphc_llvm.program import program_text
+
+        program = self._text = program_text(self._plan, ahead=ahead)
+        objects = codegen.objects(program.modules, self._target, None if ahead is None else ahead.begun)
         return Code(
             objects, program.runs, program.calls, program.launchers, program.scratch_bytes, text_digest(program.text)
         )

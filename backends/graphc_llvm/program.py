@@ -6,19 +6,19 @@ the cache again.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Plan
+from graphc_llvm.background import Pending
 from graphc_llvm.call_code import call_text
-from graphc_llvm.codegen import Module
+from graphc_llvm.codegen import Module, begin
 from graphc_llvm.driver import Stamps, all_launches, entry_text, launch_text, nanoseconds, run_text
+from graphc_llvm.host import Host
 from graphc_llvm.jobs import KernelFunction
-from graphc_llvm.kernels import PHASE_SIGNATURE, Phase, compile_kernel
-
-ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
+from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, Phase, compile_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,37 @@ class ProgramText:
         return max((function.compiled.scratch_bytes for _, function in self.kernels.values()), default=0)
 
 
-def program_text(plan: Plan, timed: bool = False) -> ProgramText:
+@dataclass(slots=True)
+class Ahead:
+    """Kernels of a plan to come: their text is written, and what is large goes through LLVM in the background."""
+
+    begun: dict[Module, Pending] = field(default_factory=dict)
+    _texts: dict[int, tuple[Kernel, Compiled]] = field(default_factory=dict)  # by identity of the body
+
+    def add(self, kernel: Kernel, target: Host) -> None:
+        """Begin with a kernel. Raises `BackendError` when it cannot be emitted."""
+        compiled = compile_kernel(kernel)
+        self._texts[id(kernel.body)] = kernel, compiled  # the kernel keeps its body's identity from being used again
+        for phase in compiled.phases:
+            module = phase_module(phase, phase_name(phase))
+            if module.is_large and module not in self.begun:
+                self.begun[module] = begin(module, target)
+
+    def compiled(self, kernel: Kernel) -> Compiled:
+        """The text of a kernel, which may be new."""
+        found = self._texts.get(id(kernel.body))
+        if found is None or [p.buffer for p in found[0].params] != [p.buffer for p in kernel.params]:
+            return compile_kernel(kernel)
+        return found[1]
+
+
+def program_text(plan: Plan, timed: bool = False, ahead: Ahead | None = None) -> ProgramText:
     """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name.
 
-    The timed version has the same kernels, and reads the clock around each instruction of an entry.
+    The timed version has the same kernels, and reads the clock around each instruction of an entry. `ahead`: the
+    kernels whose text is known.
     """
+    source = ahead or Ahead()
     known: dict[object, KernelFunction] = {}  # by structure
     kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
     phases: dict[str, Module] = {}  # by name
@@ -61,7 +87,7 @@ def program_text(plan: Plan, timed: bool = False) -> ProgramText:
         for launch in all_launches(entry.block):
             structure = launch.kernel.structure
             if structure not in known:
-                known[structure] = _emit(launch.kernel, len(known), phases, parts)
+                known[structure] = _emit(launch.kernel, source.compiled(launch.kernel), len(known), phases, parts)
             function = known[structure]
             if kernels.setdefault(launch.kernel.name, (launch.kernel, function))[1] is not function:
                 raise BackendError(f"two different kernels are called {launch.kernel.name}")
@@ -77,19 +103,19 @@ def program_text(plan: Plan, timed: bool = False) -> ProgramText:
         parts.append(entry_text(name, entry, functions, declarations, may_abandon, stamps.get(entry.name)))
         parts.append(run_text(runs[entry.name], name))
         parts.append(call_text(calls[entry.name], name, entry, nanoseconds(entry.block, functions), may_abandon))
-    driver = Module(_module_text(parts, declarations), plain=True)
+    driver = Module("\n\n".join(parts), tuple(sorted(declarations)), plain=True)
     return ProgramText((*phases.values(), driver), runs, calls, kernels, stamps)
 
 
-def _emit(kernel: Kernel, number: int, phases: dict[str, Module], parts: list[str]) -> KernelFunction:
+def _emit(
+    kernel: Kernel, compiled: Compiled, number: int, phases: dict[str, Module], parts: list[str]
+) -> KernelFunction:
     """Add the phases that are new, and the launcher."""
     names = []
-    compiled = compile_kernel(kernel)
     for phase in compiled.phases:
         name = phase_name(phase)
         if name not in phases:
-            text = PHASE_SIGNATURE.format(define="define", name=name) + phase.body
-            phases[name] = Module(_module_text([text], phase.declarations))
+            phases[name] = phase_module(phase, name)
         names.append(name)
     function = KernelFunction(kernel, f"kernel_{number}", tuple(names), compiled)
     parts.append(launch_text(function))
@@ -101,5 +127,6 @@ def phase_name(phase: Phase) -> str:
     return f"phase_{hashlib.sha256(phase.body.encode()).hexdigest()[:20]}"
 
 
-def _module_text(functions: Sequence[str], declarations: Collection[str]) -> str:
-    return "\n\n".join([*functions, "\n".join(sorted(declarations)), ATTRIBUTES, ""])
+def phase_module(phase: Phase, name: str) -> Module:
+    """A module of one function."""
+    return Module(PHASE_SIGNATURE.format(define="define", name=name) + phase.body, phase.declarations)

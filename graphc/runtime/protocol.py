@@ -161,6 +161,27 @@ class Backend(Protocol):
         ...
 
 
+class Loader(Protocol):
+    """A program that is compiled while its kernels are still being scheduled."""
+
+    def add(self, kernel: "Kernel") -> None:
+        """A scheduled kernel of the plan to come. Kernels of the plan share its body, and may differ in names."""
+        ...
+
+    def load(self, plan: "Plan", threads: int | None = None, device: int | None = None) -> Executable:
+        """What `Backend.load` does."""
+        ...
+
+
+@runtime_checkable
+class EagerBackend(Protocol):
+    """What a `Backend` has besides when it can generate code for kernels before the plan is known."""
+
+    def begin(self) -> Loader:
+        """Begin with a program."""
+        ...
+
+
 @runtime_checkable
 class CachingBackend(Protocol):
     """What a `Backend` has besides when its compiled programs may be kept on disk."""

@@ -1,5 +1,8 @@
 """What is compiled: equal phases once, in any number of kernels, entries and programs."""
 
+import os
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,10 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
-from graphc_llvm import codegen
+from graphc.core.errors import BackendError
+from graphc_llvm import codegen, host
+from graphc_llvm.background import Background
+from graphc_llvm.executable import CpuExecutable
 
 
 def layers(x: gnp.Array, weights: list[gnp.Array]) -> gnp.Array:
@@ -40,3 +46,71 @@ def test_equal_kernels_are_compiled_once(compiled: list[codegen.Module]) -> None
     gc.compile(layers, x, weights)
     assert len(first) < 4  # not one for each of two layers
     assert [module.plain for module in compiled] == [True]  # twelve layers need no new phase, only their driver
+
+
+def test_kernels_compiled_while_others_are_scheduled_are_the_same_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE", "off")
+    x, weights = np.ones((64, 48), np.float32), [np.ones((48, 48), np.float32), np.ones((48, 17), np.float32)]
+    ahead = gc.compile(layers, x, weights)
+    began = [module for module in code_of(ahead)._program.modules if module.is_large and not module.plain]
+    assert began  # there was something to begin with
+    monkeypatch.setattr("graphc.compiler.EagerBackend", str)  # which no backend is
+    after = gc.compile(layers, x, weights)
+    assert code_of(ahead).code == code_of(after).code
+    assert np.array_equal(ahead(x, weights), after(x, weights))
+
+
+def code_of(compiled: gc.CompiledFunction) -> CpuExecutable:
+    executable = compiled.compilation.executable
+    assert isinstance(executable, CpuExecutable)
+    return executable
+
+
+def test_small_modules_are_compiled_together_and_large_ones_alone() -> None:
+    def module(name: str, size: int, plain: bool = False) -> codegen.Module:
+        body = "  call void @other()\n" * (size // 21)
+        return codegen.Module(f"define void @{name}() {{\n{body}  ret void\n}}", ("declare void @other()",), plain)
+
+    small = [module(f"small{n}", 10_000) for n in range(9)]
+    large, driver = module("large", 2 * codegen.LARGE), module("driver", 100, plain=True)
+    joined = codegen.together([*small[:4], large, *small[4:], driver])
+    assert joined[0] is large and joined[2] is driver
+    assert sum(each.functions.count("define") for each in joined) == 11
+    assert all(len(each.functions) <= codegen.MOST_TOGETHER for each in joined) and len(joined) == 4
+    assert len(codegen.objects([*small, large], host.host())) == 3
+
+
+def test_an_error_in_the_background_is_raised_where_the_result_is_wanted() -> None:
+    good = codegen.begin(codegen.Module("define void @f() {\n  ret void\n}"), host.host())
+    bad = codegen.begin(codegen.Module("define nonsense"), host.host())
+    assert good.result()
+    with pytest.raises(BackendError, match="rejects the generated text"):
+        bad.result()
+
+
+def test_the_interpreter_switches_threads_as_before_when_the_background_rests() -> None:
+    before = sys.getswitchinterval()
+    background = Background()
+    release = threading.Event()
+    first, second = background.submit(lambda: b"1" if release.wait(5) else b""), background.submit(lambda: b"2")
+    assert sys.getswitchinterval() < before
+    release.set()
+    assert (first.result(), second.result()) == (b"1", b"2")
+    thread = background._thread
+    assert thread is None or not thread.join(10)
+    assert sys.getswitchinterval() == before
+    assert background.submit(lambda: b"3").result() == b"3"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_a_background_of_its_own() -> None:
+    background = Background()
+    release = threading.Event()
+    pending = background.submit(lambda: b"parent" if release.wait(10) else b"")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if background.submit(lambda: b"child").result() == b"child" else 1)
+    release.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert pending.result() == b"parent"

@@ -6,7 +6,7 @@ Out: a `Contraction`, or None. The multiplicands may be any pure expressions: a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc.kernel.affine import Facts, loads, stride_of, variables
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, Fma, For, If, Let, Load, Stmt, Store, Var, While, walk
@@ -23,10 +23,14 @@ class Operand:
     lets: tuple[Let, ...]
     uses: frozenset[str]  # every name it depends on, through `Let`s too
     loads: tuple[Load, ...]
+    _moves: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)  # every blocking tried asks again
 
     def moves_by(self, counter: str, known: Facts) -> bool:
         """Whether every access stands still or moves on by one element when the counter does."""
-        return all(stride_of(x.buffer, x.index, Var(counter), known) in (0, 1) for x in self.loads)
+        if counter not in self._moves:
+            steps = (stride_of(x.buffer, x.index, Var(counter), known) for x in self.loads)
+            self._moves[counter] = all(step in (0, 1) for step in steps)
+        return self._moves[counter]
 
     @property
     def is_plain(self) -> bool:

@@ -74,7 +74,7 @@ class Background:
             if self._thread is None:
                 self._interval = sys.getswitchinterval()
                 sys.setswitchinterval(min(SWITCH_SECONDS, self._interval))
-                self._thread = threading.Thread(target=self._serve, name="graphc-compile", daemon=True)
+                self._thread = threading.Thread(target=self._serve, name="graphc compiles", daemon=True)
                 self._thread.start()
         return pending
 

@@ -56,7 +56,8 @@ job = make(rows, features, hidden, batch)
 status("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")  # VmHWM starts again here
 job.fit(steps=5, progress=False)
-print(json.dumps({"reported": job.memory.peak_bytes, "added": status("VmHWM") - before, "text": str(job.memory)}))
+added = status("VmHWM") - before  # before the report, for which a program from the cache is compiled again
+print(json.dumps({"reported": job.memory.peak_bytes, "added": added, "text": str(job.memory)}))
 """
 
 
@@ -76,4 +77,4 @@ def test_the_reported_peak_is_what_the_process_adds(shape: tuple[int, ...], tmp_
     found = json.loads(done.stdout.splitlines()[-1])
     reported, added = found["reported"], found["added"]
     assert reported > 20e6
-    assert abs(added - reported) <= max(0.03 * reported, 4e6), found
+    assert abs(added - reported) <= max(0.01 * reported, 2e6), found

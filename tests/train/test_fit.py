@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc as garbage
 import os
 import signal
 import threading
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +149,17 @@ def test_the_model_shows_the_trained_values_and_agrees_with_predict_and_evaluate
     assert values["loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, Y[:7])), rel=1e-5)
     model.load_state_dict({name: np.zeros_like(array) for name, array in model.state_dict().items()})
     assert not job.predict(X).any()
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_the_arrays_a_model_was_made_with_are_given_back(backend: str) -> None:
+    """The state holds the parameters from then on: nothing may keep a second copy."""
+    model = network()
+    before = [weakref.ref(parameter.value) for parameter in model.parameters()]
+    job = make(model, backend=backend)
+    garbage.collect()
+    assert [reference() for reference in before] == [None] * 4
+    job.fit(steps=1, progress=False)
 
 
 def test_a_loss_function_with_metrics_of_its_own_evaluates_the_rest_at_its_real_size() -> None:

@@ -55,7 +55,7 @@ class DType:
         return bool(found == self.numpy)
 
     def __hash__(self) -> int:
-        return hash(self.numpy)  # equal things have equal hashes
+        return _hash(self.name)
 
     @property
     def is_float(self) -> bool:
@@ -71,6 +71,12 @@ class DType:
 
     def __str__(self) -> str:
         return self.name
+
+
+@cache
+def _hash(name: str) -> int:
+    """Equal things have equal hashes: that of NumPy's dtype. Types are hashed more than anything else."""
+    return hash(_numpy(name))
 
 
 @cache

@@ -19,9 +19,9 @@ A `For(kind="vector")` runs its iterations in lockstep, one lane each (SPMD): a 
 before the next one starts, `If` inside it masks lanes, an `Alloc` inside it is private to each lane.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from graphc.core.dtypes import DType, bool_, int64
 
@@ -289,19 +289,24 @@ def index(value: int) -> Const:
     return Const(value, int64)
 
 
+_OPERANDS: dict[type, Callable[[Any], tuple[Expr, ...]]] = {
+    Const: lambda e: (),
+    Var: lambda e: (),
+    Load: lambda e: e.index,
+    Unary: lambda e: (e.x,),
+    Cast: lambda e: (e.x,),
+    Bitcast: lambda e: (e.x,),
+    Binary: lambda e: (e.lhs, e.rhs),
+    Compare: lambda e: (e.lhs, e.rhs),
+    Select: lambda e: (e.cond, e.on_true, e.on_false),
+    Fma: lambda e: (e.a, e.b, e.c),
+    DotPair: lambda e: (e.a, e.b, e.c),
+}
+
+
 def operands(expr: Expr) -> tuple[Expr, ...]:
-    """Direct sub-expressions."""
-    match expr:
-        case Const() | Var():
-            return ()
-        case Load(_, idx):
-            return idx
-        case Unary(_, x) | Cast(x, _) | Bitcast(x, _):
-            return (x,)
-        case Binary(_, lhs, rhs) | Compare(_, lhs, rhs):
-            return (lhs, rhs)
-        case Select(a, b, c) | Fma(a, b, c) | DotPair(a, b, c):
-            return (a, b, c)
+    """Direct sub-expressions. A table by type, as every walk over expressions comes here."""
+    return _OPERANDS[type(expr)](expr)
 
 
 def walk(statements: tuple[Stmt, ...]) -> Iterator[Stmt]:

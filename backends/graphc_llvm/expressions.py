@@ -280,10 +280,10 @@ class Scope:
         b, element = self.builder, memory(buffer.dtype)
         align = f"align {buffer.dtype.itemsize}"
         if offset.uniform and value.uniform:
-            b.do(f"store {element} {self._to_memory(value, 1)}, ptr {self.address(buffer, offset)}, {align}")
+            b.do(f"store {element} {self.to_memory(value, 1)}, ptr {self.address(buffer, offset)}, {align}")
             return
         lanes = self.lanes
-        vector, text = widen(element, lanes), self._to_memory(value, lanes)
+        vector, text = widen(element, lanes), self.to_memory(value, lanes)
         if offset.uniform and self.mask is None:
             last = b.emit(f"extractelement {vector} {text}, i64 {lanes - 1}")
             b.do(f"store {element} {last}, ptr {self.address(buffer, offset)}, {align}")
@@ -323,7 +323,7 @@ class Scope:
         old = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}")
         return self.builder.emit(f"select <{self.lanes} x i1> {self.mask}, {vector} {text}, {vector} {old}")
 
-    def _to_memory(self, value: Value, lanes: int) -> str:
+    def to_memory(self, value: Value, lanes: int) -> str:
         text = spread(self.builder, value, lanes)
         if not value.dtype.is_bool:
             return text

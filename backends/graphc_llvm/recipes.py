@@ -48,9 +48,16 @@ def _phase(statement: For, names: Names) -> tuple[Stmt, ...]:
     if found is not None:
         return front + schedule_contraction(found, names)
     best = min(axes, key=lambda axis: penalty(axis, leaf))
-    if inner_penalty(leaf) < penalty(best, leaf):
+    if inner_penalty(leaf) < penalty(best, leaf) and not _has_short_rows(best, leaf):
         return front + _alone(_rows(axes, leaf, names, small), names)
     return front + _alone(_lanes(axes, best, leaf, names, small), names)
+
+
+def _has_short_rows(rows: Axis, leaf: tuple[Stmt, ...]) -> bool:
+    """Whether lanes are better spent on rows: each is at most a vector, so that a square of them fits registers."""
+    extents = [extent_of(s) for s in walk(leaf) if isinstance(s, For) and s.kind == "parallel"]
+    lanes = lanes_for(leaf)
+    return rows.extent >= lanes and all(extent is not None and extent <= lanes for extent in extents)
 
 
 def _alone(phases: tuple[Stmt, ...], names: Names) -> tuple[Stmt, ...]:

@@ -14,7 +14,7 @@ from graphc.kernel.affine import flat_index
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt, Store, Var, While
 from graphc_llvm.accumulate import combine
 from graphc_llvm.expressions import Place, Scope
-from graphc_llvm.transpose import transposed_loads
+from graphc_llvm.transpose import store_rows, transposed_loads, transposed_stores
 from graphc_llvm.types import memory
 from graphc_llvm.values import Linear, Value, emitted, integer, spread
 
@@ -122,13 +122,21 @@ class StatementEmitter:
         """Every step; what is read along the steps and across the lanes is read beforehand, as rows."""
         scope = self.scope
         squares = transposed_loads(scope, loop, steps) if scope.lanes > 1 else {}
+        delayed = transposed_stores(scope, loop, steps) if scope.lanes > 1 else []
+        values: list[list[str]] = [[] for _ in delayed]
+        body = tuple(s for s in loop.body if s not in delayed)
         before = scope.read
         for step in range(steps):
             scope.values[loop.var.name] = integer(step)
             if squares:
-                scope.read = before | {load: values[step] for load, values in squares.items()}
-            self.block(loop.body)
+                scope.read = before | {load: rows[step] for load, rows in squares.items()}
+            self.block(body)
+            for store, of_steps in zip(delayed, values):
+                of_steps.append(scope.to_memory(scope.evaluate(store.value), scope.lanes))
         scope.read = before
+        for store, of_steps in zip(delayed, values):
+            self.b.note(store.buffer.name)
+            store_rows(scope, store, loop, of_steps)
 
     def _constant(self, extent: Expr, kind: str) -> int:
         value = self.scope.evaluate(extent).known

@@ -1,4 +1,4 @@
-"""Loads of a square of memory, transposed in registers.
+"""Loads and stores of a square of memory, transposed in registers.
 
 In a vector loop, an unrolled loop may read elements that lie far apart from lane to lane and side by side from step to
 step: `for lane in vector: for step in unroll: out[step, lane] = x[row + lane, column + step]`. One gather per step
@@ -7,11 +7,13 @@ the square is transposed by log2(lanes) rounds of shuffles; step s then takes ve
 
 In: the unrolled loop. Out: for each such load the value of every step. Guaranteed: exactly the elements that the loop
 reads are read, before the first step instead of during the steps; so nothing the loop stores may be read by it.
+
+Stores of a square wait until the last step and are written as rows: exactly the elements that the loop stores.
 """
 
 from graphc.kernel.affine import loads, stride_of, variables
 from graphc.kernel.independence import expressions
-from graphc.kernel.ir import For, Let, Load, Store
+from graphc.kernel.ir import Accumulate, For, Let, Load, Store
 from graphc_llvm.builder import Builder
 from graphc_llvm.expressions import Scope
 from graphc_llvm.types import memory, suffix, widen
@@ -27,10 +29,12 @@ def transposed_loads(scope: Scope, loop: For, steps: int) -> dict[Load, list[Val
     found: dict[Load, None] = {}
     stored: set[str] = set()
     for statement in loop.body:
-        if not isinstance(statement, Let | Store):
+        if not isinstance(statement, Let | Store | Accumulate):
             return {}
         if isinstance(statement, Store):
             stored.add(statement.buffer.name)
+        elif isinstance(statement, Accumulate):
+            stored |= {buffer.name for buffer, _ in statement.targets}
         found |= {load: None for expr in expressions(statement) for load in loads(expr)}
     known = set(scope.values) - {s.var.name for s in loop.body if isinstance(s, Let)}
     result: dict[Load, list[Value]] = {}
@@ -46,6 +50,54 @@ def transposed_loads(scope: Scope, loop: For, steps: int) -> dict[Load, list[Val
         rows = [_row(scope, load, first, lane, steps) for lane in range(scope.active)]
         result[load] = [Value(load.dtype, text, scope.lanes) for text in square(scope.builder, load, rows, scope.lanes)]
     return result
+
+
+def transposed_stores(scope: Scope, loop: For, steps: int) -> list[Store]:
+    """The stores of the loop's body that are better written as rows."""
+    if scope.lanes < 4 or not FEWEST <= steps <= scope.lanes or scope.mask != scope.padding:
+        return []
+    if not all(isinstance(statement, Let | Store | Accumulate) for statement in loop.body):
+        return []
+    touched = [load.buffer.name for s in loop.body for expr in expressions(s) for load in loads(expr)]
+    touched += [s.buffer.name for s in loop.body if isinstance(s, Store)]
+    touched += [buffer.name for s in loop.body if isinstance(s, Accumulate) for buffer, _ in s.targets]
+    known = set(scope.values) - {s.var.name for s in loop.body if isinstance(s, Let)}
+    return [
+        s
+        for s in loop.body
+        if isinstance(s, Store)
+        and touched.count(s.buffer.name) == 1
+        and scope.places[s.buffer.name].lanes == 1
+        and stride_of(s.buffer, s.index, loop.var) == 1
+        and _names(Load(s.buffer, s.index), loop) <= known
+        and _is_far(scope, s, loop)
+    ]
+
+
+def _is_far(scope: Scope, store: Store, loop: For) -> bool:
+    """Whether neighbouring lanes store to places that lie apart by a known distance."""
+    scope.values[loop.var.name] = integer(0)
+    step = scope.offset(store.buffer, store.index).step
+    return step is not None and abs(step) > 1
+
+
+def store_rows(scope: Scope, store: Store, loop: For, values: list[str]) -> None:
+    """Write what a store left of every step, given as registers of the type in memory: one row per lane."""
+    b, element, steps = scope.builder, memory(store.buffer.dtype), len(values)
+    scope.values[loop.var.name] = integer(0)
+    first = scope.offset(store.buffer, store.index)
+    assert isinstance(first, Linear)
+    kind, align = widen(element, scope.lanes), f"align {store.buffer.dtype.itemsize}"
+    rows = square(b, Load(store.buffer, store.index), values, scope.lanes)
+    for lane, row in enumerate(rows[: scope.active]):
+        pointer = scope.address(store.buffer, Linear(first.constant + lane * (first.step or 0), first.terms))
+        if steps == scope.lanes:
+            b.do(f"store {kind} {row}, ptr {pointer}, {align}")
+            continue
+        mask = "<" + ", ".join(f"i1 {'true' if n < steps else 'false'}" for n in range(scope.lanes)) + ">"
+        spelled = suffix(store.buffer.dtype, scope.lanes, in_memory=True)
+        where = [(kind, row), (f"ptr {align}", pointer), (f"<{scope.lanes} x i1>", mask)]
+        b.call(f"llvm.masked.store.{spelled}.p0", "void", where)
 
 
 def _names(load: Load, loop: For) -> set[str]:

@@ -1,0 +1,83 @@
+"""Short rows in lanes: squares are read and written as rows, exactly the elements that are stored."""
+
+import numpy as np
+import pytest
+
+import graphc as gc
+import graphc.numpy as gnp
+from graphc.kernel.text import parse_kernel
+from graphc.kernel.verify import verify
+from tests.backends.llvm_kernels import run_interpreted, run_native, same_bits
+
+DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lanes", [4, 11, 16])
+@pytest.mark.parametrize("steps", [3, 10, 16])
+def test_stores_of_a_square(dtype: str, lanes: int, steps: int) -> None:
+    two = "2" if dtype == "i32" else "2.0"
+    kernel = parse_kernel(f"""kernel square(
+  in in0: {dtype}[40, {steps}] "",
+  out out0: {dtype}[40, {steps + 2}] "",
+  out out1: bool[{steps}, 40] "",
+  out out2: bool[40, {steps}] "",
+) flops 0:
+  serial r in 0..40:
+    serial c in 0..{steps + 2}:
+      out0[r, c] = {two}:{dtype}
+    serial d in 0..{steps}:
+      out1[d, r] = false
+      out2[r, d] = true
+  vector lane in 0..{lanes}:
+    unroll j in 0..{steps}:
+      let x: {dtype} = in0[lane + 5, j]
+      let twice: {dtype} = x * {two}:{dtype}
+      out0[lane + 3, j + 1] = twice
+      out1[j, lane] = x < twice
+      out2[39 - lane, j] = x < twice
+""")
+    verify(kernel)
+    x = np.random.default_rng(0).normal(scale=9, size=(40, steps)).astype(DTYPES[dtype])
+    for got, want in zip(run_native(kernel, [x]), run_interpreted(kernel, [x]), strict=True):
+        assert same_bits(got, want)  # nothing beside the square is touched
+
+
+def test_what_the_loop_reads_back_is_stored_at_once() -> None:
+    kernel = parse_kernel("""kernel sums(
+  in in0: f32[16, 8] "",
+  inout out0: f32[16, 9] "",
+) flops 0:
+  serial r in 0..16:
+    serial c in 0..9:
+      out0[r, c] = 1.0:f32
+  vector lane in 0..16:
+    unroll j in 0..8:
+      let before: f32 = out0[lane, j]
+      let x: f32 = in0[lane, j]
+      out0[lane, j + 1] = before + x
+""")
+    verify(kernel)
+    x = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
+    for got, want in zip(run_native(kernel, [x]), run_interpreted(kernel, [x]), strict=True):
+        assert same_bits(got, want)
+
+
+def _classify(x):
+    shifted = x - gnp.max(x, axis=1, keepdims=True)
+    powers = gnp.exp(shifted)
+    return powers / gnp.sum(powers, axis=1, keepdims=True), gnp.argmax(x, axis=1), shifted == 0
+
+
+@pytest.mark.parametrize("columns", [2, 3, 10, 16, 17])
+@pytest.mark.parametrize("rows", [5, 16, 37, 3001])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_any_length_have_the_same_bits(rows: int, columns: int, dtype: str) -> None:
+    x = np.random.default_rng(rows + columns).normal(size=(rows, columns)).astype(dtype)
+    whole = gc.compile(_classify, x, threads=2)(x)
+    first = gc.compile(_classify, x[:3])(x[:3])  # too few rows for lanes
+    for all_rows, few in zip(whole, first, strict=True):
+        assert np.array_equal(all_rows[:3], few)
+    powers = np.exp(x - x.max(axis=1, keepdims=True))
+    assert np.allclose(whole[0], powers / powers.sum(axis=1, keepdims=True), rtol=1e-6)
+    assert np.array_equal(whole[1], x.argmax(axis=1))

@@ -47,8 +47,7 @@ class Task:
     def grain(self) -> int:
         """Iterations of one unit."""
         extent = max(self.extent, 1)
-        each = self.ns / extent
-        return max(min(int(UNIT_NS / max(each, 1e-3)), extent), extent * MOST_PHASES // MAX_UNITS, 1)
+        return max(int(extent * min(UNIT_NS / max(self.ns, UNIT_NS), 1.0)), extent * MOST_PHASES // MAX_UNITS, 1)
 
     @property
     def units(self) -> int:

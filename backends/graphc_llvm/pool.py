@@ -43,8 +43,10 @@ class Pool:
         self._block = aligned(POOL_BYTES)
         self._owner = os.getpid()
         self.pointer = address(self._block) if threads > 1 else 0
-        share = CROWDED if threads > config.available_cores() else 1
-        words = {"spins": _pauses(SPIN_NS // share), "patience": _pauses(PATIENCE_NS // share), "threads": threads}
+        crowded = threads > config.available_cores()
+        share = CROWDED if crowded else 1
+        words = {"spins": _pauses(SPIN_NS // share), "patience": _pauses(PATIENCE_NS // share)}
+        words |= {"threads": threads, "apart": not crowded}
         for name, word in words.items():
             self._block[FIELDS[name] : FIELDS[name] + 8].view(np.int64)[0] = word
         self._workers = [_start(self._block, number) for number in range(1, threads)]

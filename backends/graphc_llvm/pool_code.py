@@ -8,7 +8,10 @@ job's fields hold still until it has added them to `done`. What is taken is a pa
 single units in the end, so that nobody waits long for the last one.
 
 The caller works too and waits for units, not for workers: a worker that sleeps costs nothing. Who waits spins for a
-while and then sleeps, because a core that idles takes over a thread that another process has pushed aside.
+while and then sleeps. When another process keeps a processor busy, the system tends to put a worker it wakes on the
+caller's processor, where the two take turns and nothing is gained: a worker that finds itself there moves away. And a
+caller that waits for a worker pushed aside sleeps in naps, because each time a processor falls idle the system looks
+for a thread to run on it.
 
 Only one job is on in a pool. A second caller finds it taken and does its job alone, on its own thread.
 
@@ -31,7 +34,9 @@ FIELDS: Mapping[str, int] = {
     "spins": 296,  # looks at the word before a worker sleeps
     "patience": 304,  # looks at `done` before the caller sleeps
     "threads": 312,
-    "missed": 320,  # nanoseconds of work that sleeping workers could have shared
+    "apart": 320,  # whether workers are to keep off the caller's processor
+    "missed": 328,  # nanoseconds of work that sleeping workers could have shared
+    "cpu": 336,  # the processor the caller was on when it handed out the job; -1: not known
     "wake": 384,  # futex word, counts wake-ups
     "sleepers": 512,
     "stop": 640,
@@ -42,6 +47,7 @@ MAX_UNITS = 60_000  # fit 16 bits
 
 WORTH_NS = 4_000  # work for each further thread
 WAKE_NS = 40_000  # work that makes up for waking a thread
+NAP_NS = 100_000  # of the caller, between two looks whether the last unit is done
 LOOK_NS = 100_000_000  # between two looks at signals
 
 SEGMENT_BYTES = 40  # function, offset into args, iterations, iterations of a unit, units up to and with this segment
@@ -72,6 +78,7 @@ def runtime_text(machine: str, system: str) -> str:
         "WORTH": str(WORTH_NS),
         "WAKE_AFTER": str(WAKE_NS),
         "LOOK": str(LOOK_NS),
+        "NAP": str(NAP_NS),
         "FREE": str(FREE),
         "TAKEN": str(TAKEN),
     }
@@ -84,11 +91,19 @@ def runtime_text(machine: str, system: str) -> str:
     assert FORKED not in (FREE, TAKEN)
     needs = ["declare i32 @clock_gettime(i32, ptr)", "declare i64 @llvm.smin.i64(i64, i64)"]
     needs += ["declare i64 @llvm.smax.i64(i64, i64)"]
-    needs.append("declare i64 @syscall(i64, ...)" if futex is not None else "declare i32 @usleep(i32)")
+    needs += _FUTEX_NEEDS if futex is not None else ["declare i32 @usleep(i32)"]
     if "x86" in pause:
         needs.append("declare void @llvm.x86.sse2.pause()")
     return text + "\n".join(needs) + "\n"
 
+
+_FUTEX_NEEDS = (
+    "declare i64 @syscall(i64, ...)",
+    "declare i32 @sched_getcpu()",
+    "declare i32 @sched_getaffinity(i32, i64, ptr)",
+    "declare i32 @sched_setaffinity(i32, i64, ptr)",
+    "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+)
 
 # Sleep until a word is no longer `seen`, or somebody wakes, or a signal comes; and wake those who sleep on it.
 _FUTEX_TEXT = """
@@ -98,6 +113,49 @@ entry:
   ret void
 }
 
+define internal i32 @processor() {
+entry:
+  %cpu = call i32 @sched_getcpu()
+  ret i32 %cpu
+}
+
+; Leave the processor `cpu`, on which the caller is, for another one that this thread may use. The thread is bound to
+; none: its affinity is what it was when this returns.
+define internal void @move_away(i32 %cpu) {
+entry:
+  %mask = alloca [128 x i8], align 8
+  %less = alloca [128 x i8], align 8
+  %got = call i32 @sched_getaffinity(i32 0, i64 128, ptr %mask)
+  %failed = icmp slt i32 %got, 0
+  %beyond = icmp uge i32 %cpu, 1024
+  %no = or i1 %failed, %beyond
+  br i1 %no, label %leave, label %change
+change:
+  call void @llvm.memcpy.p0.p0.i64(ptr %less, ptr %mask, i64 128, i1 false)
+  %number = zext i32 %cpu to i64
+  %index = lshr i64 %number, 6
+  %bit = and i64 %number, 63
+  %one = shl i64 1, %bit
+  %others = xor i64 %one, -1
+  %at = getelementptr i64, ptr %less, i64 %index
+  %old = load i64, ptr %at, align 8
+  %new = and i64 %old, %others
+  store i64 %new, ptr %at, align 8
+  %moved = call i32 @sched_setaffinity(i32 0, i64 128, ptr %less)
+  %back = call i32 @sched_setaffinity(i32 0, i64 128, ptr %mask)
+  br label %leave
+leave:
+  ret void
+}
+
+define internal void @nap_on(ptr %word, i32 %seen) {
+entry:
+  %slept = call i64 (i64, ...) @syscall(i64 $FUTEX, ptr %word, i32 $OP_WAIT, i32 %seen, ptr @nap)
+  ret void
+}
+
+@nap = internal constant [2 x i64] [i64 0, i64 $NAP]
+
 define internal void @wake_on(ptr %word) {
 entry:
   %woken = call i64 (i64, ...) @syscall(i64 $FUTEX, ptr %word, i32 $OP_WAKE, i32 1073741824)
@@ -106,6 +164,22 @@ entry:
 """
 _SLEEP_TEXT = """
 define internal void @sleep_on(ptr %word, i32 %seen) {
+entry:
+  %slept = call i32 @usleep(i32 100)
+  ret void
+}
+
+define internal i32 @processor() {
+entry:
+  ret i32 -1
+}
+
+define internal void @move_away(i32 %cpu) {
+entry:
+  ret void
+}
+
+define internal void @nap_on(ptr %word, i32 %seen) {
 entry:
   %slept = call i32 @usleep(i32 100)
   ret void
@@ -317,6 +391,13 @@ publish:
   %limit = call i64 @llvm.smin.i64(i64 %some, i64 %threads)
   %limit.at = POOL(limit)
   store i64 %limit, ptr %limit.at, align 8
+  %apart.at = POOL(apart)
+  %apart = load i64, ptr %apart.at, align 8
+  %keep.off = icmp ne i64 %apart, 0
+  %here = call i32 @processor()
+  %cpu = select i1 %keep.off, i32 %here, i32 -1
+  %cpu.at = POOL(cpu)
+  store atomic i32 %cpu, ptr %cpu.at monotonic, align 4
   %done.at = POOL(done)
   store atomic i32 0, ptr %done.at monotonic, align 4
   %word.at = POOL(word)
@@ -386,7 +467,7 @@ sleep:
   %complete = icmp eq i32 %now.done, %need
   br i1 %complete, label %up, label %down
 down:
-  call void @sleep_on(ptr %done.at, i32 %now.done)
+  call void @nap_on(ptr %done.at, i32 %now.done)
   br label %sleep
 up:
   store atomic i32 0, ptr %waiting.at monotonic, align 4
@@ -414,11 +495,24 @@ entry:
   %wake.at = POOL(wake)
   %word.at = POOL(word)
   %sleepers.at = POOL(sleepers)
+  %cpu.at = POOL(cpu)
   br label %fresh
 fresh:
+  %mine = call i32 @processor()
+  %cpu = load atomic i32, ptr %cpu.at monotonic, align 4
+  %shared = icmp eq i32 %mine, %cpu
+  br i1 %shared, label %together, label %apart
+together:
+  %known = icmp sge i32 %cpu, 0
+  br i1 %known, label %move, label %apart
+move:
+  store atomic i32 -1, ptr %cpu.at monotonic, align 4
+  call void @move_away(i32 %cpu)
+  br label %apart
+apart:
   br label %look
 look:
-  %turn = phi i64 [ 0, %fresh ], [ %turn.next, %relax ]
+  %turn = phi i64 [ 0, %apart ], [ %turn.next, %relax ]
   %took = call i1 @take(ptr %pool, i64 %thread)
   br i1 %took, label %fresh, label %idle
 idle:

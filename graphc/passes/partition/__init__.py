@@ -7,6 +7,7 @@ from graphc.passes.partition.assemble import assemble
 from graphc.passes.partition.grouping import groups
 from graphc.passes.partition.order import order
 from graphc.passes.partition.phases import join_phases
+from graphc.passes.partition.prologues import prologues
 from graphc.passes.partition.recompute import recomputed
 from graphc.passes.partition.roles import roles
 from graphc.passes.partition.updates import split_updates
@@ -23,7 +24,8 @@ def partition(graph: Graph, fuse: bool = True) -> Graph:
     if not fuse:
         return order(assemble(graph, role, [[node] for node in graph.nodes if role[node] == "core"]))
     grouped = groups(graph, role)
-    return join_phases(order(assemble(graph, role, grouped, recomputed(graph, role, grouped))))
+    again = recomputed(graph, role, grouped, prologues(graph, role, grouped))
+    return join_phases(order(assemble(graph, role, grouped, again)))
 
 
 __all__ = ["partition"]

@@ -11,7 +11,7 @@ is those fusions in order. Two kinds of neighbours are joined:
 Nothing is computed twice or in another order, and state is not replaced before its readers have run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.graph.ir import Graph, Node, Value
@@ -20,6 +20,7 @@ from graphc.graph.ops.structural import FusionAttrs
 from graphc.graph.rows import axes_of
 from graphc.passes.partition.assemble import fuse, topological
 from graphc.passes.partition.cost import LAUNCH_NS, Cost, kernel_cost
+from graphc.passes.partition.grouping import TINY
 from graphc.passes.partition.legal import MAX_VALUES
 from graphc.passes.partition.places import Places
 
@@ -53,17 +54,19 @@ class _Joining:
             for reader in readers:
                 self.after.setdefault(reader, []).append(writer)
         self.kernel_of: dict[Node, Kernel] = {}
+        self.small: list[Kernel] = []
         self.bare: dict[Node, int] = {}  # where a view or a constant can be had from; -1: from the start
 
     def run(self) -> Graph:
-        small: list[Kernel] = []
         summing: dict[Value, list[Kernel]] = {}  # reductions and contractions by what they sum
         for number, node in enumerate(self.graph.nodes):
             if not isinstance(node.attrs, FusionAttrs):
                 self.bare[node] = max((self._slot_of(v) for v in node.operands), default=-1)
                 continue
             if _is_small(node):
-                self._place(node, number, small, self._may_move_up)
+                self._place(node, number)
+                if len(self.kernel_of[node].nodes) == 1:
+                    self._offer(node, summing)
             elif node.attrs.kind in ("reduction", "contraction"):
                 self._pair(node, number, summing)
             else:
@@ -80,19 +83,17 @@ class _Joining:
 
     # ---------------------------------------------------------------------------------------------------- small ones
 
-    def _place(
-        self, node: Node, number: int, candidates: list[Kernel], allowed: Callable[[Node, int, Kernel], bool]
-    ) -> None:
-        """Into the latest of the candidates that allows it, or a kernel of its own."""
-        for kernel in reversed(candidates[-LOOK_BACK:]):
-            if allowed(node, number, kernel):
+    def _place(self, node: Node, number: int) -> None:
+        """Into the latest kernel of small ones that allows it, or a kernel of its own."""
+        for kernel in reversed(self.small[-LOOK_BACK:]):
+            if self._may_move_up(node, kernel):
                 kernel.nodes.append(node)
                 self.kernel_of[node] = kernel
                 return
         self.kernel_of[node] = Kernel(number, [node])
-        candidates.append(self.kernel_of[node])
+        self.small.append(self.kernel_of[node])
 
-    def _may_move_up(self, node: Node, number: int, kernel: Kernel) -> bool:
+    def _may_move_up(self, node: Node, kernel: Kernel) -> bool:
         if not _has_room(kernel.nodes, node):
             return False
         for value in node.operands:
@@ -109,7 +110,7 @@ class _Joining:
         kind = node.attrs.kind
         self.kernel_of[node] = Kernel(number, [node])
         for value, dims in _summed(node):
-            for kernel in summing.get(value, ()):
+            for kernel in summing.get(value, [])[-LOOK_BACK:]:
                 (first, *others) = kernel.nodes
                 assert isinstance(first.attrs, FusionAttrs)
                 if others or first.attrs.kind == kind or (value, dims) not in _summed(first):
@@ -118,7 +119,13 @@ class _Joining:
                     kernel.nodes.append(node)
                     kernel.slot = number
                     self.kernel_of[node] = kernel
+                    self.small = [other for other in self.small if other is not kernel]
                     return
+        self._offer(node, summing)
+
+    def _offer(self, node: Node, summing: dict[Value, list[Kernel]]) -> None:
+        """Let a later fusion that sums the same find this one."""
+        for value, _ in _summed(node):
             summing.setdefault(value, []).append(self.kernel_of[node])
 
     def _may_move_down(self, kernel: Kernel, node: Node, number: int) -> bool:
@@ -190,4 +197,4 @@ def _summed(node: Node) -> list[tuple[Value, tuple[int, ...]]]:
             found += [(outer[v], tuple(sorted(dims))) for v, dims in pairs if v in outer]
         elif inner.op.name == "reduce_sum" and inner.operands[0] in outer:
             found.append((outer[inner.operands[0]], tuple(sorted(axes_of(inner)))))
-    return [(value, dims) for value, dims in found if value.type.nbytes > SMALL]
+    return [(value, dims) for value, dims in found if value.type.size > TINY]

@@ -7,7 +7,7 @@ passes ask for go this way: what is kept is the pre-activation. So do masks of d
 their key, so what is kept is the key.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from graphc.graph.ir import Graph, Node, Value
 from graphc.passes.partition.assemble import body_nodes, needed_for, outside, used_outside
@@ -18,24 +18,28 @@ from graphc.passes.partition.roles import Role
 COPIED = frozenset({"random_bits"})  # beside elementwise work: a pure function of key and position
 
 
-def recomputed(graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> frozenset[Node]:
-    """The core nodes that every other kernel computes for itself."""
-    return _Recompute(graph, role, groups).run()
+def recomputed(
+    graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], dropped: Collection[Node] = ()
+) -> frozenset[Node]:
+    """The core nodes that every other kernel computes for itself, those `dropped` already among them."""
+    return _Recompute(graph, role, groups, dropped).run()
 
 
 class _Recompute:
-    def __init__(self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> None:
+    def __init__(
+        self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], dropped: Collection[Node]
+    ) -> None:
         self.graph = graph
         self.role = role
         self.groups = groups
         self.position = {node: i for i, node in enumerate(graph.nodes)}
         self.group_of = {node: i for i, core in enumerate(groups) for node in core}
-        self.dropped: set[Node] = set()
+        self.dropped: set[Node] = set(dropped)
         self.outputs = set(graph.outputs)
 
     def run(self) -> frozenset[Node]:
         for core in self.groups:
-            if len(core) > 1:
+            if len(core) > 1 and not self.dropped.issuperset(core):
                 self._group(set(core))
         return frozenset(self.dropped)
 
@@ -48,7 +52,7 @@ class _Recompute:
             readers = self._readers(value, core)
             if readers is None:
                 continue
-            chain = self._chain(node, core, set(written), self._repeats(value, readers))
+            chain = self._chain(node, core, set(written), self._repeats(value, core))
             if chain is None:
                 continue
             leaves = {v for n in chain for v in n.operands} - {v for n in chain for v in n.results}
@@ -76,15 +80,20 @@ class _Recompute:
                     stack.append(user.result)
         return found
 
-    def _repeats(self, value: Value, readers: set[int]) -> int:
+    def _repeats(self, value: Value, core: set[Node]) -> int:
         """How often a reader would compute each element: a number or a row is read in all its loops."""
-        sizes = [
-            result.type.size
-            for number in readers
-            for node in self.groups[number]
-            for result in (*node.operands, *node.results)
-        ]
-        return max(sizes, default=1) // max(value.type.size, 1)
+        largest = value.type.size
+        stack = [value]
+        seen: set[Value] = set()
+        while stack:
+            for user in self.graph.users.get(stack.pop(), ()):
+                if user in core or user.result in seen:
+                    continue
+                seen.add(user.result)
+                largest = max(largest, user.result.type.size)
+                if self.role[user] == "free" or user in self.dropped:
+                    stack.append(user.result)
+        return largest // max(value.type.size, 1)
 
     def _chain(self, node: Node, core: set[Node], written: set[Value], repeats: int) -> set[Node] | None:
         """The nodes to copy, down to values in memory; None when they cost too much or are no elementwise work."""
@@ -100,7 +109,7 @@ class _Recompute:
                 return None
             chain.add(current)
             cost += 0 if is_free else operations(current)
-            if cost * max(repeats, 1) > RECOMPUTED:
+            if cost * repeats > RECOMPUTED:
                 return None
             for value in current.operands:
                 producer = self.graph.producers.get(value)

@@ -1,0 +1,86 @@
+"""Operands of products that are computed while they are packed, instead of by a kernel of their own.
+
+In: the groups. Out: the nodes of groups whose values only products read, and that are cheaper to compute again by each
+of them than to write once and read: the gather of a batch, a cast, a scale, a mask. What decides is bytes: a kernel
+writes its value and every product reads it; in a packing each product reads what the value is made of, and computes it
+as often as the operand is packed.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from graphc.graph.ir import Graph, Node, Value
+from graphc.passes.partition.assemble import body_nodes, outside, used_outside
+from graphc.passes.partition.cost import Cost, kernel_cost, read_bytes, work
+from graphc.passes.partition.legal import is_legal
+from graphc.passes.partition.roles import Role
+
+PACKED = 2  # times a product computes an element of an operand
+KINDS = frozenset({"elementwise", "movement"})
+
+
+def prologues(graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> frozenset[Node]:
+    """Core nodes that every product which needs them computes for itself."""
+    return frozenset(_Prologues(graph, role, groups).run())
+
+
+class _Prologues:
+    def __init__(self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> None:
+        self.graph = graph
+        self.role = role
+        self.groups = groups
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
+        self.group_of = {node: i for i, core in enumerate(groups) for node in core}
+        self.outputs = set(graph.outputs)
+
+    def run(self) -> set[Node]:
+        found: set[Node] = set()
+        for core in self.groups:
+            if all(node.op.kind in KINDS or node.op.name == "gather" for node in core):
+                readers = self._products(core)
+                if readers and self._pays(core, readers) and self._is_legal(core, readers, found):
+                    found |= set(core)
+        return found
+
+    def _products(self, core: Sequence[Node]) -> set[int]:
+        """The groups of the products that read a group; none when anything else does."""
+        inside = set(core)
+        found: set[int] = set()
+        stack = [value for node in core for value in node.results]
+        while stack:
+            value = stack.pop()
+            if value in self.outputs:
+                return set()
+            for user in self.graph.users.get(value, ()):
+                if user.op.kind == "contraction":
+                    found.add(self.group_of[user])
+                elif self.role[user] == "free" and user.op.name in ("transpose", "broadcast", "cast"):
+                    stack += user.results
+                elif user not in inside:
+                    return set()
+        return found
+
+    def _pays(self, core: Sequence[Node], readers: set[int]) -> bool:
+        nodes = body_nodes(self.graph, self.role, core, self.position)
+        inputs = outside(nodes)
+        written = used_outside(self.graph, self.role, set(core))
+        nbytes = sum(value.type.nbytes for value in written)
+        kept = kernel_cost(nodes, inputs, written) + Cost(nbytes * len(readers))
+        once = Cost(read_bytes(nodes, inputs), PACKED * sum(work(node) for node in nodes))
+        longer = sum(value.type.nbytes for value in inputs if not self._is_in_memory(value))
+        return longer <= nbytes and once.bytes * len(readers) < kept.bytes
+
+    def _is_in_memory(self, value: Value) -> bool:
+        producer = self.graph.producers.get(value)
+        while producer is not None and self.role[producer] == "view":
+            value = producer.operands[0]
+            producer = self.graph.producers.get(value)
+        return producer is None or producer.op.name == "constant"
+
+    def _is_legal(self, core: Sequence[Node], readers: set[int], found: set[Node]) -> bool:
+        for number in readers:
+            group = set(self.groups[number])
+            nodes = body_nodes(self.graph, self.role, self.groups[number], self.position, found | set(core))
+            results = used_outside(self.graph, self.role, group)
+            if not is_legal(Graph("candidate", outside(nodes), tuple(nodes), tuple(results)), group, alone=False):
+                return False
+        return True

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from graphc.graph.ir import Graph, Node, Value
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
-from graphc.passes.partition.legal import is_legal, wide_extents
+from graphc.passes.partition.legal import MAX_VALUES, is_legal, wide_extents
 from graphc.passes.partition.roles import Role
 
 ANCHORS = frozenset({"dot_general", "scatter_add"})
@@ -21,12 +21,15 @@ NEIGHBOURS = 6  # groups looked at on each side by side
 class Group:
     """Core nodes that become one kernel."""
 
-    __slots__ = ("core", "first", "last")
+    __slots__ = ("core", "first", "last", "read", "shape", "written")
 
-    def __init__(self, core: set[Node], first: int, last: int) -> None:
+    def __init__(self, core: set[Node], first: int, last: int, shape: tuple[int, ...] | None) -> None:
         self.core = core
         self.first = first
         self.last = last
+        self.shape = shape  # of all values, where the group is elementwise work on that shape and nothing else
+        self.written: list[Value] | None = None  # see `_written`
+        self.read: tuple[Value, ...] | None = None  # see `_read`
 
 
 def groups(graph: Graph, role: Mapping[Node, Role]) -> list[list[Node]]:
@@ -52,7 +55,7 @@ class _Grouping:
 
     def run(self) -> list[list[Node]]:
         for node in self.reads:
-            self.of[node] = Group({node}, self.position[node], self.position[node])
+            self.of[node] = Group({node}, self.position[node], self.position[node], self._plain_shape(node))
             if node.op.name not in ANCHORS:
                 self._join_producers(node)
         self._join_neighbours()
@@ -92,21 +95,50 @@ class _Grouping:
         rank = 0 if "contraction" in kinds else 1 if "reduction" in kinds else 2
         return rank, -group.last
 
+    def _written(self, group: Group) -> list[Value]:
+        """Values of a group that something else reads."""
+        if group.written is None:
+            group.written = used_outside(self.graph, self.role, group.core)
+        return group.written
+
+    def _read(self, group: Group) -> tuple[Value, ...]:
+        """Values a group reads."""
+        if group.read is None:
+            group.read = outside(body_nodes(self.graph, self.role, list(group.core), self.position))
+        return group.read
+
+    def _plain_shape(self, node: Node) -> tuple[int, ...] | None:
+        """The shape of elementwise work that reads values as they are, and repeated numbers."""
+        if node.op.kind != "elementwise" or node.result.type.size <= 1:
+            return None
+        for value in node.operands:
+            producer = self.graph.producers.get(value)
+            if producer is None or self.role[producer] == "core":
+                continue
+            is_number = producer.op.name == "broadcast" and producer.operands[0].type.rank == 0
+            origin = self.graph.producers.get(producer.operands[0]) if is_number else None
+            if origin is None or origin.op.name != "constant":
+                return None
+        return node.result.shape
+
     def _gains(self, group: Group, mine: Group, node: Node) -> bool:
-        merged = group.core | mine.core
-        before = [*used_outside(self.graph, self.role, group.core), *used_outside(self.graph, self.role, mine.core)]
-        after = used_outside(self.graph, self.role, merged)
-        if len(after) < len(before):
-            return True
+        written, read = self._written(group), max((v.type.nbytes for v in self._written(group)), default=0)
         if all(value in self.outputs for value in node.results):
             return True
-        read = max((v.type.nbytes for v in used_outside(self.graph, self.role, group.core)), default=0)
         if sum(value.type.nbytes for value in node.results) * 4 <= read:
             return True
-        return self.anchors[self.position[node]] == self.anchors[group.last + 1]
+        if self.anchors[self.position[node]] == self.anchors[group.last + 1]:
+            return True
+        after = used_outside(self.graph, self.role, group.core | mine.core)
+        return len(after) < len(written) + len(self._written(mine))
 
     def _is_legal(self, a: Group, b: Group) -> bool:
         core = a.core | b.core
+        if a.shape is not None and a.shape == b.shape:
+            values = {*self._read(a), *self._read(b), *self._written(a), *self._written(b)}
+            made = {value for node in core for value in node.results}
+            if len(values) <= MAX_VALUES and not any(self._is_seen_through(v, core) for v in values - made):
+                return True  # one loop over the shape, every value at the same place
         nodes = body_nodes(self.graph, self.role, list(core), self.position)
         inputs = outside(nodes)
         if any(self._is_seen_through(value, core) for value in inputs):
@@ -149,6 +181,8 @@ class _Grouping:
 
     def _merge(self, into: Group, other: Group) -> None:
         into.core |= other.core
+        into.shape = into.shape if into.shape == other.shape else None
+        into.written = into.read = None
         into.first, into.last = min(into.first, other.first), max(into.last, other.last)
         for node in other.core:
             self.of[node] = into
@@ -185,14 +219,12 @@ class _Grouping:
             return True
         if self.anchors[a.last + 1] != self.anchors[b.first]:
             return False
-        left, right = (outside(body_nodes(self.graph, self.role, list(g.core), self.position)) for g in (a, b))
+        left, right = self._read(a), self._read(b)
         return any(v in right and v.type.size > TINY for v in left)
 
     def _largest(self, group: Group) -> int:
         """Elements of the largest value a group reads or writes."""
-        written = used_outside(self.graph, self.role, group.core)
-        read = outside(body_nodes(self.graph, self.role, list(group.core), self.position))
-        return max((value.type.size for value in (*written, *read)), default=0)
+        return max((value.type.size for value in (*self._written(group), *self._read(group))), default=0)
 
     def _signature(self, group: Group) -> object:
         if any(node.op.kind == "contraction" or node.op.name == "scatter_add" for node in group.core):
@@ -200,5 +232,5 @@ class _Grouping:
         reductions = [node for node in group.core if node.op.kind == "reduction"]
         if reductions:
             return "rows", wide_extents(reductions[0].operands[0]), wide_extents(reductions[0].results[0])
-        shapes = {wide_extents(value) for value in used_outside(self.graph, self.role, group.core)}
+        shapes = {wide_extents(value) for value in self._written(group)}
         return ("map", *shapes) if len(shapes) == 1 else None

@@ -23,7 +23,7 @@ from graphc.kernel.ir import Binary, Buffer, Const, DotPair, Kernel, Load, Param
 from graphc.kernel.text import parse_kernel, print_kernel
 from graphc.kernel.verify import verify
 from graphc.train import checkpoint
-from tests.backends.llvm_kernels import run_native
+from tests.backends.llvm_kernels import run_interpreted, run_native
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 ROOT = Path(__file__).parent.parent
@@ -279,6 +279,18 @@ def test_the_same_bits_on_a_processor_without_the_instruction() -> None:
     assert bits("") == bits("x86-64-v3") != b""
 
 
+@pytest.mark.parametrize(("how", "k"), [("nn", 96), ("nt", 96), ("tn", 96), ("nn", 97)])
+def test_products_run_in_pairs(how: str, k: int) -> None:
+    """The schedule takes two terms together, and reads pairs that lie side by side at once."""
+    a, b = _normal(64, k), _normal(k, 128)
+    a, b = (np.ascontiguousarray(x.T) if way == "t" else x for x, way in zip((a, b), how, strict=True))
+    text = gc.compile(_product(how), gc.spec(a.shape, "bfloat16"), gc.spec(b.shape, "bfloat16")).text("loop")
+    assert "dot_pair(" in text
+    side_by_side = {"in0": how[0] == "n" and k % 2 == 0, "in1": how[1] == "t" and k % 2 == 0}
+    for name, expected in side_by_side.items():
+        assert (f"{name}:u32[" in text) == expected
+
+
 # -------------------------------------------------------------------------------------------------------- loop IR
 
 
@@ -315,6 +327,42 @@ def test_dot_pair_means_two_multiply_adds(lanes: int) -> None:
     want = arith.fma(a[:, 0], b[:, 0], arith.fma(a[:, 1], b[:, 1], c))
     (out,) = run_native(kernel, [_pair(x), _pair(y), c])
     _same(out, want)
+
+
+_VIEW = """
+kernel view(
+  in x: bf16[3, 8],
+  out y: u32[3, 4],
+):
+  parallel i in 0..3:
+    vector j in 0..4:
+      y[i, j] = x:u32[i, j]
+"""
+
+
+def test_pairs_are_read_at_once() -> None:
+    kernel = parse_kernel(_VIEW)
+    verify(kernel)
+    assert parse_kernel(print_kernel(kernel)) == kernel
+    x = _normal(3, 8)
+    for run in (run_native, run_interpreted):
+        (got,) = run(kernel, [x])
+        _same(got, np.ascontiguousarray(x).view(np.uint32))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_VIEW.replace("bf16[3, 8]", "bf16[3, 7]").replace("0..4", "0..3"), "no .* parameter of pairs"),
+        (_VIEW.replace("bf16[3, 8]", "u16[3, 8]"), "no .* parameter of pairs"),
+        (_VIEW.replace("in x", "inout x"), "no .* parameter of pairs"),
+        (_VIEW.replace("x:u32[i, j]", "x:u32[i, j + 1]"), "out of bounds"),
+    ],
+    ids=["odd", "dtype", "written", "bounds"],
+)
+def test_pairs_are_read_of_what_is_only_read(text: str, message: str) -> None:
+    with pytest.raises(VerifyError, match=message):
+        verify(parse_kernel(text))
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ def dot_pair(b: Builder, lanes: int, x: str, y: str, z: str) -> str:
     return z
 
 
+def dot_instruction(b: Builder, lanes: int, x: str, y: str, z: str) -> str:
+    """`dot_pair` as the instruction of AVX512-BF16; `host.has_dot_instruction(lanes)` says where it exists."""
+    kind, pairs, halves = register(float32, lanes), register(uint32, lanes), f"<{2 * lanes} x bfloat>"
+    left, right = (b.emit(f"bitcast {pairs} {pair} to {halves}") for pair in (x, y))
+    return b.call(f"llvm.x86.avx512bf16.dpbf16ps.{lanes * 32}", kind, [(kind, z), (halves, left), (halves, right)])
+
+
 def bitcast(b: Builder, source: DType, target: DType, lanes: int, x: str) -> str:
     """The same bits as another dtype of the same width."""
     if source.is_bool or target.is_bool:

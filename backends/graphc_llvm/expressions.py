@@ -28,6 +28,7 @@ from graphc.kernel.ir import (
 )
 from graphc_llvm import arithmetic
 from graphc_llvm.builder import Builder
+from graphc_llvm.host import has_dot_instruction
 from graphc_llvm.tables import BINARY, COMPARE, ROUNDING, lookup
 from graphc_llvm.types import constant, memory, register, scalar, suffix, widen, wrap
 from graphc_llvm.values import Linear, Sum, Value, add, emitted, linear, product, scaled, spread
@@ -164,7 +165,8 @@ class Scope:
 
     def _dot_pair(self, x: Value, y: Value, z: Value) -> Value:
         lanes, (a, b, c) = self._together(x, y, z)
-        return Value(z.dtype, arithmetic.dot_pair(self.builder, lanes, a, b, c), lanes)
+        dot = arithmetic.dot_instruction if has_dot_instruction(lanes) else arithmetic.dot_pair
+        return Value(z.dtype, dot(self.builder, lanes, a, b, c), lanes)
 
     def _convert(self, convert: Callable[[Builder, DType, DType, int, str], str], x: Value, dtype: DType) -> Value:
         if x.dtype == dtype:
@@ -249,7 +251,7 @@ class Scope:
             return known
         offset = self.offset(buffer, index)
         element = memory(buffer.dtype)
-        align = f"align {buffer.dtype.itemsize}"
+        align = f"align {2 if buffer.is_view else buffer.dtype.itemsize}"
         if offset.uniform:
             text = self.builder.emit(f"load {element}, ptr {self.address(buffer, offset)}, {align}")
             return self._from_memory(buffer.dtype, text, 1)
@@ -290,16 +292,20 @@ class Scope:
             return
         if self.mask is not None and isinstance(offset, Linear) and self.writable(buffer, offset):
             text = self._blend(buffer, offset, vector, text)
-        elif offset.step == 1 and self.mask is not None:
+        elif offset.step == 1 and self.mask is not None and self._may_mask_store(buffer):
             where, mask = (f"ptr {align}", self.address(buffer, offset)), (f"<{lanes} x i1>", self.mask)
             b.call(f"llvm.masked.store.{suffix(buffer.dtype, lanes, True)}.p0", "void", [(vector, text), where, mask])
             return
-        if offset.step == 1:
+        if offset.step == 1 and (self.mask is None or self.writable(buffer, offset)):
             b.do(f"store {vector} {text}, ptr {self.address(buffer, offset)}, {align}")
             return
         spelled, mask = suffix(buffer.dtype, lanes, in_memory=True), (f"<{lanes} x i1>", self.active_lanes())
         where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
         b.call(f"llvm.masked.scatter.{spelled}.v{lanes}p0", "void", [(vector, text), where, mask])
+
+    def _may_mask_store(self, buffer: Buffer) -> bool:
+        """LLVM 22 stores a truncated vector under a mask of one lane too wide: it overwrites the element after it."""
+        return buffer.dtype.bits >= 32 or self.mask == self.padding
 
     def store_interleaved(self, buffer: Buffer, offset: Value | Linear, values: Sequence[Value]) -> None:
         """Emit the stores of one value per element of a run: lane l of value number n goes to `offset + l * k + n`."""

@@ -13,7 +13,7 @@ from graphc.core.errors import BackendError
 from graphc.runtime.protocol import Target
 
 _DEFAULT_CACHES = (32 * 1024, 1024 * 1024, 8 * 1024 * 1024)
-_FEATURES_SHOWN = ("avx512f", "avx512_bf16", "avx2", "fma", "neon", "sve")
+_FEATURES_SHOWN = ("avx512f", "avx512bf16", "avx2", "fma", "neon", "sve")
 
 
 # Processors `GRAPHC_CPU` may name besides the host's own, and the features each adds to the one before (psABI levels).
@@ -44,6 +44,11 @@ class Host:
         if "+avx2" in enabled or self.cpu == "x86-64-v3":
             return 256
         return 128
+
+
+def has_dot_instruction(lanes: int) -> bool:
+    """Whether products of pairs of bfloat16 are one instruction on vectors of that many float32."""
+    return lanes in (4, 8, 16) and "+avx512bf16" in host().features.split(",")
 
 
 @cache

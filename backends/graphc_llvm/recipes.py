@@ -13,7 +13,7 @@ from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Stmt, Var, While, 
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
-from graphc_llvm.contraction import as_contraction, schedule_contraction
+from graphc_llvm.contraction import as_contraction, paired, schedule_contraction
 from graphc_llvm.cost import cost
 from graphc_llvm.quotients import find_shared, shared_blocks
 from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
@@ -27,16 +27,17 @@ UNITS = 64  # iterations of the parallel loop that are enough for any number of 
 def schedule(kernel: Kernel) -> Kernel:
     """The kernel arranged for this backend."""
     names = Names(kernel)
+    read_only = frozenset(param.buffer.name for param in kernel.params if param.mode == "in")
     body: list[Stmt] = []
     for statement in kernel.body:
         if isinstance(statement, For) and statement.kind == "parallel":
-            body += _phase(statement, names)
+            body += _phase(statement, names, read_only)
         else:
             body += _alone(vectorise_inside((statement,), names), names)
     return replace(kernel, body=tuple(body))
 
 
-def _phase(statement: For, names: Names) -> tuple[Stmt, ...]:
+def _phase(statement: For, names: Names, read_only: frozenset[str]) -> tuple[Stmt, ...]:
     small = cost((statement,)) / 16 < SMALL_NS
     front: tuple[Stmt, ...] = ()
     if not small:
@@ -44,7 +45,7 @@ def _phase(statement: For, names: Names) -> tuple[Stmt, ...]:
     axes, leaf = nest(statement)
     if any(axis.extent == 0 for axis in axes):
         return ()
-    found = as_contraction(axes, leaf)
+    found = as_contraction(axes, paired(leaf, read_only))
     if found is not None:
         return front + schedule_contraction(found, names)
     best = min(axes, key=lambda axis: penalty(axis, leaf))

@@ -114,7 +114,7 @@ def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int)
         offset = Value(first.dtype, b.emit(f"extractelement <{scope.lanes} x i64> {first.text}, i64 {lane}"))
     pointer = scope.address(load.buffer, offset)
     vector = widen(element, scope.lanes)
-    align = f"align {load.dtype.itemsize}"
+    align = f"align {2 if load.buffer.is_view else load.dtype.itemsize}"
     if steps == scope.lanes:
         return b.emit(f"load {vector}, ptr {pointer}, {align}")
     mask = "<" + ", ".join(f"i1 {'true' if n < steps else 'false'}" for n in range(scope.lanes)) + ">"

@@ -267,7 +267,12 @@ def may_meet(loop: For, first: tuple[Stmt, ...], second: tuple[Stmt, ...]) -> bo
     scope = Scope(loop, _free(loop), None, frozenset(steady - private))
     left = [a for a in dict.fromkeys(accesses(first, facts)) if a.buffer.name in stored]
     right = [a for a in dict.fromkeys(accesses(second, facts)) if a.buffer.name in stored]
-    return any(conflict(a, b, scope) for a in left for b in right if a.buffer == b.buffer and (a.stored or b.stored))
+    return any(
+        a.buffer != b.buffer or conflict(a, b, scope)  # two views of one buffer meet
+        for a in left
+        for b in right
+        if a.buffer.name == b.buffer.name and (a.stored or b.stored)
+    )
 
 
 def _free(loop: For) -> frozenset[str]:

@@ -241,7 +241,10 @@ def evaluate(expr: Expr, frame: _Frame) -> Value:
 
 
 def _load(expr: Load, frame: _Frame) -> Value:
-    return np.asarray(frame.memory[expr.buffer.name][_place(expr.buffer, expr.index, frame)])
+    memory = frame.memory[expr.buffer.name]
+    if expr.buffer.is_view:
+        memory = memory.view(expr.dtype.numpy)
+    return np.asarray(memory[_place(expr.buffer, expr.index, frame)])
 
 
 def _place(buffer: Buffer, index: tuple[Expr, ...], frame: _Frame) -> Value:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from graphc.core.dtypes import DType, bool_, int64
+from graphc.core.dtypes import DType, bool_, int64, uint32
 
 Space = Literal["param", "register", "worker", "arena"]
 # param: given by the plan; register: small, private, meant to live in registers; worker: scratch private to the
@@ -33,12 +33,16 @@ Space = Literal["param", "register", "worker", "arena"]
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A named block of `shape` elements, row-major, 64-byte aligned at its start unless the plan says otherwise."""
+    """A named block of `shape` elements, row-major, 64-byte aligned at its start unless the plan says otherwise.
+
+    is_view: the memory of the "in" parameter of that name, which is of bfloat16, read in pairs (see `in_pairs`).
+    """
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     space: Space = "param"
+    is_view: bool = False
 
     @property
     def size(self) -> int:
@@ -282,6 +286,12 @@ class Kernel:
 
 
 # ---------------------------------------------------------------------------------------------------- small helpers
+
+
+def in_pairs(buffer: Buffer) -> Buffer:
+    """A bfloat16 parameter whose last extent is even, to be read as uint32: two elements each, the first one low."""
+    *outer, last = buffer.shape
+    return Buffer(buffer.name, uint32, (*outer, last // 2), buffer.space, is_view=True)
 
 
 def index(value: int) -> Const:

@@ -5,7 +5,7 @@ import math
 import re
 from typing import NoReturn, cast, get_args
 
-from graphc.core.dtypes import ALL, DType, bool_, int64
+from graphc.core.dtypes import ALL, DType, bool_, int64, uint32
 from graphc.core.errors import ParseError
 from graphc.kernel.ir import (
     Accumulate,
@@ -38,6 +38,7 @@ from graphc.kernel.ir import (
     UnaryOp,
     Var,
     While,
+    in_pairs,
 )
 from graphc.kernel.printer import BINARY_SYMBOLS, COMPARE_PRECEDENCE, COMPARE_SYMBOLS
 
@@ -324,6 +325,10 @@ class _Parser:
             return Const(token == "true", bool_)
         if self.peek() == "[":
             return Load(*self.access(token))
+        if token in self.buffers and self.accept(":"):
+            self.take(uint32.short)
+            buffer, idx = self.access(token)
+            return Load(in_pairs(buffer), idx)
         if self.accept("("):
             return self.call(token, self.sequence(")"))
         if token not in self.vars:

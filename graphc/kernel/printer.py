@@ -8,7 +8,8 @@
         y[i] = x[i] * 2.0:f32
 
 An int64 constant is a plain number; others carry their dtype. `f32(x)` is a cast and `as_f32(x)` a bitcast. Variables
-take their dtype from the loop (int64) or `let` that defines them. `c[i] add= x` is `Accumulate`.
+take their dtype from the loop (int64) or `let` that defines them. `c[i] add= x` is `Accumulate`. `x:u32[i]` reads two
+bfloat16 of `x`.
 """
 
 import json
@@ -128,7 +129,8 @@ def _block(statements: tuple[Stmt, ...], indent: str, lines: list[str]) -> None:
 
 
 def _access(buffer: Buffer, idx: tuple[Expr, ...]) -> str:
-    return f"{buffer.name}[{', '.join(_expr(i, 0) for i in idx)}]"
+    view = f":{buffer.dtype.short}" if buffer.is_view else ""
+    return f"{buffer.name}{view}[{', '.join(_expr(i, 0) for i in idx)}]"
 
 
 def _call(name: str, *args: Expr) -> str:

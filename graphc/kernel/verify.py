@@ -5,7 +5,8 @@ A kernel is correct when
 Names
 - parameter, scratch and variable names are each unique in the kernel, and identifiers;
 - a `Var` is used only where its `For` or `Let` is in scope, with the dtype it was defined with; counters are int64;
-- a `Buffer` is used only where it is a parameter or its `Alloc` is in scope, equal to its definition.
+- a `Buffer` is used only where it is a parameter or its `Alloc` is in scope, equal to its definition; or it is
+  `in_pairs` of an "in" parameter, and read.
 
 Types
 - operands of an operator, and the sides of a select or compare, have one dtype; conditions are bool;
@@ -63,6 +64,7 @@ from graphc.kernel.ir import (
     Unary,
     Var,
     While,
+    in_pairs,
     operands,
 )
 
@@ -230,7 +232,12 @@ class _Verifier:
     def access(self, buffer: Buffer, idx: tuple[Expr, ...], stored: bool) -> None:
         known = self.buffers.get(buffer.name)
         _require(known is not None, f"{buffer.name} is used before it is allocated")
-        _require(known == buffer, f"{buffer.name} is used with another type than it has")
+        if buffer.is_view:
+            pairs = known is not None and known.dtype == bfloat16 and known.shape[-1:] and known.shape[-1] % 2 == 0
+            fits = pairs and known is not None and in_pairs(known) == buffer and buffer.name in self.read_only
+            _require(bool(fits) and not stored, f'{buffer.name} is no "in" parameter of pairs of bfloat16')
+        else:
+            _require(known == buffer, f"{buffer.name} is used with another type than it has")
         _require(not stored or buffer.name not in self.read_only, f'store to the "in" parameter {buffer.name}')
         rank = len(buffer.shape)
         _require(len(idx) == rank, f"{buffer.name} has {rank} dimensions, {len(idx)} indices")

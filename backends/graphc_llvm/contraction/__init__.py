@@ -1,11 +1,13 @@
 """Schedules for contractions: `out[.., i, .., j] = epilogue(sum over k of x[.. i .. k] * y[.. k .. j])`.
 
-`recognise` finds them, `roles` chooses which axis runs in lanes, `tiles` how large a register tile is, `blocking` how
-the output is shared out, `packing` and `jam` write the loops, and `schedule` puts them together. Guaranteed: every
-element of the output is computed by the operations of the leaf in their order, so no bit changes.
+`pairs` takes terms of bfloat16 together, `recognise` finds contractions, `roles` chooses which axis runs in lanes,
+`tiles` how large a register tile is, `blocking` how the output is shared out, `packing` and `jam` write the loops, and
+`schedule` puts them together. Guaranteed: every element of the output is computed by the operations of the leaf in
+their order, so no bit changes.
 """
 
+from graphc_llvm.contraction.pairs import paired
 from graphc_llvm.contraction.recognise import Contraction, as_contraction
 from graphc_llvm.contraction.schedule import schedule_contraction
 
-__all__ = ["Contraction", "as_contraction", "schedule_contraction"]
+__all__ = ["Contraction", "as_contraction", "paired", "schedule_contraction"]

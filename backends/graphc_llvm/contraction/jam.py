@@ -5,9 +5,26 @@ the leaf's own loops. So every element keeps its operations and their order, and
 accumulator that lies in an array is brought to a register around its innermost loop.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from graphc.kernel.ir import Alloc, Buffer, Compare, Expr, Fma, For, If, Let, Load, Stmt, Store, Var, index, walk
+from graphc.kernel.ir import (
+    Alloc,
+    Buffer,
+    Compare,
+    DotPair,
+    Expr,
+    Fma,
+    For,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    index,
+    walk,
+)
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.tiles import Tile
 from graphc_llvm.rewrite import Substitution, extent_of, loop, plus, times
@@ -75,14 +92,14 @@ class _Body:
 
     def _loop(self, statement: For, outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
         match statement.body:
-            case (*before, Store(target, at, Fma(x, y, _)) as store) if all(isinstance(s, Let) for s in before):
+            case (*before, Store(target, at, Fma() | DotPair() as step) as store) if _are_lets(before):
                 if not target.shape:
                     return self._summed(statement, outer, lets)
                 # The accumulator lies in an array: a register takes its place during the loop.
                 acc = Buffer(outer.names.fresh("sum"), target.dtype, (), "register")
                 moved, inside = self._private(acc, (), outer)
                 first, last = Store(acc, (), Load(target, at)), Store(target, at, Load(acc, ()))
-                body = (*before, replace(store, buffer=acc, index=(), value=Fma(x, y, Load(acc, ()))))
+                body = (*before, replace(store, buffer=acc, index=(), value=replace(step, c=Load(acc, ()))))
                 return (
                     Alloc(moved),
                     *self._everywhere((first,), inside, lets),
@@ -145,6 +162,10 @@ class _Body:
         """Whether the group touches memory at a column of the output."""
         lane = self.jam.lane_axis.var.name
         return any(isinstance(e, Var) and e.name == lane for s in walk(group) for e in expressions(s))
+
+
+def _are_lets(statements: Sequence[Stmt]) -> bool:
+    return all(isinstance(s, Let) for s in statements)
 
 
 def _needed(group: tuple[Stmt, ...], lets: dict[str, Let]) -> tuple[Stmt, ...]:

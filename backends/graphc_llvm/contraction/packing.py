@@ -50,7 +50,7 @@ def pack_columns(
     names = outer.names
     loops = each.extents(operand) or ()
     extents = tuple(extent for _, extent in loops)
-    buffer = Buffer(names.fresh("columns"), each.store.buffer.dtype, (panels, *extents, tile.width), "worker")
+    buffer = Buffer(names.fresh("columns"), operand.value.dtype, (panels, *extents, tile.width), "worker")
     panel = names.var("panel")
     start = plus(first, times(panel, tile.width))
     inner = loops[-1] if loops else None
@@ -138,7 +138,7 @@ def pack_rows(
     along_sum = bool(loops) and operand.moves_by(loops[-1][0], found.known)
     along_sum = along_sum and not operand.moves_by(row.var.name, found.known)
     if not along_sum:
-        buffer = Buffer(name, each.store.buffer.dtype, (*extents, rows), "worker")
+        buffer = Buffer(name, operand.value.dtype, (*extents, rows), "worker")
 
         def store(r: Expr) -> tuple[Stmt, ...]:
             at = outer.binding({**values, row.var.name: plus(first, r)})
@@ -146,7 +146,7 @@ def pack_rows(
 
         fill = nested(counters, in_vectors(rows, lanes, store, outer))
         return Packed(buffer, fill, Load(buffer, (*summed, ROW_PLACE)))
-    buffer = Buffer(name, each.store.buffer.dtype, (rows, *extents), "worker")
+    buffer = Buffer(name, operand.value.dtype, (rows, *extents), "worker")
     r = names.var("r")
 
     def store_along(k: Expr) -> tuple[Stmt, ...]:

@@ -1,15 +1,33 @@
 """Finding a contraction in a nest of independent loops.
 
 In: the axes of the nest and the body of its innermost loop (the leaf). A leaf is a contraction when it sums products
-into scratch of its own: the innermost summed loops hold `Let`s and then `Store(acc, at, Fma(x, y, Load(acc, at)))`.
+into scratch of its own: the innermost summed loops hold `Let`s and then `Store(acc, at, Fma(x, y, Load(acc, at)))`, or
+a `DotPair` in place of the `Fma`.
 Out: a `Contraction`, or None. The multiplicands may be any pure expressions: a cast, a mask, a gathered row.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from graphc.core.dtypes import bfloat16, uint32
 from graphc.kernel.affine import Facts, loads, stride_of, variables
-from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, Fma, For, If, Let, Load, Stmt, Store, Var, While, walk
+from graphc.kernel.ir import (
+    Accumulate,
+    Alloc,
+    Buffer,
+    DotPair,
+    Expr,
+    Fma,
+    For,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    walk,
+)
 from graphc_llvm.axes import Axis, facts
 from graphc_llvm.rewrite import extent_of
 from graphc_llvm.traverse import expressions
@@ -34,8 +52,12 @@ class Operand:
 
     @property
     def is_plain(self) -> bool:
-        """A load whose address is computed without reading memory."""
-        return isinstance(self.value, Load) and len(self.loads) == 1 and not self.lets
+        """A load, or a pair of loads, whose address is computed without reading memory."""
+        if self.lets:
+            return False
+        if isinstance(self.value, Load):
+            return len(self.loads) == 1
+        return self.value.dtype == uint32 and len(self.loads) == 2 and all(x.dtype == bfloat16 for x in self.loads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +128,9 @@ def _sums(block: tuple[Stmt, ...], around: tuple[For, ...], own: frozenset[Buffe
         if isinstance(statement, For):
             loops = (*around, statement)
             match statement.body:
-                case (*lets, Store(buffer, at, Fma(x, y, Load(target, place))) as store) if (
+                case (*lets, Store(buffer, at, (Fma(x, y, Load() as old) | DotPair(x, y, Load() as old))) as store) if (
                     statement.kind == "serial"
-                    and buffer == target
-                    and at == place
+                    and old == Load(buffer, at)
                     and buffer in own
                     and all(isinstance(s, Let) for s in lets)
                     and all(statement.var.name not in variables(i, known) for i in at)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from graphc.kernel.ir import Compare, Expr, Fma, For, If, Let, LoopKind, Stmt, index
+from graphc.kernel.ir import Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, index
 from graphc.kernel.schedule.edit import Names
 from graphc_llvm.axes import lanes_for
 from graphc_llvm.contraction.blocking import Blocking, choose_blocking
@@ -143,8 +143,8 @@ class _Writer:
             by_row = row_pack.load if row_pack else self.roles.row_operand(each).value
             x, y = (by_lane, by_row) if lane_operand is each.x else (by_row, by_lane)
             old = each.store.value
-            assert isinstance(old, Fma)
-            store = replace(each.store, value=Fma(x, y, old.c))
+            assert isinstance(old, Fma | DotPair)
+            store = replace(each.store, value=replace(old, a=x, b=y))
             inner = each.loops[-1]
             kept = tuple(
                 s for s in inner.body[:-1] if isinstance(s, Let) and _reads(s, each, lane_pack, row_pack, self.roles)

@@ -62,7 +62,7 @@ def host() -> Host:
 
     Raises `BackendError` when `GRAPHC_CPU` names a processor this machine cannot stand in for.
     """
-    real = _real(llvm.get_process_triple())
+    real = _real()
     asked = config.get("GRAPHC_CPU")
     return real if asked in ("", real.cpu) else _pretended(asked, real)
 
@@ -81,8 +81,9 @@ def _pretended(asked: str, real: Host) -> Host:
 
 
 @cache
-def _real(triple: str) -> Host:
-    return Host(triple, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+def _real() -> Host:
+    """Asked once: LLVM answers when it has finished what another thread is compiling."""
+    return Host(llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
 
 
 @cache

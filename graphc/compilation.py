@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from graphc.core import config
+from graphc.core.collector import paused
 from graphc.core.errors import ArgumentError, BackendError, MemoryBudgetError, UnsupportedError, VerifyError
 from graphc.graph.ir import Graph
 from graphc.graph.program import GraphBackend, GraphProgram
@@ -135,6 +136,11 @@ def compile_program(program: GraphProgram, options: Options) -> Compilation:
 
     Raises what `check_options` raises, or `MemoryBudgetError`.
     """
+    with paused():
+        return _compile_program(program, options)
+
+
+def _compile_program(program: GraphProgram, options: Options) -> Compilation:
     result = Compilation(program, options, check_options(options))
     start = time.perf_counter()
     store = None if _verifies(result) else store_of(result.backend, program, _choices(options), result.flags)

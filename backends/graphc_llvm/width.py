@@ -28,7 +28,7 @@ def vectors_at_once(body: tuple[Stmt, ...], lanes: int, extent: int) -> int:
     length = _length(body)
     vectors = MOST_VECTORS
     while vectors > 1 and (
-        extent < FEWEST_STRIPS * vectors * lanes
+        extent < (FEWEST_STRIPS if straight else 1) * vectors * lanes
         or vectors * each + CONSTANTS > registers
         or vectors * length > MOST_STATEMENTS
     ):

@@ -99,6 +99,13 @@ class Emitter:
         self.scopes[depth].statements.append(Let(var, value))
         return var
 
+    def read(self, load: Load, base: str = "v") -> Var:
+        """Name what scratch holds at this point of the current block."""
+        var = Var(self.name(base), load.dtype)
+        self.depth_of[var.name] = len(self.scopes) - 1
+        self.append(Let(var, load))
+        return var
+
     def bind(self, value: Value, idx: Index, expr: Expr) -> None:
         """From now on, in this scope, the element is `expr`."""
         self.scopes[-1].memo[_element(value, idx)] = expr

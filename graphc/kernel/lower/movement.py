@@ -6,7 +6,7 @@ Where a result element has no source (padding) the load behind it is clamped int
 from graphc.core.dtypes import int64, uint32, uint64
 from graphc.core.errors import UnsupportedError
 from graphc.graph.dims import matching_dims
-from graphc.graph.ir import Node
+from graphc.graph.ir import Node, Value
 from graphc.graph.layout import one_number
 from graphc.graph.ops.movement import (
     AxesAttrs,
@@ -18,10 +18,10 @@ from graphc.graph.ops.movement import (
     TransposeAttrs,
 )
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
-from graphc.kernel.ir import Binary, Cast, Compare, Const, Expr, Select, index
+from graphc.kernel.ir import Binary, Cast, Compare, Const, Expr, Load, Select, Store, index
 from graphc.kernel.lower.emit import Emitter, Pull, PullRule
 from graphc.kernel.lower.expr import Index, add, all_of, between, clamp, const, convert, delinear, div, linear, mul, rem
-from graphc.kernel.math import philox, shuffle_index
+from graphc.kernel.math import philox, shuffle_index, swap_or_not
 
 
 def _reshape(emitter: Emitter, node: Node, idx: Index) -> Pull:
@@ -163,13 +163,30 @@ def _random_bits(emitter: Emitter, node: Node, idx: Index) -> Pull:
 def _shuffle_index(emitter: Emitter, node: Node, idx: Index) -> Pull:
     assert isinstance(node.attrs, ShuffleAttrs)
     indices, keys = node.operands
+    size = Const(node.attrs.n, uint32)
     start = yield indices, idx
+    if emitter.naming and keys in emitter.stored:
+        return (yield from _shuffle_loop(emitter, start, size, keys))
     rounds: list[tuple[Expr, Expr]] = []
     for number in range(keys.shape[0]):
         first = yield keys, (index(number), index(0))
         second = yield keys, (index(number), index(1))
         rounds.append((first, second))
-    return shuffle_index(start, Const(node.attrs.n, uint32), rounds, emitter.let)
+    return shuffle_index(start, size, rounds, emitter.let)
+
+
+def _shuffle_loop(emitter: Emitter, start: Expr, size: Expr, keys: Value) -> Pull:
+    """The rounds as a loop over keys that lie in memory: there may be a hundred of them."""
+    place = emitter.buffer("place", uint32, (), "register")
+    emitter.append(Store(place, (), start))
+    number = emitter.fresh("round")
+    emitter.open()
+    before = emitter.read(Load(place, ()))
+    first = yield keys, (number, index(0))
+    second = yield keys, (number, index(1))
+    emitter.append(Store(place, (), swap_or_not(before, size, (first, second), emitter.let)))
+    emitter.close_nest([(number, keys.shape[0], "serial")])
+    return emitter.read(Load(place, ()))
 
 
 RULES: dict[str, PullRule] = {

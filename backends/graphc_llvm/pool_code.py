@@ -409,7 +409,9 @@ publish:
   store atomic i64 %word, ptr %word.at seq_cst, align 8
   %sleepers.at = POOL(sleepers)
   %sleepers = load atomic i32, ptr %sleepers.at seq_cst, align 4
-  %asleep = icmp sgt i32 %sleepers, 0
+  %spare = sub i64 %threads, %limit
+  %too.many = trunc i64 %spare to i32
+  %asleep = icmp sgt i32 %sleepers, %too.many
   br i1 %asleep, label %regret, label %work
 regret:
   %missed.at = POOL(missed)

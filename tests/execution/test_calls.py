@@ -270,3 +270,39 @@ def test_several_results_and_none():
     assert gc.compile(lambda: gnp.ones(3))().tolist() == [1, 1, 1]
     wide = gc.compile(lambda *xs: sum(xs), *[X] * 600)  # more than ctypes takes at once
     np.testing.assert_array_equal(wide(*[X] * 600), X * 600)
+
+
+def test_where_arrays_are_laid_out_otherwise_calls_go_another_way(monkeypatch):
+    monkeypatch.setattr("graphc_llvm.executable.LAYOUT_IS_KNOWN", False)
+    call = gc.compile(lambda x, y: (x @ y, y), gc.spec((3, 4)), gc.spec((4, 2)))
+    jitted = gc.jit(lambda x, y: (x @ y, y))
+    y = np.arange(8, dtype=np.float32).reshape(4, 2)
+    for _ in range(3):
+        for product, same in (call(X, y), jitted(X, y), call(X[::-1][::-1], y.T.copy().T)):
+            np.testing.assert_array_equal(product, X @ y)
+            np.testing.assert_array_equal(same, y)
+    with pytest.raises(ShapeError, match=r"argument y: expected f32\[4,2\]"):
+        call(X, y.T.copy())
+    p = gc.program(np.float32(0), {"add": lambda s, x, step: (s + x.sum(), step)}, {"add": X})
+    assert p.call("add", X, step=5) == 5 and p.run("add", X, n=2)[0] == 2
+    assert p.state == 3 * X.sum()
+
+
+def test_a_program_called_while_it_is_busy_keeps_apart_what_it_returns():
+    """More callers than a program gets memory for: the others wait."""
+    call = gc.compile(lambda x: (x + 1, x * 2), gc.spec((1000,)))
+    given = [np.full(1000, k, np.float32) for k in range(24)]
+    wrong = []
+
+    def work(k):
+        for _ in range(100):
+            one, two = call(given[k])
+            if not (one == k + 1).all() or not (two == 2 * k).all():
+                wrong.append(k)
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(24)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong

@@ -15,6 +15,7 @@ from graphc.graph.verify import verify
 from graphc.kernel.ir import Kernel
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.program import KernelCall, LoopProgram
+from graphc.kernel.structure import Structures
 from graphc.kernel.verify import verify as verify_kernel
 from graphc.passes.compare import check_same_numbers
 from graphc.passes.partition import partition
@@ -112,11 +113,14 @@ class _Schedules:
     backend: Backend
     check: bool
     loader: Loader | None = None
-    known: dict[object, Kernel] = field(default_factory=dict)
-    named: dict[str, object] = field(default_factory=dict)
+    structures: Structures = field(default_factory=Structures)
+    known: dict[int, Kernel] = field(default_factory=dict)
+    named: dict[str, int] = field(default_factory=dict)
+    names: dict[tuple[str, int], str] = field(default_factory=dict)
+    tried: dict[str, int] = field(default_factory=dict)  # the last number behind each name
 
     def of(self, kernel: Kernel) -> Kernel:
-        structure = kernel.structure
+        structure = self.structures.of(kernel)
         if structure not in self.known:
             self.known[structure] = self.backend.schedule(kernel)
             if self.check:
@@ -129,12 +133,15 @@ class _Schedules:
         params = tuple(replace(param, source=source) for param, source in zip(found.params, sources, strict=True))
         return replace(found, name=self._name(kernel.name, structure), params=params, sources=kernel.sources)
 
-    def _name(self, name: str, structure: object) -> str:
-        number = 1
-        unused = name
-        while self.named.setdefault(unused, structure) != structure:
-            unused, number = f"{name}_{number}", number + 1
-        return unused
+    def _name(self, name: str, structure: int) -> str:
+        if (name, structure) not in self.names:
+            number = self.tried.get(name, 0)
+            unused = f"{name}_{number}" if number else name
+            while self.named.setdefault(unused, structure) != structure:
+                number += 1
+                unused = f"{name}_{number}"
+            self.tried[name], self.names[name, structure] = number, unused
+        return self.names[name, structure]
 
 
 def _plan(compilation: Compilation, stages: Stages) -> Plan:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
+from graphc.kernel.structure import Structures
 from graphc.plan.ir import Plan
 from graphc_llvm.background import Pending
 from graphc_llvm.call_code import call_text
@@ -78,14 +79,15 @@ def program_text(plan: Plan, timed: bool = False, ahead: Ahead | None = None) ->
     kernels whose text is known.
     """
     source = ahead or Ahead()
-    known: dict[object, KernelFunction] = {}  # by structure
+    structures = Structures()
+    known: dict[int, KernelFunction] = {}  # by structure
     kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
     phases: dict[str, Module] = {}  # by name
     parts: list[str] = []
-    functions: dict[int, KernelFunction] = {}  # by identity: hashing a kernel takes as long as it is large
+    functions: dict[int, KernelFunction] = {}  # by identity of the launch
     for entry in plan.entries.values():
         for launch in all_launches(entry.block):
-            structure = launch.kernel.structure
+            structure = structures.of(launch.kernel)
             if structure not in known:
                 known[structure] = _emit(launch.kernel, source.compiled(launch.kernel), len(known), phases, parts)
             function = known[structure]

@@ -147,6 +147,11 @@ class Graph:
                 found.setdefault(operand, []).append(node)
         return {value: tuple(nodes) for value, nodes in found.items()}
 
+    @cached_property
+    def returned(self) -> frozenset[Value]:
+        """The outputs, as a set."""
+        return frozenset(self.outputs)
+
     @property
     def input_types(self) -> tuple[TensorType, ...]:
         return tuple(value.type for value in self.inputs)

@@ -67,11 +67,10 @@ def used_outside(
 
     Of nodes others recompute, what they are made of is read instead.
     """
-    outputs = set(graph.outputs)
     found: list[Value] = []
     for node in core:
         for value in node.results if node not in recomputed else ():
-            if value in outputs or _read_elsewhere(graph, role, core, value, recomputed):
+            if value in graph.returned or _read_elsewhere(graph, role, core, value, recomputed):
                 found.append(value)
     return found
 

@@ -65,12 +65,31 @@ def _is_map(body: Graph, core: set[Node]) -> bool:
     extents = {wide_extents(value) for value in body.outputs}
     if len(extents) != 1:
         return False
+    if _is_uniform(body):
+        return True
     classes = dim_classes(body.nodes)
     _join_outputs(classes, body.outputs)
     wanted = classes.wide(body.outputs[0])
     if len(set(wanted)) != len(wanted) or any(classes.wide(v) != wanted for v in body.outputs):
         return False
     return all(_runs_along(classes, value, wanted) for value in _values(core))
+
+
+def _is_uniform(body: Graph) -> bool:
+    """Elementwise work on one shape, and scalars broadcast to it, all of it read: then all dims run along."""
+    shape = body.outputs[0].shape
+    read = set(body.outputs)
+    for node in reversed(body.nodes):
+        if node.op.kind == "elementwise":
+            plain = all(value.shape == shape for value in node.operands)
+        else:
+            plain = node.op.name == "broadcast" and node.operands[0].type.rank == 0
+        if node.op.name == "constant" and node.result.type.rank == 0:
+            continue
+        if not plain or any(value.shape != shape or value not in read for value in node.results):
+            return False
+        read.update(node.operands)
+    return True
 
 
 def _join_outputs(classes: DimClasses, outputs: Sequence[Value]) -> None:

@@ -10,7 +10,7 @@ _LENGTH = 8  # bytes of the length of the description
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Machine code of a plan. `runs` and `calls` map entry names to functions; `launchers` are those of its kernels.
+    """Machine code of a plan. `runs` and `calls` map entry names to functions.
 
     text_digest: of the text the code was made from, so that a text made again can be known to be the same.
     """
@@ -18,14 +18,13 @@ class Code:
     objects: tuple[bytes, ...]
     runs: Mapping[str, str]
     calls: Mapping[str, str]
-    launchers: tuple[str, ...]
     scratch_bytes: int
     text_digest: str
 
     @property
     def exports(self) -> list[str]:
         """Every function that is called from Python."""
-        return [*self.runs.values(), *self.calls.values(), *self.launchers]
+        return [*self.runs.values(), *self.calls.values()]
 
     def to_bytes(self) -> bytes:
         """One block: the length of a JSON description, the description, the objects."""
@@ -34,7 +33,6 @@ class Code:
                 "objects": [len(code) for code in self.objects],
                 "runs": dict(self.runs),
                 "calls": dict(self.calls),
-                "launchers": self.launchers,
                 "scratch_bytes": self.scratch_bytes,
                 "text_digest": self.text_digest,
             }
@@ -54,7 +52,6 @@ class Code:
             tuple(objects),
             description["runs"],
             description["calls"],
-            tuple(description["launchers"]),
             description["scratch_bytes"],
             description["text_digest"],
         )

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,6 @@ SMALL_BYTES = 4 * 1024 * 1024  # of arena and scratch: calls that come at once e
 MOST_CONTEXTS = 16
 
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)
-_LAUNCH = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _WAIT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
 
@@ -88,6 +87,7 @@ class CpuExecutable:
         self._guard = threading.Lock()
         self._wait_for = _WAIT(codegen.runtime().addresses["gc_wait"])
         self._timed: tuple[ProgramText, codegen.Library] | None = None
+        self._profiling = threading.Lock()
         _alive.add(self)
 
     def _compiled(self, ahead: "Ahead | None") -> Code:
@@ -96,9 +96,7 @@ class CpuExecutable:
 
         program = self._text = program_text(self._plan, ahead=ahead)
         objects = codegen.objects(program.modules, self._target, None if ahead is None else ahead.begun)
-        return Code(
-            objects, program.runs, program.calls, program.launchers, program.scratch_bytes, text_digest(program.text)
-        )
+        return Code(objects, program.runs, program.calls, program.scratch_bytes, text_digest(program.text))
 
     @property
     def _program(self) -> "ProgramText":
@@ -272,6 +270,7 @@ class CpuExecutable:
     def forked(self) -> None:
         """In a forked child, before anything else: the next call renews."""
         self._guard = threading.Lock()
+        self._profiling = threading.Lock()
         self._more.clear()
         self._context.forked()
 
@@ -290,31 +289,6 @@ class CpuExecutable:
 
         return texts(self._program, self._target)
 
-    def time(self, kernel: str, repeats: int) -> float:
-        """Median seconds of one launch on buffers of its own, filled with zeros.
-
-        Zeros take no slow path: times of data with denormals are longer. Indices of a gather are all 0, so its table is
-        read from the cache.
-        """
-        from graphc.plan.build import arena_allocs
-
-        if repeats < 1:
-            raise ArgumentError(f"time: repeats must be at least 1, not {repeats}")
-        if kernel not in self._program.kernels:
-            raise ArgumentError(f"no kernel {kernel!r} in this program")
-        found, launcher = self._program.kernels[kernel]
-        function = _LAUNCH(self._library.addresses[launcher.name])
-        buffers = [*(param.buffer for param in found.params), *arena_allocs(found)]
-        blocks = [aligned(buffer.nbytes) for buffer in buffers]
-        args = np.array([address(block) for block in blocks] or [0], np.int64)
-        samples = []
-        context = Context(replace(self._shared, arena_bytes=0), Pool.get(self.threads).pointer)
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            function(context.address, address(args))
-            samples.append(time.perf_counter() - begin)
-        return float(np.median(samples))
-
     def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
         """Run n steps in a version of the program that reads the clock around each batch of launches."""
         described = self._entry(entry)
@@ -324,9 +298,10 @@ class CpuExecutable:
         outputs = [np.zeros((n, *shape), dtype) for shape, dtype in described.outputs]
         addresses = _addresses(described, inputs)
         done = 0
-        while done < n:
-            self._context["stamps"] = address(stamps)
-            done = self._turn(function, addresses, outputs, first, done, n, int(POLL_SECONDS * 1e9))
+        with self._profiling:
+            while done < n:
+                self._context["stamps"] = address(stamps)
+                done = self._turn(function, addresses, outputs, first, done, n, int(POLL_SECONDS * 1e9))
         calls, nanoseconds = stamps[1:, :, 0], stamps[1:, :, 1]
         clock = np.median(stamps[0, :, 1]) if n else 0.0
         return LaunchTimes(tuple(rows), calls, np.maximum(nanoseconds - calls * clock, 0) * 1e-9)

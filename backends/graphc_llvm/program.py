@@ -38,11 +38,6 @@ class ProgramText:
         return "\n".join(module.text for module in self.modules)
 
     @property
-    def launchers(self) -> tuple[str, ...]:
-        """The functions that run a kernel."""
-        return tuple(dict.fromkeys(function.name for _, function in self.kernels.values()))
-
-    @property
     def scratch_bytes(self) -> int:
         """Heap scratch of one thread."""
         return max((function.compiled.scratch_bytes for _, function in self.kernels.values()), default=0)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from graphc.core.errors import UnsupportedError
 from graphc.graph.interpreter import interpret
 from graphc.graph.program import GraphProgram, zero_state
 from graphc.runtime.protocol import KernelText, Progress
@@ -63,6 +62,3 @@ class ReferenceExecutable:
 
     def texts(self) -> Mapping[str, Sequence[KernelText]]:
         return {}
-
-    def time(self, kernel: str, repeats: int) -> float:
-        raise UnsupportedError(f"the reference backend has no kernels, so {kernel} cannot be timed; use backend='cpu'")

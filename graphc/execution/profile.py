@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from graphc.runtime.peaks import Peaks
 
 MOST_STEPS = 2000  # in a row
+LONGEST_NAME = 48  # of a kernel in the text: several that run as one have a long one
 
 SortKey = Literal["time", "calls", "flops", "bytes", "gflops", "gbytes", "roofline", "excess", "order"]
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
@@ -189,7 +190,8 @@ _HEADER = ("kernel", "calls", "us", "share", "GFLOP/s", "GB/s", "roofline", "sou
 def _cells(row: KernelProfile) -> tuple[str, ...]:
     calls = f"{row.calls:.3g}"
     numbers = (f"{row.seconds * 1e6:,.1f}", f"{row.share:.1%}", f"{row.gflops:,.1f}", f"{row.gbytes:,.1f}")
-    return (row.kernel, calls, *numbers, f"{row.roofline:.0%}", ", ".join(row.sources[:3]))
+    name = row.kernel if len(row.kernel) <= LONGEST_NAME else row.kernel[: LONGEST_NAME - 3] + "..."
+    return (name, calls, *numbers, f"{row.roofline:.0%}", ", ".join(row.sources[:3]))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

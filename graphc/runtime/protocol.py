@@ -83,10 +83,6 @@ class Executable(Protocol):
         """Stages this backend adds (for example "llvm", "asm")."""
         ...
 
-    def time(self, kernel: str, repeats: int) -> float:
-        """Median seconds of one launch of the kernel on its own buffers."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class LaunchTimes:
@@ -217,7 +213,7 @@ def missing_members(thing: object, protocol: type) -> list[str]:
     """Names of a protocol that an object lacks; empty when it implements all of it.
 
     >>> missing_members(object(), Executable)
-    ['call', 'run', 'scratch_bytes', 'state', 'texts', 'time']
+    ['call', 'run', 'scratch_bytes', 'state', 'texts']
     """
     names = {*vars(protocol), *protocol.__annotations__}
     return sorted(name for name in names if not name.startswith("_") and not hasattr(thing, name))

@@ -356,7 +356,7 @@ def test_code_that_does_not_load_is_compiled_again(monkeypatch: pytest.MonkeyPat
     expected = run(compiled())
     real = code.Code.from_bytes
     with monkeypatch.context() as patch:
-        missing = staticmethod(lambda block: replace(real(block), launchers=("no_such_function",)))
+        missing = staticmethod(lambda block: replace(real(block), calls={"f": "no_such_function"}))
         patch.setattr(code.Code, "from_bytes", missing)
         with pytest.warns(RuntimeWarning, match="does not load"):
             assert same_bits(run(compiled()), expected)

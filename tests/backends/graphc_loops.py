@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-from graphc.core.errors import UnsupportedError
 from graphc.kernel.interpret import run
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Ref, Repeat
@@ -59,9 +58,6 @@ class LoopsExecutable:
 
     def texts(self) -> Mapping[str, Sequence[KernelText]]:
         return {}
-
-    def time(self, kernel: str, repeats: int) -> float:
-        raise UnsupportedError(f"the loops backend interprets, so timing {kernel} would say nothing")
 
     def _block(self, block: Block, slots: Slots, counters: tuple[int, ...]) -> None:
         for instruction in block.instructions:

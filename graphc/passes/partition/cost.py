@@ -19,6 +19,7 @@ FUNCTION = 16  # operations of a function such as exp
 RANDOM = 32  # operations of one random word
 SHUFFLE = 512  # operations of one position of a shuffled order
 OPERATIONS_PER_NS = 32.0  # vector lanes at work, one core
+KEPT = 4  # bytes moved that a byte is worth which need not be kept between the passes of a step
 RECOMPUTED = 64  # operations an element may cost to be computed again instead of kept
 
 _OPERATIONS = {

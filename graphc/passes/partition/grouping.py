@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from graphc.graph.ir import Graph, Node, Value
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
+from graphc.passes.partition.cost import KEPT
 from graphc.passes.partition.legal import MAX_VALUES, is_legal, wide_extents
 from graphc.passes.partition.roles import Role
 
@@ -16,6 +17,10 @@ ANCHORS = frozenset({"dot_general", "scatter_add"})
 TINY = 64  # elements: groups of scalars are joined whatever they read
 MAX_CORE = 128  # nodes of a kernel; more gain nothing, and each try to join looks at all of them
 NEIGHBOURS = 6  # groups looked at on each side by side
+
+
+def _bytes(values: Iterable[Value]) -> int:
+    return sum(value.type.nbytes for value in values)
 
 
 class Group:
@@ -122,15 +127,17 @@ class _Grouping:
         return node.result.shape
 
     def _gains(self, group: Group, mine: Group, node: Node) -> bool:
-        written, read = self._written(group), max((v.type.nbytes for v in self._written(group)), default=0)
+        """Whether the bytes saved outweigh those kept for longer: what joins a kernel is written when that one runs."""
         if all(value in self.outputs for value in node.results):
-            return True
-        if sum(value.type.nbytes for value in node.results) * 4 <= read:
             return True
         if self.anchors[self.position[node]] == self.anchors[group.last + 1]:
             return True
+        written = self._written(group)
         after = used_outside(self.graph, self.role, group.core | mine.core)
-        return len(after) < len(written) + len(self._written(mine))
+        held = _bytes(after) - _bytes(written)
+        read = [value for value in self._read(mine) if value in written]
+        dropped = [value for value in (*written, *self._written(mine)) if value not in after]
+        return held <= 0 or _bytes(read) + _bytes(dropped) >= KEPT * held
 
     def _is_legal(self, a: Group, b: Group) -> bool:
         core = a.core | b.core

@@ -8,7 +8,7 @@ from graphc import nn, optim, train
 from graphc.graph.interpreter import interpret
 from graphc.graph.parser import parse
 from graphc.graph.verify import verify
-from graphc.passes.partition import partition
+from graphc.passes.partition import explain, partition
 from graphc.passes.partition.order import peak_bytes
 from graphc.passes.partition.places import Places
 from graphc.passes.partition.updates import split_updates
@@ -113,3 +113,10 @@ def test_clipping_needs_all_gradients_first() -> None:
     steps = job(clip=1.0)
     plain = job()
     assert steps.memory.arena_bytes > plain.memory.arena_bytes
+
+
+def test_what_was_decided_can_be_read() -> None:
+    text = explain(parse(STEP))
+    assert text == explain(parse(STEP))
+    (update,) = (line for line in text.splitlines() if line.startswith("update"))
+    assert "parts: 1 fused, 0 alone, 1 rest" in update

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from graphc.graph.ir import Graph, Node, Value
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
 from graphc.passes.partition.cost import KEPT
+from graphc.passes.partition.decisions import Decision, Log
 from graphc.passes.partition.legal import MAX_VALUES, is_legal, wide_extents
 from graphc.passes.partition.roles import Role
 
@@ -37,14 +38,15 @@ class Group:
         self.read: tuple[Value, ...] | None = None  # see `_read`
 
 
-def groups(graph: Graph, role: Mapping[Node, Role]) -> list[list[Node]]:
+def groups(graph: Graph, role: Mapping[Node, Role], log: Log = None) -> list[list[Node]]:
     """Core nodes by kernel."""
-    return _Grouping(graph, role).run()
+    return _Grouping(graph, role, log).run()
 
 
 class _Grouping:
-    def __init__(self, graph: Graph, role: Mapping[Node, Role]) -> None:
+    def __init__(self, graph: Graph, role: Mapping[Node, Role], log: Log = None) -> None:
         self.graph = graph
+        self.log = log
         self.role = role
         self.position = {node: i for i, node in enumerate(graph.nodes)}
         self.reads = {node: self._core_operands(node) for node in graph.nodes if role[node] == "core"}
@@ -137,7 +139,12 @@ class _Grouping:
         held = _bytes(after) - _bytes(written)
         read = [value for value in self._read(mine) if value in written]
         dropped = [value for value in (*written, *self._written(mine)) if value not in after]
-        return held <= 0 or _bytes(read) + _bytes(dropped) >= KEPT * held
+        saved = _bytes(read) + _bytes(dropped)
+        gains = held <= 0 or saved >= KEPT * held
+        if self.log is not None:
+            why = "bytes moved; bytes written early are kept for longer"
+            self.log.append(Decision("join", node, gains, saved, max(KEPT * held, 0), why))
+        return gains
 
     def _is_legal(self, a: Group, b: Group) -> bool:
         core = a.core | b.core

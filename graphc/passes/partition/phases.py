@@ -19,7 +19,8 @@ from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.graph.rows import axes_of
 from graphc.passes.partition.assemble import fuse, topological
-from graphc.passes.partition.cost import LAUNCH_NS, Cost, kernel_cost
+from graphc.passes.partition.cost import BYTES_PER_NS, LAUNCH_NS, Cost, kernel_cost
+from graphc.passes.partition.decisions import Decision, Log
 from graphc.passes.partition.grouping import TINY
 from graphc.passes.partition.legal import MAX_VALUES
 from graphc.passes.partition.places import Places
@@ -39,9 +40,17 @@ class Kernel:
     nodes: list[Node]
 
 
-def join_phases(graph: Graph) -> Graph:
+def join_phases(graph: Graph, log: Log = None) -> Graph:
     """The graph with fusions joined; the same object when none are."""
-    return _Joining(graph).run()
+    joining = _Joining(graph)
+    joined = joining.run()
+    if log is not None:
+        kernels = {id(kernel): kernel for kernel in joining.kernel_of.values() if len(kernel.nodes) > 1}
+        launch = int(LAUNCH_NS * BYTES_PER_NS)
+        for kernel in kernels.values():
+            why = f"{len(kernel.nodes)} fusions in one kernel"
+            log.append(Decision("phases", kernel.nodes[0], True, launch * (len(kernel.nodes) - 1), 0, why))
+    return joined
 
 
 class _Joining:

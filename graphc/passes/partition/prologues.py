@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from graphc.graph.ir import Graph, Node, Value
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
 from graphc.passes.partition.cost import Cost, kernel_cost, read_bytes, work
+from graphc.passes.partition.decisions import Decision, Log
 from graphc.passes.partition.legal import is_legal
 from graphc.passes.partition.roles import Role
 
@@ -18,19 +19,22 @@ PACKED = 2  # times a product computes an element of an operand
 KINDS = frozenset({"elementwise", "movement"})
 
 
-def prologues(graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> frozenset[Node]:
+def prologues(
+    graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], log: Log = None
+) -> frozenset[Node]:
     """Core nodes that every product which needs them computes for itself."""
-    return frozenset(_Prologues(graph, role, groups).run())
+    return frozenset(_Prologues(graph, role, groups, log).run())
 
 
 class _Prologues:
-    def __init__(self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]]) -> None:
+    def __init__(self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], log: Log) -> None:
         self.graph = graph
         self.role = role
         self.groups = groups
         self.position = {node: i for i, node in enumerate(graph.nodes)}
         self.group_of = {node: i for i, core in enumerate(groups) for node in core}
         self.outputs = set(graph.outputs)
+        self.log = log
 
     def run(self) -> set[Node]:
         found: set[Node] = set()
@@ -67,7 +71,12 @@ class _Prologues:
         kept = kernel_cost(nodes, inputs, written) + Cost(nbytes * len(readers))
         once = Cost(read_bytes(nodes, inputs), PACKED * sum(work(node) for node in nodes))
         longer = sum(value.type.nbytes for value in inputs if not self._is_in_memory(value))
-        return longer <= nbytes and once.bytes * len(readers) < kept.bytes
+        pays = longer <= nbytes and once.bytes * len(readers) < kept.bytes
+        if self.log is not None:
+            why = f"computed in the packing of {len(readers)} products"
+            price = int(once.bytes * len(readers)) + max(longer - nbytes, 0)
+            self.log.append(Decision("prologue", core[-1], pays, int(kept.bytes), price, why))
+        return pays
 
     def _is_in_memory(self, value: Value) -> bool:
         producer = self.graph.producers.get(value)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from graphc.graph.ir import Graph, Node, Value
 from graphc.passes.partition.assemble import body_nodes, needed_for, outside, used_outside
 from graphc.passes.partition.cost import RECOMPUTED, operations
+from graphc.passes.partition.decisions import Decision, Log
 from graphc.passes.partition.legal import is_legal
 from graphc.passes.partition.roles import Role
 
@@ -19,15 +20,24 @@ COPIED = frozenset({"random_bits"})  # beside elementwise work: a pure function 
 
 
 def recomputed(
-    graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], dropped: Collection[Node] = ()
+    graph: Graph,
+    role: Mapping[Node, Role],
+    groups: Sequence[Sequence[Node]],
+    dropped: Collection[Node] = (),
+    log: Log = None,
 ) -> frozenset[Node]:
     """The core nodes that every other kernel computes for itself, those `dropped` already among them."""
-    return _Recompute(graph, role, groups, dropped).run()
+    return _Recompute(graph, role, groups, dropped, log).run()
 
 
 class _Recompute:
     def __init__(
-        self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], dropped: Collection[Node]
+        self,
+        graph: Graph,
+        role: Mapping[Node, Role],
+        groups: Sequence[Sequence[Node]],
+        dropped: Collection[Node],
+        log: Log,
     ) -> None:
         self.graph = graph
         self.role = role
@@ -36,6 +46,7 @@ class _Recompute:
         self.group_of = {node: i for i, core in enumerate(groups) for node in core}
         self.dropped: set[Node] = set(dropped)
         self.outputs = set(graph.outputs)
+        self.log = log
 
     def run(self) -> frozenset[Node]:
         for core in self.groups:
@@ -58,7 +69,12 @@ class _Recompute:
             leaves = {v for n in chain for v in n.operands} - {v for n in chain for v in n.results}
             copied = chain & core
             legal = self._is_legal(copied, readers) and self._leaves_a_kernel(copied, core)
-            if legal and self._is_worth(value, leaves, readers):
+            worth = legal and self._is_worth(value, leaves, readers)
+            if self.log is not None:
+                price = sum(v.type.nbytes for v in leaves if not self._is_in_memory(v))
+                why = "not kept" if worth else "not one kernel, or what it is made of would be kept"
+                self.log.append(Decision("recompute", node, worth, value.type.nbytes, price, why))
+            if worth:
                 self.dropped |= copied
 
     def _readers(self, value: Value, core: set[Node]) -> set[int] | None:

@@ -25,6 +25,7 @@ from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.prune import prune
 from graphc.passes.partition.assemble import topological
 from graphc.passes.partition.cost import BYTES_PER_NS, LAUNCH_NS
+from graphc.passes.partition.decisions import Decision, Log
 
 LARGE = 16384  # bytes: smaller concatenates are not worth taking apart
 CACHE = 1 << 19  # bytes near one core: the arrays of a part that is updated inside the kernel of its gradient
@@ -49,14 +50,21 @@ class Segment:
         return sum(value.type.size for value in self.values)
 
 
-def split_updates(graph: Graph) -> Graph:
+def split_updates(graph: Graph, log: Log = None) -> Graph:
     """The graph with updates of concatenates taken apart; the same object when there are none to take apart."""
     for node in graph.nodes:
         if node.op.name != "concatenate" or node.result.type.rank != 1 or node.result.type.nbytes < LARGE:
             continue
         cone = _cone(graph, node)
         segments = _segments(graph, node, cone)
-        if cone and _pays(segments):
+        if not cone:
+            continue
+        gain, price = _sums(segments)
+        pays = len(segments) > 1 and gain > price
+        if log is not None:
+            why = ", ".join(f"{sum(s.how == how for s in segments)} {how}" for how in ("fused", "alone", "rest"))
+            log.append(Decision("update", node, pays, gain, price, f"parts: {why}"))
+        if pays:
             graph = _Split(graph, node, cone, segments).run()
     return graph
 
@@ -125,12 +133,12 @@ def _can_follow(graph: Graph, value: Value) -> bool:
         value = node.operands[0]
 
 
-def _pays(segments: Sequence[Segment]) -> bool:
-    """Whether bytes that are not written and read again, or not kept, outweigh the kernels that are added."""
+def _sums(segments: Sequence[Segment]) -> tuple[int, int]:
+    """Bytes that are not written and read again, or not kept; and what the kernels that are added cost."""
     fused = sum(value.type.nbytes for s in segments if s.how == "fused" for value in s.values)
     alone = sum(value.type.nbytes for s in segments if s.how == "alone" for value in s.values)
     kernels = sum(s.how != "fused" for s in segments) - 1
-    return len(segments) > 1 and 2 * fused + alone > kernels * LAUNCH_NS * BYTES_PER_NS
+    return 2 * fused + alone, int(kernels * LAUNCH_NS * BYTES_PER_NS)
 
 
 class _Split:

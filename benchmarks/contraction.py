@@ -129,18 +129,17 @@ def measure(threads: int, options: argparse.Namespace) -> list[report.Record]:
         if not limits:
             raise WorkerError("the peak cannot be measured; see the notes above")
         (limit,) = limits
-        peaks = {name: peak.fma_name(name) for name in ("float32", "float64")}
-        peak.prepare_peaks(limit, dtypes=[name for name in peaks if name == "float32" or name in options.dtypes])
+        peaks = {name: peak.fma_name(name) for name in dict.fromkeys(["float32", *options.dtypes])}
+        peak.prepare_peaks(limit, dtypes=list(peaks))
         for product in wanted:
             for way in product.ways:
                 prepare(workers, product, way)
         samples = interleave([*workers, limit], report.timing(options, BLOCK_SECONDS))
-        # The instructions for bfloat16 do more than a multiply-add does: its fraction is of the peak of float32 too.
         rates = {name: peak.rate(limit, samples, case) for name, case in peaks.items() if (limit.name, case) in samples}
-        if "float32" not in rates:
-            raise WorkerError("the peak was not measured")
+        if len(rates) < len(peaks):
+            raise WorkerError("the peaks were not measured")
         return [
-            record(product, threads, worker, workers, samples, rates.get(product.dtype, rates["float32"]))
+            record(product, threads, worker, workers, samples, rates[product.dtype])
             for product in wanted
             for worker in workers
             if all((worker.name, product.case(way)) in samples for way in product.ways)

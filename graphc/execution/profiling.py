@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.compilation import Compilation
-from graphc.core.dtypes import DType, float32, float64
+from graphc.core.dtypes import DType, bfloat16, float32, float64
 from graphc.core.errors import ArgumentError, UnsupportedError
 from graphc.execution.profile import MOST_STEPS, KernelProfile, ProfileReport
 from graphc.graph.ir import TensorType
@@ -202,7 +202,8 @@ def _work(instruction: Launch | Copy) -> tuple[int, int, DType]:
 
 
 def _float(kernel: Kernel) -> DType:
-    return float64 if any(param.buffer.dtype is float64 for param in kernel.params) else float32
+    found = {param.buffer.dtype for param in kernel.params}
+    return next((dtype for dtype in (float64, bfloat16) if dtype in found), float32)
 
 
 def _working_set(entry: Entry, rows: Sequence[tuple[Launch | Copy, ...]]) -> int:

@@ -19,8 +19,25 @@ from pathlib import Path
 import numpy as np
 
 from graphc.core import config
-from graphc.core.dtypes import DType, float32
-from graphc.kernel.ir import Alloc, Buffer, Const, Expr, Fma, For, Kernel, Let, Load, Param, Stmt, Store, Var, index
+from graphc.core.dtypes import DType, bfloat16, float32, uint32
+from graphc.kernel.ir import (
+    Alloc,
+    Bitcast,
+    Buffer,
+    Const,
+    DotPair,
+    Expr,
+    Fma,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Param,
+    Stmt,
+    Store,
+    Var,
+    index,
+)
 from graphc.plan.ir import Block, Entry, Launch, Plan, Ref, Slot
 from graphc.runtime.protocol import Backend
 
@@ -168,34 +185,78 @@ class _Store:
 
 
 def fma_probe(backend: Backend, threads: int, dtype: DType = float32) -> Probe:
-    """Independent chains `x = x * 0.5 + 0.5` in as many vector registers as keep every unit busy."""
-    lanes = backend.target().vector_bits // (8 * dtype.itemsize)
-    executable = backend.load(fma_plan(lanes, dtype), threads)
-    # The chains start from different numbers: LLVM would compute equal ones once. The last row is the factor.
+    """Independent chains of products of `dtype` that are added up, in enough vector registers to keep every unit busy.
+
+    Of bfloat16 they are chains of pairs, whose sums are float32.
+    """
+    bits = backend.target().vector_bits
+    if dtype is bfloat16:
+        plan, given, expected = pair_plan(bits // 32), _pairs(bits // 32), np.arange(1.0, ACCUMULATORS + 1)[:, None]
+    else:
+        lanes = bits // (8 * dtype.itemsize)
+        plan, given, expected = fma_plan(lanes, dtype), _factors(lanes, dtype), np.ones(())
+    executable = backend.load(plan, threads)
+    result = executable.call(FMA, [given])[0]
+    if not np.all(result == expected):
+        raise AssertionError("the chains of multiply-adds must end where they should")
+    amount = (4 if dtype is bfloat16 else 2) * result.size * ITERATIONS * UNROLLED
+    return Probe(f"{FMA} {dtype.name}", lambda: executable.call(FMA, [given]), amount)
+
+
+def _factors(lanes: int, dtype: DType) -> np.ndarray:
+    """Starts of the chains, then the factor. They differ: LLVM would compute equal chains once."""
     starts = np.arange(1, ACCUMULATORS + 1, dtype=dtype.numpy)
-    inputs = [np.append(starts, dtype.numpy.type(0.5)).repeat(lanes).reshape(-1, lanes)]
-    result = executable.call(FMA, inputs)[0]
-    if not np.all(result == 1.0):
-        raise AssertionError("the chains of multiply-adds must end at 1")
-    amount = 2 * result.size * ITERATIONS * UNROLLED
-    return Probe(f"{FMA} {dtype.name}", lambda: executable.call(FMA, inputs), amount)
+    return np.append(starts, dtype.numpy.type(0.5)).repeat(lanes).reshape(-1, lanes)
+
+
+def _pairs(lanes: int) -> np.ndarray:
+    """Starts of the chains as float32, then the factors (1, -1) and (1, 1): each pair adds 1 - 1."""
+    starts = np.arange(1, ACCUMULATORS + 1, dtype=np.float32).view(np.uint32)
+    return np.append(starts, np.array([0xBF803F80, 0x3F803F80], np.uint32)).repeat(lanes).reshape(-1, lanes)
 
 
 def fma_plan(lanes: int, dtype: DType = float32) -> Plan:
+    """Chains `x = x * 0.5 + 0.5`."""
+    given, x = Buffer("given", dtype, (ACCUMULATORS + 1, lanes)), Var("x", dtype)
+
+    def factors(lane: Var) -> tuple[Stmt, ...]:
+        return (Let(x, Load(given, (index(ACCUMULATORS), lane))),)
+
+    return _chains(given, dtype, factors, lambda start: start, lambda old: Fma(old, x, x))
+
+
+def pair_plan(lanes: int) -> Plan:
+    """Chains of dot products of pairs of bfloat16, added up in float32."""
+    given = Buffer("given", uint32, (ACCUMULATORS + 2, lanes))
+    x, y = Var("x", uint32), Var("y", uint32)
+
+    def factors(lane: Var) -> tuple[Stmt, ...]:
+        return tuple(Let(v, Load(given, (index(ACCUMULATORS + n), lane))) for n, v in enumerate((x, y)))
+
+    return _chains(given, float32, factors, lambda start: Bitcast(start, float32), lambda old: DotPair(x, y, old))
+
+
+def _chains(
+    given: Buffer,
+    dtype: DType,
+    factors: Callable[[Var], tuple[Stmt, ...]],
+    start: Callable[[Expr], Expr],
+    step: Callable[[Expr], Expr],
+) -> Plan:
     """A plan of one kernel, written as it is to be emitted: threads outside, vectors inside."""
-    given, out = Buffer("given", dtype, (ACCUMULATORS + 1, lanes)), Buffer("out", dtype, (CHUNKS, ACCUMULATORS, lanes))
-    sums = Buffer("sums", dtype, (ACCUMULATORS,), "register")
-    chunk, count, lane, x = Var("chunk"), Var("count"), Var("lane"), Var("x", dtype)
+    lanes = given.shape[1]
+    out, sums = Buffer("out", dtype, (CHUNKS, ACCUMULATORS, lanes)), Buffer("sums", dtype, (ACCUMULATORS,), "register")
+    chunk, count, lane = Var("chunk"), Var("count"), Var("lane")
 
     def each(name: str, statement: Callable[[Var], Stmt]) -> Stmt:
         number = Var(name)
         return For(number, index(ACCUMULATORS), "unroll", (statement(number),))
 
-    chain = tuple(each(f"i{n}", lambda i: Store(sums, (i,), Fma(Load(sums, (i,)), x, x))) for n in range(UNROLLED))
+    chain = tuple(each(f"i{n}", lambda i: Store(sums, (i,), step(Load(sums, (i,))))) for n in range(UNROLLED))
     tile = (
-        Let(x, Load(given, (index(ACCUMULATORS), lane))),
+        *factors(lane),
         Alloc(sums),
-        each("first", lambda i: Store(sums, (i,), Load(given, (i, lane)))),
+        each("first", lambda i: Store(sums, (i,), start(Load(given, (i, lane))))),
         For(count, index(ITERATIONS), "serial", chain),
         each("last", lambda i: Store(out, (chunk, i, lane), Load(sums, (i,)))),
     )

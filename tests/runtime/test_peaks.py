@@ -7,7 +7,7 @@ import platform
 
 import pytest
 
-from graphc.core.dtypes import float32, float64
+from graphc.core.dtypes import bfloat16, float32, float64
 from graphc.kernel.verify import verify
 from graphc.runtime import peaks
 from graphc.runtime.discovery import find_backend
@@ -40,12 +40,26 @@ def test_the_peak_computes_every_chain(dtype):
     assert assembly.count("vfmadd") == peaks.ACCUMULATORS * peaks.UNROLLED
 
 
+@pytest.mark.skipif("avx512bf16" not in str(find_backend("cpu").target().features), reason="needs the instruction")
+def test_the_peak_of_pairs_computes_every_chain():
+    executable = find_backend("cpu").load(peaks.pair_plan(find_backend("cpu").target().vector_bits // 32), 1)
+    assembly = "\n".join(text.text for text in executable.texts()["asm"])
+    assert assembly.count("vdpbf16ps") == peaks.ACCUMULATORS * peaks.UNROLLED
+
+
 def test_the_kernels_are_correct():
-    for plan in (peaks.fma_plan(16), peaks.fma_plan(8, float64), peaks.stream_plan((2, 3, 4, 16), 5)):
+    for plan in (
+        peaks.fma_plan(16),
+        peaks.pair_plan(16),
+        peaks.fma_plan(8, float64),
+        peaks.stream_plan((2, 3, 4, 16), 5),
+    ):
         for entry in plan.entries.values():
             for launch in entry.block.instructions:
                 verify(launch.kernel)
-    for probe in (peaks.stream_probe(find_backend("cpu"), 2, 10_000), peaks.fma_probe(find_backend("cpu"), 2)):
+    backend = find_backend("cpu")
+    probes = [peaks.fma_probe(backend, 2, dtype) for dtype in (float32, float64, bfloat16)]
+    for probe in (peaks.stream_probe(backend, 2, 10_000), *probes):
         assert probe.amount > 10_000_000
         probe.run()
 

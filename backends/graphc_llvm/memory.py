@@ -19,7 +19,7 @@ from graphc.plan.ir import ALIGNMENT
 
 _HEADER = object.__basicsize__  # NumPy's array object begins with the object header, then the data pointer
 LARGE = 256 * 1024  # bytes of a result from which on its block is kept
-KEPT = 64 * 1024 * 1024  # bytes of kept blocks, in use or not
+KEPT = 128 * 1024 * 1024  # bytes of kept blocks, in use or not
 _MOST_KEPT = 32  # blocks
 
 

@@ -137,7 +137,8 @@ class Builder:
         return self.emit(text)
 
     def _declare(self, name: str, result: str, arguments: Sequence[tuple[str, str]]) -> None:
-        kinds = ", ".join(kind.split()[0] if kind.startswith("ptr") else kind for kind, _ in arguments)
+        # Without alignments: they belong to a call, and calls of one module may have different ones.
+        kinds = ", ".join(kind.partition(" align ")[0] for kind, _ in arguments)
         self.declarations.add(f"declare {result} @{name}({kinds})")
 
     def slot(self, element: str, count: int, align: int = 64) -> str:

@@ -120,3 +120,17 @@ def test_a_forked_child_has_a_background_of_its_own() -> None:
     release.set()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert pending.result() == b"parent"
+
+
+def test_calls_of_one_intrinsic_may_differ_in_alignment() -> None:
+    """The declaration, of which a module has one, says nothing about it."""
+    from graphc_llvm.builder import Builder
+
+    b = Builder(set())
+    for align in (4, 64):
+        mask = ("<8 x i1>", "splat (i1 true)")
+        places = (f"<8 x ptr> align {align}", "%places")
+        b.call("llvm.masked.gather.v8i32.v8p0", "<8 x i32>", [places, mask, ("<8 x i32>", "zeroinitializer")])
+        b.call("llvm.masked.load.v8i32.p0", "<8 x i32>", [(f"ptr align {align}", "%place"), mask, mask])
+    assert len(b.declarations) == 2 and not any("align" in text for text in b.declarations)
+    assert sum("align 64" in line for line in b.lines) == 2

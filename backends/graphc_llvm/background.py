@@ -1,7 +1,7 @@
-"""Work that needs no interpreter, on a thread of its own, while the caller goes on in Python.
+"""Work that needs no interpreter, on threads of its own, while the caller goes on in Python.
 
-LLVM runs with the interpreter's lock released. So that the thread gets the lock back soon between two calls of LLVM,
-the interpreter switches threads more often while there is work.
+LLVM runs with the interpreter's lock released. So that a thread gets the lock back soon between two calls of LLVM, the
+interpreter switches threads more often while there is work.
 """
 
 import atexit
@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-IDLE_SECONDS = 0.2  # how long the thread waits for more before it ends
+from graphc.core import config
+
+IDLE_SECONDS = 0.2  # how long a thread waits for more before it ends
 SWITCH_SECONDS = 0.0002
 
 
@@ -42,7 +44,7 @@ class Pending:
 
 
 class Background:
-    """One thread, started when there is work; ends when there is none."""
+    """As many threads as there are cores, each started when there is work for it; they end when there is none."""
 
     def __init__(self) -> None:
         self._renew()
@@ -51,43 +53,61 @@ class Background:
         atexit.register(self._leave)
 
     def _renew(self) -> None:
-        """After a fork: the thread stayed in the parent, with what it had not done."""
+        """After a fork: the threads stayed in the parent, with what they had not done."""
         self._guard = threading.Lock()
         self._work: queue.SimpleQueue[Pending] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._threads: set[threading.Thread] = set()
+        self._busy = 0  # threads that are not waiting for work
         self._interval = 0.0
         self._leaving = False
 
     def _leave(self) -> None:
         """At exit: no thread may be inside LLVM when the process ends."""
-        self._leaving = True
-        thread = self._thread
-        if thread is not None:
+        with self._guard:
+            self._leaving = True
+            threads = list(self._threads)
+        for _ in threads:
             self._work.put(Pending(bytes))
+        for thread in threads:
             thread.join()
 
     def submit(self, make: Callable[[], bytes]) -> Pending:
-        """Run `make` soon, after what was submitted before."""
+        """Run `make` soon, begun in the order of submission."""
         pending = Pending(make)
         with self._guard:
             self._work.put(pending)
-            if self._thread is None:
-                self._interval = sys.getswitchinterval()
-                sys.setswitchinterval(min(SWITCH_SECONDS, self._interval))
-                self._thread = threading.Thread(target=self._serve, name="graphc compiles", daemon=True)
-                self._thread.start()
+            waiting = len(self._threads) - self._busy
+            if self._work.qsize() > waiting and len(self._threads) < config.available_cores():
+                self._start()
         return pending
+
+    def _start(self) -> None:
+        if not self._threads:
+            self._interval = sys.getswitchinterval()
+            sys.setswitchinterval(min(SWITCH_SECONDS, self._interval))
+        thread = threading.Thread(target=self._serve, name="graphc compiles", daemon=True)
+        self._threads.add(thread)
+        thread.start()
 
     def _serve(self) -> None:
         while True:
             try:
                 pending = self._work.get(timeout=IDLE_SECONDS)
-                if self._leaving:
-                    return
-                pending.run()
             except queue.Empty:
                 with self._guard:
                     if self._work.empty():
-                        sys.setswitchinterval(self._interval)
-                        self._thread = None
+                        self._end()
                         return
+                continue
+            if self._leaving:
+                return
+            with self._guard:
+                self._busy += 1
+            pending.run()
+            with self._guard:
+                self._busy -= 1
+
+    def _end(self) -> None:
+        self._threads.discard(threading.current_thread())
+        if not self._threads:
+            sys.setswitchinterval(self._interval)

@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 
 from graphc.core.errors import BackendError
 from graphc.runtime.cache import ObjectCache
-from graphc_llvm import host
+from graphc_llvm import host, unlocked
 from graphc_llvm.background import Background, Pending
 from graphc_llvm.pool_code import EXPORTS, runtime_text
 
@@ -64,7 +64,7 @@ def versions() -> tuple[str, ...]:
 
 def _parse(text: str) -> llvm.ModuleRef:
     try:
-        module = llvm.parse_assembly(text)
+        module = llvm.parse_assembly(text, context=llvm.create_context())
         module.verify()
     except RuntimeError as error:
         raise BackendError(f"cpu backend: LLVM rejects the generated text: {error}") from error
@@ -72,8 +72,8 @@ def _parse(text: str) -> llvm.ModuleRef:
 
 
 def optimise(module: Module, target: host.Host) -> llvm.ModuleRef:
-    """The module with its stack slots in registers."""
-    generator = host.machine(target, plain=module.plain)
+    """The module with its stack slots in registers, in a context of its own."""
+    generator = unlocked.machine(target, module.plain)
     parsed = _parse(module.text)
     parsed.triple = target.triple
     parsed.data_layout = str(generator.target_data)
@@ -88,7 +88,7 @@ def optimise(module: Module, target: host.Host) -> llvm.ModuleRef:
 
 def assembly(module: Module, target: host.Host) -> str:
     """The module as assembly, for people."""
-    return str(host.machine(target, plain=module.plain).emit_assembly(optimise(module, target)))
+    return str(unlocked.machine(target, module.plain).emit_assembly(optimise(module, target)))
 
 
 def object_code(module: Module, target: host.Host) -> bytes:
@@ -99,7 +99,7 @@ def object_code(module: Module, target: host.Host) -> bytes:
     found = store.get(key)
     if found is not None:
         return found
-    code = bytes(host.machine(target, plain=module.plain).emit_object(optimise(module, target)))
+    code = unlocked.emit_object(unlocked.machine(target, module.plain), optimise(module, target))
     store.put(key, code)
     return code
 

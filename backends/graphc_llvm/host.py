@@ -88,8 +88,13 @@ def _real() -> Host:
 
 @cache
 def machine(of: Host, plain: bool = False) -> llvm.TargetMachine:
-    """LLVM's code generator for a host; `plain`: the one that is fast itself. Raises `BackendError` when LLVM has
-    none.
+    """The code generator that goes with llvmlite's lock; see `new_machine`."""
+    return new_machine(of, plain)
+
+
+def new_machine(of: Host, plain: bool) -> llvm.TargetMachine:
+    """A code generator of LLVM for a host; `plain`: the one that is fast itself. Raises `BackendError` when LLVM has
+    none. One thread at a time may use it.
     """
     _initialise()
     try:

@@ -10,8 +10,9 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
+from graphc.core import config
 from graphc.core.errors import BackendError
-from graphc_llvm import codegen, host
+from graphc_llvm import codegen, host, unlocked
 from graphc_llvm.background import Background
 from graphc_llvm.executable import CpuExecutable
 
@@ -89,8 +90,7 @@ def test_an_error_in_the_background_is_raised_where_the_result_is_wanted() -> No
 
 
 def rest(background: Background) -> None:
-    thread = background._thread
-    if thread is not None:
+    for thread in list(background._threads):
         thread.join(10)
 
 
@@ -106,6 +106,30 @@ def test_the_interpreter_switches_threads_as_before_when_the_background_rests() 
     rest(background)
     assert sys.getswitchinterval() == before
     assert background.submit(lambda: b"3").result() == b"3"
+
+
+def test_several_modules_are_compiled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "available_cores", lambda: 2)
+    background, both = Background(), threading.Barrier(2, timeout=20)
+
+    def meet() -> bytes:
+        both.wait()  # breaks unless two threads are here at the same time
+        return b"met"
+
+    pending = [background.submit(meet) for _ in range(6)]
+    assert [each.result() for each in pending] == [b"met"] * 6
+    assert len(background._threads) <= 2
+
+
+def test_code_does_not_depend_on_who_compiles_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE", "off")
+    text = "define float @f(float %x) {{\n  %y = fmul float %x, {}.0\n  ret float %y\n}}\n"
+    modules = [codegen.Module(text.format(number)) for number in range(2, 42)]
+    alone = [codegen.object_code(module, host.host()) for module in modules]
+    pending = [codegen.begin(module, host.host()) for module in modules]
+    assert [each.result() for each in pending] == alone
+    monkeypatch.setattr(unlocked, "_emit", lambda: None)  # an llvmlite that is built in another way
+    assert [codegen.object_code(module, host.host()) for module in modules] == alone
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

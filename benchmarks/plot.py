@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder of the pictures")
     parser.add_argument("--threads", type=int, help="of the records to draw (default: the most there are)")
     options = parser.parse_args()
-    records = [record for path in options.results for record in report.read(path)]
+    records = report.as_usual([record for path in options.results for record in report.read(path)])
     found = pictures(records, options.threads)
     if not found:
         sys.exit("no records of train_step or contraction with that number of threads")
@@ -109,7 +109,9 @@ def machine(records: Sequence[report.Record]) -> str:
 def svg(chart: Chart) -> str:
     """The picture."""
     step = max(BAR, 44 if any(bar.label for _, bars in chart.groups for bar in bars) else BAR)
-    widths = [max(step * len(bars), 6 * len(name)) + GAP for name, bars in chart.groups]
+    is_wide = len(chart.groups) > 6
+    letter, style = (5, "small") if is_wide else (6, "")
+    widths = [max(step * len(bars), letter * len(name)) + GAP for name, bars in chart.groups]
     width, bottom = LEFT + sum(widths) + GAP, TOP + HEIGHT
     systems = list(dict.fromkeys(bar.system for _, bars in chart.groups for bar in bars))
     parts = [_text(8, 14, chart.title)]
@@ -123,7 +125,7 @@ def svg(chart: Chart) -> str:
         start = left + (group - GAP - step * len(bars)) / 2
         for number, bar in enumerate(bars):
             parts += _bar(bar, start + step * number, step, bottom, HEIGHT * min(bar.value / chart.most, 1))
-        parts.append(_text(left + (group - GAP) / 2, bottom + 14, name, "middle"))
+        parts.append(_text(left + (group - GAP) / 2, bottom + 14, name, "middle", style))
         left += group
     x = float(LEFT)
     for system in systems:

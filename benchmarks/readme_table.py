@@ -30,8 +30,8 @@ def main() -> None:
 
 
 def results(folder: Path = RESULTS) -> list[report.Record]:
-    """The records of all files; empty when there are none."""
-    return [record for path in sorted(folder.glob("*.jsonl")) for record in report.read(path)]
+    """The records of all files but those measured with flags; empty when there are none."""
+    return report.as_usual([record for path in sorted(folder.glob("*.jsonl")) for record in report.read(path)])
 
 
 def replaced(text: str, table: str) -> str:

@@ -118,3 +118,8 @@ def most_threads(records: Sequence[Record], threads: int | None = None) -> list[
     """The records of this number of threads, or of the most there are."""
     wanted = threads or max((int(str(record["threads"])) for record in records), default=0)
     return [record for record in records if record["threads"] == wanted]
+
+
+def as_usual(records: Sequence[Record]) -> list[Record]:
+    """The records measured without flags such as GRAPHC_CPU, which stand for another machine."""
+    return [record for record in records if not record["machine"].get("flags")]  # type: ignore[attr-defined]

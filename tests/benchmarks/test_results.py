@@ -171,6 +171,14 @@ def test_the_pictures_show_the_results_that_are_there() -> None:
         assert written == text, "run python -m benchmarks.plot benchmarks/results/*.jsonl --out docs"
 
 
+def test_records_measured_with_flags_are_of_another_machine(tmp_path: Path) -> None:
+    flagged = [record | {"machine": MACHINE | {"flags": {"GRAPHC_CPU": "x86-64-v3"}}} for record in complete()]
+    write(tmp_path / "avx2.jsonl", flagged)
+    assert readme_table.results(tmp_path) == []
+    write(tmp_path / "here.jsonl", complete())
+    assert readme_table.results(tmp_path) == complete()
+
+
 def test_the_table_has_a_row_per_workload_and_shape() -> None:
     table = readme_table.between(complete())
     assert "| ms per step | graphc | JAX | ours / best peer | first step, s |" in table

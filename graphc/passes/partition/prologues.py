@@ -4,10 +4,13 @@ In: the groups. Out: the nodes of groups whose values only products read, and th
 of them than to write once and read: the gather of a batch, a cast, a scale, a mask. What decides is bytes: a kernel
 writes its value and every product reads it; in a packing each product reads what the value is made of, and computes it
 as often as the operand is packed.
+
+A cast to bfloat16 stays a kernel: products of bfloat16 take elements in pairs, and only from memory is a pair one load.
 """
 
 from collections.abc import Mapping, Sequence
 
+from graphc.core.dtypes import bfloat16
 from graphc.graph.ir import Graph, Node, Value
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
 from graphc.passes.partition.cost import Cost, kernel_cost, read_bytes, work
@@ -26,6 +29,10 @@ def prologues(
     return frozenset(_Prologues(graph, role, groups, log).run())
 
 
+def _narrows(node: Node) -> bool:
+    return node.result.dtype is bfloat16 and any(value.dtype is not bfloat16 for value in node.operands)
+
+
 class _Prologues:
     def __init__(self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], log: Log) -> None:
         self.graph = graph
@@ -39,7 +46,7 @@ class _Prologues:
     def run(self) -> set[Node]:
         found: set[Node] = set()
         for core in self.groups:
-            if all(node.op.kind in KINDS or node.op.name == "gather" for node in core):
+            if all(node.op.kind in KINDS or node.op.name == "gather" for node in core) and not any(map(_narrows, core)):
                 readers = self._products(core)
                 if readers and self._pays(core, readers) and self._is_legal(core, readers, found):
                     found |= set(core)

@@ -23,6 +23,7 @@ from graphc.kernel.ir import Binary, Buffer, Const, DotPair, Kernel, Load, Param
 from graphc.kernel.text import parse_kernel, print_kernel
 from graphc.kernel.verify import verify
 from graphc.train import checkpoint
+from graphc_llvm.host import has_dot_instruction
 from tests.backends.llvm_kernels import run_interpreted, run_native
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -222,6 +223,26 @@ def test_the_order_of_a_product(shape: tuple[int, int, int], how: str) -> None:
         _same(narrow, want.astype(BF16))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_random_products(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    m, n = (int(x) for x in rng.choice([1, 2, 3, 15, 16, 17, 31, 50, 64, 100], 2))
+    k = int(rng.choice([1, 2, 3, 16, 33, 64, 127, 200, 4097]))
+    batch = int(rng.choice([1, 3]))
+    a, b = _normal(batch, m, k, seed=seed), _normal(batch, k, n, seed=seed)
+    given = [a, b]
+    flipped = [bool(rng.integers(2)) for _ in given]
+    given = [np.ascontiguousarray(np.swapaxes(x, 1, 2)) if flip else x for x, flip in zip(given, flipped, strict=True)]
+
+    def product(x: gnp.Array, y: gnp.Array) -> object:
+        x, y = (gnp.swapaxes(v, 1, 2) if flip else v for v, flip in zip((x, y), flipped, strict=True))
+        return gnp.matmul(x, y, dtype="float32")
+
+    (got,) = _run(product, *given, threads=1 + seed % 3)
+    for i in range(batch):
+        _same(got[i], _chained(a[i], b[i]))
+
+
 def test_products_over_several_dims_and_batches() -> None:
     a, b = _normal(2, 5, 3, 7), _normal(2, 3, 7, 4)
     (got,) = _run(lambda x, y: gnp.einsum("bikl,bklj->bij", x, y), a, b)
@@ -259,10 +280,11 @@ _BITS = """
 import sys
 import numpy as np, ml_dtypes, graphc as gc, graphc.numpy as gnp
 rng = np.random.default_rng(0)
-for m, k, n in ((64, 96, 128), (33, 67, 65), (5, 4100, 17), (1, 100, 300)):
+for m, k, n in ((64, 96, 128), (33, 67, 65), (5, 4100, 17), (1, 100, 300), (40, 31, 1), (100, 512, 48)):
     x, y = (rng.standard_normal(s).astype(ml_dtypes.bfloat16) for s in ((m, k), (k, n)))
     f = gc.jit(lambda a, b: (a @ b, gnp.tanh(gnp.matmul(a, b, dtype="float32")), gnp.sum(a, axis=1), a * a + a))
-    for result in f(x, y):
+    transposed = gc.jit(lambda a, b: (a.T @ b.T, a.T @ b.T + 1.0, b @ a))
+    for result in (*f(x, y), *transposed(np.ascontiguousarray(x.T), np.ascontiguousarray(y.T))):
         sys.stdout.buffer.write(np.asarray(result).tobytes())
 """
 
@@ -285,7 +307,9 @@ def test_products_run_in_pairs(how: str, k: int) -> None:
     a, b = _normal(64, k), _normal(k, 128)
     a, b = (np.ascontiguousarray(x.T) if way == "t" else x for x, way in zip((a, b), how, strict=True))
     text = gc.compile(_product(how), gc.spec(a.shape, "bfloat16"), gc.spec(b.shape, "bfloat16")).text("loop")
-    assert "dot_pair(" in text
+    assert ("dot_pair(" in text) == has_dot_instruction(16)
+    if not has_dot_instruction(16):
+        return
     side_by_side = {"in0": how[0] == "n" and k % 2 == 0, "in1": how[1] == "t" and k % 2 == 0}
     for name, expected in side_by_side.items():
         assert (f"{name}:u32[" in text) == expected

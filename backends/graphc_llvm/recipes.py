@@ -45,7 +45,7 @@ def _phase(statement: For, names: Names, read_only: frozenset[str]) -> tuple[Stm
     axes, leaf = nest(statement)
     if any(axis.extent == 0 for axis in axes):
         return ()
-    found = as_contraction(axes, paired(leaf, read_only))
+    found = as_contraction(axes, paired(leaf, read_only, names))
     if found is not None:
         return front + schedule_contraction(found, names)
     best = min(axes, key=lambda axis: penalty(axis, leaf))

@@ -1,13 +1,16 @@
-"""Sums of products of bfloat16 as sums of `DotPair`s.
+"""Sums of products of bfloat16, as one step per iteration.
 
 In: the leaf of a nest of independent loops. Lowering writes such a sum in pairs, the odd term of each first:
 
     acc = fma(f32(x[2 * p + 1]), f32(y[2 * p + 1]), acc)
     acc = fma(f32(x[2 * p]), f32(y[2 * p]), acc)
 
-Out: the leaf with `acc = dot_pair(pair of x, pair of y, acc)` in place of the two. What is packed for a register tile
-is then the pairs, as uint32. A pair that lies side by side in memory that the kernel only reads is one load; otherwise
-it is put together from its halves.
+Out: where the processor has a dot product instruction, the leaf with `acc = dot_pair(pair of x, pair of y, acc)` in
+place of the two. What is packed for a register tile is then the pairs, as uint32. A pair that lies side by side in
+memory that the kernel only reads is one load; otherwise it is put together from its halves.
+
+Elsewhere the two become one step in a loop of two turns, `x[2 * p + 1 - turn]`; what is packed is float32 in that
+order.
 """
 
 from dataclasses import replace
@@ -28,28 +31,33 @@ from graphc.kernel.ir import (
     Load,
     Stmt,
     Store,
+    Var,
     in_pairs,
     index,
 )
-from graphc_llvm.rewrite import plus
+from graphc.kernel.schedule.edit import Names
+from graphc_llvm.axes import LANES
+from graphc_llvm.host import has_dot_instruction
+from graphc_llvm.rewrite import loop, plus
 
 
-def paired(leaf: tuple[Stmt, ...], read_only: frozenset[str]) -> tuple[Stmt, ...]:
+def paired(leaf: tuple[Stmt, ...], read_only: frozenset[str], names: Names) -> tuple[Stmt, ...]:
     """The leaf in pairs, as far as it sums products of bfloat16. `read_only`: buffers the kernel never writes."""
     result: list[Stmt] = []
     for statement in leaf:
         match statement:
             case For(body=body):
-                new = _pair(body, read_only)
-                result.append(replace(statement, body=new or paired(body, read_only)))
+                new = _pair(body, read_only, names) or paired(body, read_only, names)
+                result.append(replace(statement, body=new))
             case If(_, then, orelse):
-                result.append(replace(statement, then=paired(then, read_only), orelse=paired(orelse, read_only)))
+                then, orelse = (paired(part, read_only, names) for part in (then, orelse))
+                result.append(replace(statement, then=then, orelse=orelse))
             case _:
                 result.append(statement)
     return tuple(result)
 
 
-def _pair(body: tuple[Stmt, ...], read_only: frozenset[str]) -> tuple[Stmt, ...] | None:
+def _pair(body: tuple[Stmt, ...], read_only: frozenset[str], names: Names) -> tuple[Stmt, ...] | None:
     """The body of a summed loop as one step; None when it is not two steps of one sum."""
     lets = tuple(s for s in body if isinstance(s, Let))
     match [s for s in body if not isinstance(s, Let)]:
@@ -61,8 +69,31 @@ def _pair(body: tuple[Stmt, ...], read_only: frozenset[str]) -> tuple[Stmt, ...]
                 return None
             if any(isinstance(e, Load) and e.buffer == acc for let in lets for e in (let.value,)):
                 return None
+            if not has_dot_instruction(LANES):
+                turn = names.var("turn")
+                x, y = _in_turn(x0, x1, turn), _in_turn(y0, y1, turn)
+                if x is None or y is None:
+                    return None
+                step = replace(store, value=Fma(Cast(x, float32), Cast(y, float32), old))
+                return (loop(turn, 2, "serial", (*lets, step)),)
             x, y = _together(x0, x1, read_only), _together(y0, y1, read_only)
             return (*lets, replace(store, value=DotPair(x, y, old)))
+    return None
+
+
+def _in_turn(low: Expr, high: Expr, turn: Var) -> Expr | None:
+    """`high` in turn 0, `low` in turn 1, where they differ in indices by one; None where they do not."""
+    if low == high:
+        return low
+    if high == plus(low, index(1)):
+        return Binary("sub", high, turn)
+    match low, high:
+        case Cast(x, dtype), Cast(y, other) if dtype == other:
+            found = _in_turn(x, y, turn)
+            return None if found is None else Cast(found, dtype)
+        case Load(buffer, place), Load(other_buffer, following) if buffer == other_buffer:
+            places = [_in_turn(a, b, turn) for a, b in zip(place, following, strict=True)]
+            return Load(buffer, tuple(p for p in places if p is not None)) if None not in places else None
     return None
 
 

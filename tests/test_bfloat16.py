@@ -374,6 +374,24 @@ def test_pairs_are_read_at_once() -> None:
         _same(got, np.ascontiguousarray(x).view(np.uint32))
 
 
+def test_gathers_of_pairs_beside_gathers_of_integers() -> None:
+    """Pairs are aligned like bfloat16, integers of the same width like themselves; the intrinsic is declared once."""
+    kernel = parse_kernel("""
+kernel gathers(
+  in x: bf16[16, 8],
+  in z: u32[16, 4],
+  out y: u32[2, 16],
+):
+  vector i in 0..16:
+    y[0, i] = x:u32[i, 2]
+    y[1, i] = z[i, 3]
+""")
+    x, z = _normal(16, 8), np.arange(64, dtype=np.uint32).reshape(16, 4)
+    for run in (run_native, run_interpreted):
+        (got,) = run(kernel, [x, z])
+        _same(got, np.stack([np.ascontiguousarray(x).view(np.uint32)[:, 2], z[:, 3]]))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -48,6 +48,7 @@ class Jam:
     row_place: Expr  # the tile's first row in what is packed
     column: Expr
     masked: bool  # some lanes of the last vector do not exist
+    rows_inside: bool = False  # memory lies along the rows: it is read and written in squares of rows and lanes
 
     def tile_block(self, outer: Substitution) -> tuple[Stmt, ...]:
         """The statements of the tile."""
@@ -137,6 +138,8 @@ class _Body:
         masked = self.jam.masked and self._by_lane(group, outer)
         whole = tile.vectors - 1 if masked else tile.vectors
         result: tuple[Stmt, ...] = ()
+        if whole and self.jam.rows_inside and self._by_lane(group, outer):
+            return self._by_squares(group, outer)
         if whole:
             r, v = outer.names.var("r"), outer.names.var("v")
             body = self._at(r, v, outer).block(group)
@@ -147,6 +150,16 @@ class _Body:
             exists = Compare("lt", self.lane, index(tile.last))
             result += (loop(r, tile.rows, "unroll", (If(exists, body),)),)
         return result
+
+    def _by_squares(self, group: tuple[Stmt, ...], outer: Substitution) -> tuple[Stmt, ...]:
+        """The group vector by vector, the rows inside, as many at a time as a vector has lanes."""
+        tile, result = self.jam.tile, []
+        for begin in range(0, tile.rows, tile.lanes):
+            r, v = outer.names.var("r"), outer.names.var("v")
+            body = self._at(plus(r, index(begin)), v, outer).block(group)
+            rows = loop(r, min(tile.lanes, tile.rows - begin), "unroll", body)
+            result.append(loop(v, tile.vectors, "unroll", (rows,)))
+        return tuple(result)
 
     def _at(self, r: Expr, v: Expr, outer: Substitution) -> Substitution:
         jam = self.jam

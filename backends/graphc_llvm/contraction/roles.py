@@ -8,12 +8,16 @@ stores. An estimate in nanoseconds decides.
 from dataclasses import dataclass
 
 from graphc.kernel.affine import stride_of
+from graphc.kernel.ir import Store
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Machine, best_vectors, sweep_ns
 
 COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.04, 0.07, 0.5  # to pack one element of four bytes
 STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
+
+
+SQUARE_ROWS = 3  # fewest rows for which squares are worth it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,26 @@ def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
     each, lanes, rows = found.sums[0], roles.lane.extent, roles.rows
     total = found.length * sweep_ns(rows, lanes, best_vectors(rows, lanes, machine), machine)
     total += found.length * lanes * lane_ns(found, each, roles)
-    scattered = sum(stride_of(s.buffer, s.index, roles.lane.var, found.known) != 1 for s in found.stores)
-    total += rows * lanes * (scattered * SCATTER_NS + (len(found.stores) - scattered) * STORE_NS)
+    total += rows * lanes * sum(_store_ns(found, roles, store) for store in found.stores)
     for axis in roles.rest:
         total *= axis.extent
     return total
+
+
+def _store_ns(found: Contraction, roles: Roles, store: Store) -> float:
+    """To write one element of the output."""
+    if stride_of(store.buffer, store.index, roles.lane.var, found.known) == 1:
+        return STORE_NS
+    return STORE_NS + TRANSPOSE_NS if stores_along_rows(found, roles) else SCATTER_NS
+
+
+def stores_along_rows(found: Contraction, roles: Roles) -> bool:
+    """Whether all of the output lies along the rows of tiles, so that squares of it are transposed and written."""
+    row = roles.row
+    if row is None or row.extent < SQUARE_ROWS:
+        return False
+    return all(
+        stride_of(s.buffer, s.index, row.var, found.known) == 1
+        and stride_of(s.buffer, s.index, roles.lane.var, found.known) != 1
+        for s in found.stores
+    )

@@ -9,7 +9,7 @@ from graphc_llvm.contraction.blocking import Blocking, choose_blocking
 from graphc_llvm.contraction.jam import Jam
 from graphc_llvm.contraction.packing import PANEL, Packed, pack_columns, pack_rows, replaced
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
-from graphc_llvm.contraction.roles import Roles, choose_roles
+from graphc_llvm.contraction.roles import Roles, choose_roles, stores_along_rows
 from graphc_llvm.contraction.tiles import Tile, machine, strips
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
@@ -47,6 +47,15 @@ class _Writer:
     def block_width(self) -> int:
         return self.blocking.block_panels * self.blocking.columns.vectors * self.lanes
 
+    @property
+    def rows_inside(self) -> bool:
+        return stores_along_rows(self.found, self.roles)
+
+    def _lanes_of(self, group: "_Panels") -> int:
+        """Lanes of the vectors of a panel: of a narrow one those that exist, unless packing fills the others up."""
+        filled = self.blocking.pack_columns and not self.rows_inside
+        return self.lanes if filled else min(self.lanes, group.last)
+
     def row_blocks(self, row: Expr, column: Expr) -> tuple[Stmt, ...]:
         """The chunk at (row, column): the last block of rows may be shorter."""
         blocking = self.blocking
@@ -75,7 +84,7 @@ class _Writer:
         after = plus(column, index(panels * self.blocking.columns.vectors * self.lanes))
         if panels:
             groups.append(_Panels(self.blocking.columns.vectors, self.lanes, panels, column))
-        if tail and self.blocking.pack_columns:
+        if tail and self.blocking.pack_columns and not self.rows_inside:
             vectors = -(-tail // self.lanes)
             groups.append(_Panels(vectors, tail - (vectors - 1) * self.lanes, 1, after))
         elif tail:
@@ -96,7 +105,7 @@ class _Writer:
     def _pack_columns(self, group: "_Panels", statements: list[Stmt]) -> tuple[Packed | None, ...]:
         if not self.blocking.pack_columns:
             return (None,) * len(self.found.sums)
-        tile = Tile(1, group.vectors, self.lanes, group.last)
+        tile = Tile(1, group.vectors, self._lanes_of(group), group.last)
         result = []
         for each in self.found.sums:
             operand = self.roles.lane_operand(each)
@@ -117,12 +126,11 @@ class _Writer:
             row_packs = tuple(self._pack_rows(each, rows, first, result) for each in self.found.sums)
         for group, columns in zip(groups, packed):
             panel = self.outer.names.var("panel")
-            lanes = self.lanes if self.blocking.pack_columns else min(self.lanes, group.last)
-            tile = Tile(rows, group.vectors, lanes, group.last)
+            tile = Tile(rows, group.vectors, self._lanes_of(group), group.last)
             column = plus(group.column, times(panel, group.vectors * self.lanes))
             leaf = self._leaf(columns, row_packs)
             masked = tile.last < tile.lanes
-            jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, index(0), column, masked)
+            jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, index(0), column, masked, self.rows_inside)
             outer = self.outer.binding({PANEL.name: panel})
             result.append(loop(panel, group.count, "serial", jam.tile_block(outer)))
         return tuple(result)

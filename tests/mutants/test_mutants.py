@@ -285,8 +285,8 @@ def drop_the_last_terms_when_packing(patch: pytest.MonkeyPatch) -> None:
 def read_the_panel_of_other_columns(patch: pytest.MonkeyPatch) -> None:
     pack = tiled.pack_columns
 
-    def mutant(found, each, operand, lane, tile, panels, first, outer):
-        return pack(found, each, operand, lane, tile, panels, ir.index(0), outer)
+    def mutant(found, each, operand, lane, tile, panels, first, *rest):
+        return pack(found, each, operand, lane, tile, panels, ir.index(0), *rest)
 
     patch.setattr(tiled, "pack_columns", mutant)
 

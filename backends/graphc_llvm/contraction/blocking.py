@@ -13,6 +13,9 @@ from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, column
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
 CHUNK_OVERHEAD_NS = 100.0
+SHARE_NS = 2_000.0  # a phase more, and panels come from the cache of all cores
+FAR_NS = 0.3  # to pack one element of rows, tile by tile, when a step of the sum is a page on
+ROW_BYTES = 1 << 19  # of rows packed together
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
 IN_PLACE = 1.2  # columns read where they lie: more lines and pages per step
 RAGGED = 0.05  # a last block of other height costs code, and time
@@ -30,7 +33,9 @@ class Blocking:
     panel_blocks: int
     most_rows: int
     pack_columns: bool
+    share_columns: bool  # packed once, before all chunks
     pack_rows: bool
+    rows_together: bool  # those of a chunk at once, not tile by tile
     small: bool
 
 
@@ -46,14 +51,16 @@ def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Block
     estimate = _Estimate(found, roles, machine, cut, most)
     whole = estimate.chunk(rows, cut.full, cut.tail)
     small = whole * repeats < SMALL_NS
-    best = (1, max(cut.full, 1))
+    best = (1, max(cut.full, 1), False)
     if not small:
+        ways = (False, True) if estimate.packs_columns(rows) else (False,)
         best = min(
-            ((blocks, panels) for blocks in _row_blocks(rows, most) for panels in _divisors(cut.full)),
-            key=lambda shape: estimate.makespan(shape[0], shape[1], rows, repeats),
+            ((b, p, s) for b in _row_blocks(rows, most) for p in _divisors(cut.full) for s in ways if b > 1 or not s),
+            key=lambda shape: estimate.makespan(shape[0], shape[1], shape[2], rows, repeats),
         )
-    row_blocks, panels = best
+    row_blocks, panels, shared = best
     block_rows = -(-rows // row_blocks)
+    packs = estimate.packs_columns(rows if shared else block_rows)
     return Blocking(
         cut,
         block_rows,
@@ -61,8 +68,10 @@ def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Block
         panels,
         cut.full // panels if cut.full else 0,
         most,
-        estimate.packs_columns(block_rows),
+        packs,
+        packs and shared,
         estimate.packs_rows(panels * cut.vectors * machine.lanes),
+        estimate.row_bytes(block_rows) <= ROW_BYTES,
         small,
     )
 
@@ -126,32 +135,40 @@ class _Estimate:
         longest = max(each.length for each in self.found.sums)
         return panels * self.cut.vectors * self.machine.lanes * longest * size
 
-    def chunk(self, rows: int, panels: int, tail: int) -> float:
+    def row_bytes(self, rows: int) -> int:
+        """Bytes of that many packed rows."""
+        return rows * max(each.length for each in self.found.sums) * self.found.sums[0].store.buffer.dtype.itemsize
+
+    def chunk(self, rows: int, panels: int, tail: int, shared: bool = False) -> float:
         """Nanoseconds of one chunk."""
         found, roles, machine = self.found, self.roles, self.machine
         width = panels * self.cut.vectors * machine.lanes + tail
         compute = sweep_ns(rows, width, self.cut.vectors, machine)
         packing = 0.0
-        if self.packs_columns(rows):
-            packing += width * lane_ns(found, found.sums[0], roles)
+        if shared or self.packs_columns(rows):
+            packing += 0.0 if shared else width * lane_ns(found, found.sums[0], roles)
             if len(machine.caches) > 1 and self._bytes(panels) > machine.caches[1] * 0.6:
                 compute *= 1.1
         else:
             compute *= IN_PLACE
         if self.packs_rows(width):
-            packing += rows * TRANSPOSE_NS
+            packing += rows * (TRANSPOSE_NS if self.row_bytes(rows) <= ROW_BYTES else FAR_NS)
         return found.length * (compute + packing) + rows * width * STORE_NS * len(found.stores) + CHUNK_OVERHEAD_NS
 
-    def makespan(self, row_blocks: int, panels: int, rows: int, repeats: int) -> float:
+    def makespan(self, row_blocks: int, panels: int, shared: bool, rows: int, repeats: int) -> float:
         """Nanoseconds until the slowest thread is done."""
         cores = self.machine.cores
         block = -(-rows // row_blocks)
         number = -(-rows // block) * repeats
-        full = self.chunk(block, panels, 0) if self.cut.full else 0.0
+        full = self.chunk(block, panels, 0, shared) if self.cut.full else 0.0
         columns_of = self.cut.full // panels
-        tail = self.chunk(block, 0, self.cut.tail) if self.cut.tail else 0.0
+        tail = self.chunk(block, 0, self.cut.tail, shared) if self.cut.tail else 0.0
         total = number * (columns_of * full + tail)
         count = number * columns_of if full else number
         uneven = (-(-count // cores) - count / cores) * (full or tail)
         ragged = RAGGED * total if rows % block else 0.0
-        return total / cores + uneven + 0.1 * max(full, tail) + ragged
+        front = 0.0
+        if shared:
+            columns = self.roles.lane.extent * repeats
+            front = self.found.length * columns * lane_ns(self.found, self.found.sums[0], self.roles) / cores + SHARE_NS
+        return front + total / cores + uneven + 0.1 * max(full, tail) + ragged

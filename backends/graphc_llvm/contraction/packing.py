@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from graphc.core.dtypes import DType
-from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Stmt, Store, Var, index
+from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Space, Stmt, Store, Var, index
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.jam import LANE_PLACE, ROW_PLACE
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Tile
-from graphc_llvm.rewrite import Substitution, loop, plus, times
+from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
-PANEL = Var("@panel")  # the panel of the chunk a tile lies in
+PANEL = Var("@panel")  # the panel a tile lies in, counted from the first one that is packed with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,27 @@ def pack_columns(
     panels: int,
     first: Expr,
     outer: Substitution,
+    shared: tuple[Axis, ...] | None = None,
 ) -> Packed:
     """`panels` panels of `tile.width` columns from column `first` on: [panel][summed...][column].
 
-    Columns that do not exist are zero.
+    Columns that do not exist are zero. shared: the axes around the tile; then all panels are packed before any chunk
+    runs, by all threads, for each value of the axes that the operand depends on: [axes...][panel][summed...][column].
     """
     names = outer.names
     loops = each.extents(operand) or ()
-    extents = tuple(extent for _, extent in loops)
-    buffer = Buffer(names.fresh("columns"), operand.value.dtype, (panels, *extents, tile.width), "worker")
+    around_it = tuple(axis for axis in shared or () if axis.var.name in operand.uses)
+    counters = [(names.var(axis.var.name), axis.extent) for axis in around_it]
+    outer = outer.binding({axis.var.name: counter for axis, (counter, _) in zip(around_it, counters)})
+    shape = (*(axis.extent for axis in around_it), panels, *(extent for _, extent in loops), tile.width)
+    space: Space = "worker" if shared is None else "arena"
+    buffer = Buffer(names.fresh("columns"), operand.value.dtype, shape, space)
     panel = names.var("panel")
     start = plus(first, times(panel, tile.width))
-    inner = loops[-1] if loops else None
-    across = inner is not None and not operand.moves_by(lane.var.name, found.known)
-    across = across and inner is not None and operand.moves_by(inner[0], found.known)
+    across = bool(loops) and not operand.moves_by(lane.var.name, found.known)
+    across = across and operand.moves_by(loops[-1][0], found.known)
     whole = tile.vectors if tile.last == tile.lanes else tile.vectors - 1
-    source = _Source(operand, buffer, panel, lane, loops, outer)
+    source = _Source(operand, buffer, (*(counter for counter, _ in counters), panel), lane, loops, outer)
     copy = source.transposed if across else source.copied
     body: tuple[Stmt, ...] = ()
     if whole:
@@ -65,8 +70,9 @@ def pack_columns(
     if whole < tile.vectors:
         place = whole * tile.lanes
         body += source.cleared(place, tile.lanes) + copy(plus(start, index(place)), place, 1, tile.last)
-    fill: tuple[Stmt, ...] = (loop(panel, panels, "serial", body),)
-    return Packed(buffer, fill, Load(buffer, (PANEL, *(Var(name) for name, _ in loops), LANE_PLACE)))
+    fill = around([*counters, (panel, panels)], "serial" if shared is None else "parallel", body)
+    at = (*(axis.var for axis in around_it), PANEL, *(Var(name) for name, _ in loops), LANE_PLACE)
+    return Packed(buffer, fill, Load(buffer, at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class _Source:
 
     operand: Operand
     buffer: Buffer
-    panel: Var
+    prefix: tuple[Expr, ...]  # the indices of the panel
     lane: Axis
     loops: tuple[tuple[str, int], ...]
     outer: Substitution
@@ -113,14 +119,14 @@ class _Source:
         names = self.outer.names
         counters = [(names.var(name), extent) for name, extent in self.loops]
         l = names.var("lane")
-        at = (self.panel, *(counter for counter, _ in counters), plus(l, index(place)))
+        at = (*self.prefix, *(counter for counter, _ in counters), plus(l, index(place)))
         body: tuple[Stmt, ...] = (Store(self.buffer, at, zero(self.buffer.dtype)),)
         return nested(counters, (loop(l, lanes, "vector", body),))
 
     def _store(self, start: Expr, place: int, at: list[Expr], column: Expr) -> tuple[Stmt, ...]:
         values: dict[str, Expr] = {name: value for (name, _), value in zip(self.loops, at)}
         values[self.lane.var.name] = plus(start, column)
-        to = (self.panel, *at, plus(column, index(place)))
+        to = (*self.prefix, *at, plus(column, index(place)))
         return evaluated(self.operand, self.buffer, to, self.outer.binding(values))
 
 

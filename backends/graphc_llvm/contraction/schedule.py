@@ -1,10 +1,10 @@
 """A contraction as loops over chunks, panels and register tiles."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from graphc.kernel.ir import Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, index
 from graphc.kernel.schedule.edit import Names
-from graphc_llvm.axes import lanes_for
+from graphc_llvm.axes import Axis, lanes_for
 from graphc_llvm.contraction.blocking import Blocking, choose_blocking
 from graphc_llvm.contraction.jam import Jam
 from graphc_llvm.contraction.packing import PANEL, Packed, pack_columns, pack_rows, replaced
@@ -22,15 +22,16 @@ def schedule_contraction(found: Contraction, names: Names) -> tuple[Stmt, ...]:
     blocking = choose_blocking(found, roles, host)
     rest = tuple((names.var(axis.var.name), axis.extent) for axis in roles.rest)
     outer = Substitution(names, {axis.var.name: var for axis, (var, _) in zip(roles.rest, rest)})
-    writer = _Writer(found, roles, blocking, lanes, outer)
     kind: LoopKind = "serial" if blocking.small else "parallel"
     across = blocking.panel_blocks + (blocking.columns.tail > 0 and blocking.panel_blocks != 1)
     down, along = (names.var("rows"), blocking.row_blocks), (names.var("columns"), across)
     row: Expr = times(down[0], blocking.block_rows) if down[1] > 1 else index(0)
+    panel: Expr = times(along[0], blocking.block_panels) if along[1] > 1 else index(0)
+    writer = _Writer(found, roles, blocking, lanes, outer, panel)
     column: Expr = times(along[0], writer.block_width) if along[1] > 1 else index(0)
     nest = (*rest, *(each for each in (down, along) if each[1] > 1))
-    body = writer.row_blocks(row, column)
-    return around(nest, kind, body)
+    front = writer.pack_shared() if blocking.share_columns else ()
+    return front + around(nest, kind, writer.row_blocks(row, column))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class _Writer:
     blocking: Blocking
     lanes: int
     outer: Substitution
+    first_panel: Expr  # of the chunk
+    shared: "dict[tuple[int, int], tuple[Packed, ...]]" = field(default_factory=dict)  # by the width of panels
 
     @property
     def block_width(self) -> int:
@@ -78,12 +81,27 @@ class _Writer:
         within = Compare("le", column, index((blocks - 1) * self.block_width))
         return (If(within, whole, self.chunk(rows, 0, cut.tail, row, column)),)
 
-    def chunk(self, rows: int, panels: int, tail: int, row: Expr, column: Expr) -> tuple[Stmt, ...]:
-        """Pack, then all tiles of `rows` rows, `panels` full panels and `tail` columns."""
+    def pack_shared(self) -> tuple[Stmt, ...]:
+        """All panels packed by all threads, before the chunks."""
+        cut = self.blocking.columns
+        result: list[Stmt] = []
+        for group in self._groups(cut.full, cut.tail, index(0)):
+            packed = self._packed_columns(group, self.roles.rest)
+            for each in packed:
+                result += each.statements
+            self.shared[self._key(group)] = packed
+        return tuple(result)
+
+    def _key(self, group: "_Panels") -> tuple[int, int]:
+        return group.vectors, group.last
+
+    def _groups(self, panels: int, tail: int, column: Expr) -> "list[_Panels]":
+        """Panels of equal width from `column` on: full ones, then what is left."""
         groups: list[_Panels] = []
-        after = plus(column, index(panels * self.blocking.columns.vectors * self.lanes))
+        vectors = self.blocking.columns.vectors
+        after = plus(column, index(panels * vectors * self.lanes))
         if panels:
-            groups.append(_Panels(self.blocking.columns.vectors, self.lanes, panels, column))
+            groups.append(_Panels(vectors, self.lanes, panels, column))
         if tail and self.blocking.pack_columns and not self.rows_inside:
             vectors = -(-tail // self.lanes)
             groups.append(_Panels(vectors, tail - (vectors - 1) * self.lanes, 1, after))
@@ -93,59 +111,85 @@ class _Writer:
                 groups.append(_Panels(whole, self.lanes, 1, after))
             if rest:
                 groups.append(_Panels(1, rest, 1, plus(after, index(whole * self.lanes))))
+        return groups
+
+    def chunk(self, rows: int, panels: int, tail: int, row: Expr, column: Expr) -> tuple[Stmt, ...]:
+        """Pack, then all tiles of `rows` rows, `panels` full panels and `tail` columns."""
+        blocking = self.blocking
+        groups = self._groups(panels, tail, column)
+        nothing: tuple[Packed, ...] = ()
         statements: list[Stmt] = []
-        packed = [self._pack_columns(group, statements) for group in groups]
-        for strip in strips(rows, self.blocking.most_rows):
+        packed: list[tuple[Packed, ...]] = []
+        for group in groups:
+            if blocking.share_columns:
+                packed.append(self.shared[self._key(group)])
+                continue
+            packed.append(self._packed_columns(group, None) if blocking.pack_columns else nothing)
+            for each in packed[-1]:
+                statements += each.statements
+        together = self._packed_rows(rows, row) if blocking.pack_rows and blocking.rows_together else nothing
+        for each in together:
+            statements += each.statements
+        for strip in strips(rows, blocking.most_rows):
             number = self.outer.names.var("strip")
-            first = plus(row, plus(times(number, strip.rows), index(strip.begin)))
-            body = self._tiles(strip.rows, first, groups, packed)
-            statements.append(loop(number, strip.count, "serial", body))
+            place = plus(times(number, strip.rows), index(strip.begin))
+            first = plus(row, place)
+            alone = self._packed_rows(strip.rows, first) if blocking.pack_rows and not together else nothing
+            body: list[Stmt] = [s for each in alone for s in each.statements]
+            for group, columns in zip(groups, packed):
+                body += self._tiles(
+                    strip.rows, first, place if together else index(0), group, columns, together or alone
+                )
+            statements.append(loop(number, strip.count, "serial", tuple(body)))
         return tuple(statements)
 
-    def _pack_columns(self, group: "_Panels", statements: list[Stmt]) -> tuple[Packed | None, ...]:
-        if not self.blocking.pack_columns:
-            return (None,) * len(self.found.sums)
+    def _packed_columns(self, group: "_Panels", shared: tuple[Axis, ...] | None) -> tuple[Packed, ...]:
         tile = Tile(1, group.vectors, self._lanes_of(group), group.last)
-        result = []
-        for each in self.found.sums:
-            operand = self.roles.lane_operand(each)
-            packed = pack_columns(
-                self.found, each, operand, self.roles.lane, tile, group.count, group.column, self.outer
+        found, roles = self.found, self.roles
+        return tuple(
+            pack_columns(
+                found, each, roles.lane_operand(each), roles.lane, tile, group.count, group.column, self.outer, shared
             )
-            statements += packed.statements
-            result.append(packed)
-        return tuple(result)
+            for each in found.sums
+        )
+
+    def _packed_rows(self, rows: int, first: Expr) -> tuple[Packed, ...]:
+        row = self.roles.row
+        assert row is not None
+        return tuple(
+            pack_rows(self.found, each, self.roles.row_operand(each), row, rows, first, self.outer, self.lanes)
+            for each in self.found.sums
+        )
 
     def _tiles(
-        self, rows: int, first: Expr, groups: "list[_Panels]", packed: list[tuple[Packed | None, ...]]
+        self,
+        rows: int,
+        first: Expr,
+        place: Expr,
+        group: "_Panels",
+        columns: tuple[Packed, ...],
+        row_packs: tuple[Packed, ...],
     ) -> tuple[Stmt, ...]:
-        """One strip of rows over all panels."""
-        result: list[Stmt] = []
-        row_packs: tuple[Packed | None, ...] = (None,) * len(self.found.sums)
-        if self.blocking.pack_rows:
-            row_packs = tuple(self._pack_rows(each, rows, first, result) for each in self.found.sums)
-        for group, columns in zip(groups, packed):
-            panel = self.outer.names.var("panel")
-            tile = Tile(rows, group.vectors, self._lanes_of(group), group.last)
-            column = plus(group.column, times(panel, group.vectors * self.lanes))
-            leaf = self._leaf(columns, row_packs)
-            masked = tile.last < tile.lanes
-            jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, index(0), column, masked, self.rows_inside)
-            outer = self.outer.binding({PANEL.name: panel})
-            result.append(loop(panel, group.count, "serial", jam.tile_block(outer)))
-        return tuple(result)
+        """One strip of rows over panels of one width."""
+        panel = self.outer.names.var("panel")
+        tile = Tile(rows, group.vectors, self._lanes_of(group), group.last)
+        width = group.vectors * self.lanes
+        column = plus(group.column, times(panel, width))
+        leaf = self._leaf(columns, row_packs)
+        masked = tile.last < tile.lanes
+        jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, place, column, masked, self.rows_inside)
+        number: Expr = panel
+        if self.blocking.share_columns and group.vectors == self.blocking.columns.vectors and group.last == self.lanes:
+            number = plus(self.first_panel, panel)
+        block = jam.tile_block(self.outer.binding({PANEL.name: number}))
+        return (loop(panel, group.count, "serial", block),)
 
-    def _pack_rows(self, each: Sum, rows: int, first: Expr, result: list[Stmt]) -> Packed:
-        assert self.roles.row is not None
-        operand = self.roles.row_operand(each)
-        packed = pack_rows(self.found, each, operand, self.roles.row, rows, first, self.outer, self.lanes)
-        result += packed.statements
-        return packed
-
-    def _leaf(self, columns: tuple[Packed | None, ...], rows: tuple[Packed | None, ...]) -> tuple[Stmt, ...]:
+    def _leaf(self, columns: tuple[Packed, ...], rows: tuple[Packed, ...]) -> tuple[Stmt, ...]:
         """The leaf, reading what is packed where it is packed."""
         changes: dict[int, For] = {}
-        for each, lane_pack, row_pack in zip(self.found.sums, columns, rows):
+        for number, each in enumerate(self.found.sums):
+            lane_pack = columns[number] if columns else None
+            row_pack = rows[number] if rows else None
             lane_operand = self.roles.lane_operand(each)
             by_lane = lane_pack.load if lane_pack else lane_operand.value
             by_row = row_pack.load if row_pack else self.roles.row_operand(each).value

@@ -33,6 +33,8 @@ from graphc_llvm.tables import BINARY, COMPARE, ROUNDING, lookup
 from graphc_llvm.types import constant, memory, register, scalar, suffix, widen, wrap
 from graphc_llvm.values import Linear, Sum, Value, add, emitted, linear, product, scaled, spread
 
+FAR, STEPS_AHEAD = 512, 12  # bytes from one iteration to the next that prefetching pays for, and how early it asks
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -58,6 +60,8 @@ class Scope:
     padding: str | None = None  # the mask of a vector loop whose extent is no power of two
     active: int = 1  # lanes of the vector loop that exist
     read: dict[Load, Value] = field(default_factory=dict)  # loads whose value is known at this point
+    counter: str | None = None  # the register that counts the innermost loop
+    fetched: set[str] = field(default_factory=set)  # addresses prefetched in it
 
     def evaluate(self, expr: Expr) -> Value:
         """Emit `expr`."""
@@ -257,6 +261,8 @@ class Scope:
             return self._from_memory(buffer.dtype, text, 1)
         lanes = self.lanes
         vector = widen(element, lanes)
+        if offset.step == 1:
+            self.prefetch(buffer, offset, FAR, STEPS_AHEAD)
         if offset.step == 1 and (self.mask is None or self.writable(buffer, offset)):
             text = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, {align}")
             return self._from_memory(buffer.dtype, text, lanes)
@@ -269,6 +275,22 @@ class Scope:
             where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
             text = self.builder.call(f"llvm.masked.gather.{spelled}.v{lanes}p0", vector, [where, *rest])
         return self._from_memory(buffer.dtype, text, lanes)
+
+    def prefetch(self, buffer: Buffer, offset: Value | Linear, least: int, ahead: int) -> None:
+        """Ask for what the innermost loop reads here `ahead` iterations later, if it moves by `least` bytes or more.
+
+        The processor follows lines in order by itself, but not across pages. Beyond the buffer it does no harm.
+        """
+        if self.counter is None or not isinstance(offset, Linear) or self.places[buffer.name].private:
+            return
+        by = next((factor for name, factor in offset.terms if name == self.counter), 0)
+        if abs(by) * buffer.dtype.itemsize < least:
+            return
+        where = self.address(buffer, Linear(offset.constant + ahead * by, offset.terms))
+        if where not in self.fetched:
+            self.fetched.add(where)
+            arguments = [("ptr", where), ("i32", "0"), ("i32", "3"), ("i32", "1")]
+            self.builder.call("llvm.prefetch.p0", "void", arguments)
 
     def _from_memory(self, dtype: DType, text: str, lanes: int) -> Value:
         if dtype.is_bool:

@@ -204,7 +204,8 @@ class StatementEmitter:
             phi_at = len(b.lines)
             b.lines.append("")  # the phi needs the label of the last block of the body
             scope.values[loop.var.name] = Linear(0, ((counter, 1),))
-            mask = scope.mask
+            mask, outer = scope.mask, (scope.counter, scope.fetched)
+            scope.counter, scope.fetched = counter, set()
             if lane_ends is not None:
                 kind = f"<{scope.lanes} x i64>"
                 ahead = b.emit(f"icmp sgt {kind} {lane_ends}, {b.splat('i64', counter, scope.lanes)}")
@@ -213,6 +214,7 @@ class StatementEmitter:
                 first()
             self.block(loop.body)
             scope.mask = mask
+            scope.counter, scope.fetched = outer
             b.lines[phi_at] = f"  {counter} = phi i64 [ {begin.text}, %{before} ], [ {following}, %{b.block} ]"
             b.do(f"{following} = add nsw i64 {counter}, 1")
             b.branch_if(b.emit(f"icmp slt i64 {following}, {end.text}"), body, after)

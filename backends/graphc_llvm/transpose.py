@@ -19,6 +19,7 @@ from graphc_llvm.expressions import Scope
 from graphc_llvm.types import memory, suffix, widen
 from graphc_llvm.values import Linear, Value, integer
 
+SQUARES_AHEAD = 4  # how early the rows of a square are prefetched
 FEWEST = 3  # steps for which whole rows are read
 
 
@@ -47,6 +48,9 @@ def transposed_loads(scope: Scope, loop: For, steps: int) -> dict[Load, list[Val
         first = scope.offset(load.buffer, load.index)
         if first.lanes == 1 or first.step == 1:
             continue
+        if isinstance(first, Linear):
+            for lane in range(scope.active):
+                scope.prefetch(load.buffer, _moved(first, lane), 1, SQUARES_AHEAD)
         rows = [_row(scope, load, first, lane, steps) for lane in range(scope.active)]
         result[load] = [Value(load.dtype, text, scope.lanes) for text in square(scope.builder, load, rows, scope.lanes)]
     return result
@@ -90,7 +94,7 @@ def store_rows(scope: Scope, store: Store, loop: For, values: list[str]) -> None
     kind, align = widen(element, scope.lanes), f"align {store.buffer.dtype.itemsize}"
     rows = square(b, Load(store.buffer, store.index), values, scope.lanes)
     for lane, row in enumerate(rows[: scope.active]):
-        pointer = scope.address(store.buffer, Linear(first.constant + lane * (first.step or 0), first.terms))
+        pointer = scope.address(store.buffer, _moved(first, lane))
         if steps == scope.lanes:
             b.do(f"store {kind} {row}, ptr {pointer}, {align}")
             continue
@@ -105,11 +109,16 @@ def _names(load: Load, loop: For) -> set[str]:
     return {name for expr in load.index for name in variables(expr)} - {loop.var.name}
 
 
+def _moved(first: Linear, lane: int) -> Linear:
+    """The element of one lane."""
+    return Linear(first.constant + lane * (first.step or 0), first.terms)
+
+
 def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int) -> str:
     """What one lane reads in all steps, as a vector."""
     b, element = scope.builder, memory(load.dtype)
     if isinstance(first, Linear):
-        offset: Value | Linear = Linear(first.constant + lane * (first.step or 0), first.terms)
+        offset: Value | Linear = _moved(first, lane)
     else:
         offset = Value(first.dtype, b.emit(f"extractelement <{scope.lanes} x i64> {first.text}, i64 {lane}"))
     pointer = scope.address(load.buffer, offset)

@@ -8,18 +8,20 @@ the time that the slowest thread takes.
 from dataclasses import dataclass
 
 from graphc_llvm.contraction.recognise import Contraction, Operand
-from graphc_llvm.contraction.roles import STORE_NS, TRANSPOSE_NS, Roles, lane_ns
+from graphc_llvm.contraction.roles import STORE_NS, Roles, lane_ns
 from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, strips, sweep_ns
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
 CHUNK_OVERHEAD_NS = 100.0
 SHARE_NS = 2_000.0  # a phase more, and panels come from the cache of all cores
+READ_NS, SHARED_NS = 0.07, 0.02  # to bring one element of columns from a farther cache, where it lies and packed
+ROWS_NS = 0.12  # to pack one element of rows, all of a chunk together
 FAR_NS = 0.3  # to pack one element of rows, tile by tile, when a step of the sum is a page on
 ROW_BYTES = 1 << 19  # of rows packed together
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
-IN_PLACE = 1.2  # columns read where they lie: more lines and pages per step
+IN_PLACE = 1.05  # columns read where they lie: more lines and pages per step
 RAGGED = 0.05  # a last block of other height costs code, and time
-FEW_TILES = 3  # down the rows: columns that lie well are packed from here on
+FEW_TILES = 8  # down the rows: columns that lie well are packed from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +148,14 @@ class _Estimate:
         compute = sweep_ns(rows, width, self.cut.vectors, machine)
         packing = 0.0
         if shared or self.packs_columns(rows):
-            packing += 0.0 if shared else width * lane_ns(found, found.sums[0], roles)
+            packing += width * (SHARED_NS if shared else lane_ns(found, found.sums[0], roles))
             if len(machine.caches) > 1 and self._bytes(panels) > machine.caches[1] * 0.6:
                 compute *= 1.1
         else:
             compute *= IN_PLACE
+            packing += width * READ_NS
         if self.packs_rows(width):
-            packing += rows * (TRANSPOSE_NS if self.row_bytes(rows) <= ROW_BYTES else FAR_NS)
+            packing += rows * (ROWS_NS if self.row_bytes(rows) <= ROW_BYTES else FAR_NS)
         return found.length * (compute + packing) + rows * width * STORE_NS * len(found.stores) + CHUNK_OVERHEAD_NS
 
     def makespan(self, row_blocks: int, panels: int, shared: bool, rows: int, repeats: int) -> float:

@@ -17,6 +17,7 @@ from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Tile
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
+MOST_UNROLLED = 8  # vectors side by side
 PANEL = Var("@panel")  # the panel a tile lies in, counted from the first one that is packed with it
 
 
@@ -172,8 +173,11 @@ def in_vectors(
     result: tuple[Stmt, ...] = ()
     if whole:
         strip, lane = names.var("strip"), names.var("lane")
-        vector = loop(lane, lanes, "vector", body(plus(times(strip, lanes), lane)))
-        result += (loop(strip, whole, "serial", (vector,)),)
+        inner = body(plus(times(strip, lanes), lane))
+        if whole <= MOST_UNROLLED:  # so that the loop around it, which may go from page to page, is the innermost one
+            result += (loop(lane, lanes, "vector", (loop(strip, whole, "unroll", inner),)),)
+        else:
+            result += (loop(strip, whole, "serial", (loop(lane, lanes, "vector", inner),)),)
     if rest:
         lane = names.var("lane")
         result += (loop(lane, rest, "vector", body(plus(lane, index(whole * lanes)))),)

@@ -13,7 +13,7 @@ from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Machine, best_vectors, sweep_ns
 
-COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.04, 0.07, 0.5  # to pack one element of four bytes
+COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.08, 0.1, 0.5  # to pack one element of four bytes
 STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
 
 
@@ -73,8 +73,11 @@ def lane_ns(found: Contraction, each: Sum, roles: Roles) -> float:
 def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
     """All tiles of one iteration of the rest, times the rest."""
     each, lanes, rows = found.sums[0], roles.lane.extent, roles.rows
-    total = found.length * sweep_ns(rows, lanes, best_vectors(rows, lanes, machine), machine)
-    total += found.length * lanes * lane_ns(found, each, roles)
+    total = found.length * sweep_ns(
+        rows, lanes, best_vectors(rows, lanes, machine), machine, not stores_along_rows(found, roles)
+    )
+    if lane_ns(found, each, roles) > COPY_NS:
+        total += found.length * lanes * lane_ns(found, each, roles)
     total += rows * lanes * sum(_store_ns(found, roles, store) for store in found.stores)
     for axis in roles.rest:
         total *= axis.extent

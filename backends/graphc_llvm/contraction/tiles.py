@@ -101,14 +101,22 @@ def step_ns(rows: int, vectors: int, machine: Machine) -> float:
     return (cycles + 0.4) * CYCLE_NS
 
 
-def sweep_ns(rows: int, extent: int, vectors: int, machine: Machine) -> float:
-    """One step of the sum of all tiles of `rows` rows and `extent` columns."""
+def sweep_ns(rows: int, extent: int, vectors: int, machine: Machine, filled: bool = True) -> float:
+    """One step of the sum of all tiles of `rows` rows and `extent` columns.
+
+    filled: vectors that are not full are filled up; else they are tiles of their own.
+    """
     cut = columns(extent, vectors, machine.lanes)
     total = 0.0
     for strip in strips(rows, most_rows(vectors, machine)):
         total += strip.count * cut.full * step_ns(strip.rows, vectors, machine)
-        if cut.tail:
-            total += strip.count * step_ns(strip.rows, -(-cut.tail // machine.lanes), machine)
+        whole, rest = divmod(cut.tail, machine.lanes)
+        if filled and rest:
+            whole, rest = whole + 1, 0
+        if whole:
+            total += strip.count * step_ns(strip.rows, whole, machine)
+        if rest:
+            total += strip.count * step_ns(strip.rows, 1, machine)
     return total
 
 

@@ -349,7 +349,7 @@ MUTANTS = (
     Mutant("the last columns of a panel are dropped", drop_the_last_columns_of_a_panel, product("tn")),
     Mutant("squares are transposed wrongly", transpose_wrongly, product("nt")),
     Mutant("the last terms are not packed", drop_the_last_terms_when_packing, product("nt")),
-    Mutant("a panel holds other columns", read_the_panel_of_other_columns, product("tn", 150)),
+    Mutant("a panel holds other columns", read_the_panel_of_other_columns, product("nt", 150)),
     Mutant("the last steps of a sum are dropped", drop_the_last_steps_of_a_sum, product("nn")),
     Mutant("casts wrap", wrap_instead_of_saturating, samples("cast")),
     Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from graphc.kernel.ir import Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, index
+from graphc.kernel.ir import Binary, Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, index
 from graphc.kernel.schedule.edit import Names
 from graphc_llvm.axes import Axis, lanes_for
 from graphc_llvm.contraction.blocking import Blocking, choose_blocking
@@ -78,7 +78,10 @@ class _Writer:
         whole = self.chunk(rows, self.blocking.block_panels, 0, row, column)
         if not cut.tail:
             return whole
-        within = Compare("le", column, index((blocks - 1) * self.block_width))
+        # Said twice, once in columns and once in panels: bounds of both are proved from it.
+        by_column = Compare("le", column, index((blocks - 1) * self.block_width))
+        by_panel = Compare("le", self.first_panel, index((blocks - 1) * self.blocking.block_panels))
+        within = Binary("and", by_column, by_panel)
         return (If(within, whole, self.chunk(rows, 0, cut.tail, row, column)),)
 
     def pack_shared(self) -> tuple[Stmt, ...]:

@@ -47,7 +47,7 @@ def test_the_loss_and_its_gradient_are_one_kernel() -> None:
 
 def test_dropout_keeps_no_mask() -> None:
     plain, dropped = plan_of("cross_entropy"), plan_of("cross_entropy", dropout=True)
-    assert len(dropped) == len(plain), "the keys of the masks are made in the kernel of the other keys"
+    assert len(dropped) == len(plain) + 4, "each mask twice; their keys are made in the kernel of the other keys"
     masks = [sum(_sizes(line).count(64 * 128) for line in lines) for lines in (plain, dropped)]
     assert masks[0] == masks[1], "as many bool[64,128] as without dropout: those of relu"
 

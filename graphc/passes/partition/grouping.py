@@ -59,6 +59,7 @@ class _Grouping:
         for node in graph.nodes:
             self.anchors.append(self.anchors[-1] + (node.op.name in ANCHORS))
         self.outputs = set(graph.outputs)
+        self.random = self._random()
 
     def run(self) -> list[list[Node]]:
         for node in self.reads:
@@ -68,6 +69,24 @@ class _Grouping:
         self._join_neighbours()
         found = dict.fromkeys(self.of.values())
         return [sorted(group.core, key=self.position.__getitem__) for group in found]
+
+    def _random(self) -> set[Value]:
+        """Large values that are functions of random bits alone, such as masks."""
+        found: set[Value] = set()
+        for node in self.graph.nodes:
+            if node.op.name == "random_bits" and node.result.type.size > TINY:
+                found.add(node.result)
+            elif node.op.kind == "elementwise" and any(value in found for value in node.operands):
+                if all(value in found or self._is_number(value) for value in node.operands):
+                    found.add(node.result)
+        return found
+
+    def _is_number(self, value: Value) -> bool:
+        """Whether a value is one number, repeated or not."""
+        producer = self.graph.producers.get(value)
+        return value.type.size == 1 or (
+            producer is not None and producer.op.name == "broadcast" and producer.operands[0].type.size == 1
+        )
 
     def _core_operands(self, node: Node) -> list[Node]:
         """Core nodes whose values a node reads, through free nodes, views and bare nodes."""
@@ -129,7 +148,13 @@ class _Grouping:
         return node.result.shape
 
     def _gains(self, group: Group, mine: Group, node: Node) -> bool:
-        """Whether the bytes saved outweigh those kept for longer: what joins a kernel is written when that one runs."""
+        """Whether the bytes saved outweigh those kept for longer: what joins a kernel is written when that one runs.
+
+        Random bits stay out of the tiles of products: a loop over memory gets four words from one evaluation.
+        """
+        if any(value in self.random for value in (*node.operands, node.results[0])):
+            if any(member.op.kind == "contraction" for member in group.core):
+                return False
         if all(value in self.outputs for value in node.results):
             return True
         if self.anchors[self.position[node]] == self.anchors[group.last + 1]:

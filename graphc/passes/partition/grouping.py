@@ -76,9 +76,12 @@ class _Grouping:
         for node in self.graph.nodes:
             if node.op.name == "random_bits" and node.result.type.size > TINY:
                 found.add(node.result)
-            elif node.op.kind == "elementwise" and any(value in found for value in node.operands):
-                if all(value in found or self._is_number(value) for value in node.operands):
-                    found.add(node.result)
+            elif (
+                node.op.kind == "elementwise"
+                and any(value in found for value in node.operands)
+                and all(value in found or self._is_number(value) for value in node.operands)
+            ):
+                found.add(node.result)
         return found
 
     def _is_number(self, value: Value) -> bool:
@@ -152,9 +155,9 @@ class _Grouping:
 
         Random bits stay out of the tiles of products: a loop over memory gets four words from one evaluation.
         """
-        if any(value in self.random for value in (*node.operands, node.results[0])):
-            if any(member.op.kind == "contraction" for member in group.core):
-                return False
+        is_product = any(member.op.kind == "contraction" for member in group.core)
+        if is_product and any(value in self.random for value in (*node.operands, *node.results)):
+            return False
         if all(value in self.outputs for value in node.results):
             return True
         if self.anchors[self.position[node]] == self.anchors[group.last + 1]:

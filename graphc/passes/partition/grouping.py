@@ -74,13 +74,9 @@ class _Grouping:
         """Large values that are functions of random bits alone, such as masks."""
         found: set[Value] = set()
         for node in self.graph.nodes:
-            if node.op.name == "random_bits" and node.result.type.size > TINY:
-                found.add(node.result)
-            elif (
-                node.op.kind == "elementwise"
-                and any(value in found for value in node.operands)
-                and all(value in found or self._is_number(value) for value in node.operands)
-            ):
+            operands = [value for value in node.operands if not self._is_number(value)]
+            is_source = node.op.name == "random_bits" and node.result.type.size > TINY
+            if is_source or (node.op.kind == "elementwise" and operands and found.issuperset(operands)):
                 found.add(node.result)
         return found
 

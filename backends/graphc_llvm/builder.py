@@ -52,7 +52,7 @@ class Builder:
 
     def pure(self, text: str, *operands: str) -> str:
         """`emit` for an instruction that only reads its operands and may run when it is not needed."""
-        depth = max(self._depths.get(name, 0) for name in operands)
+        depth = self._deepest(operands)
         regions = self._regions
         at, lines = len(regions) - 1, None
         for inner in range(depth + 1, len(regions)):
@@ -74,12 +74,20 @@ class Builder:
 
     def near(self, text: str, *operands: str) -> str:
         """`pure` that stays where it is: what costs nothing at its use, and a register elsewhere."""
-        depth = max(self._depths.get(name, 0) for name in operands)
+        depth = self._deepest(operands)
         for region in self._regions[depth:]:
             if text in region.known:
                 return region.known[text]
         name = self._regions[-1].known[text] = self.emit(text)
         return name
+
+    def _deepest(self, registers: tuple[str, ...]) -> int:
+        depth = 0
+        for name in registers:
+            at = self._depths.get(name, 0)
+            if at > depth:  # written out: this runs several times for every line
+                depth = at
+        return depth
 
     def depth(self, register: str) -> int:
         """How many regions are around its definition."""

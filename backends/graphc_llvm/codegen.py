@@ -4,6 +4,7 @@ No pass here may change a result: no fast-math, no contraction. `sroa` turns sta
 tidy up after the emitter (instcombine, gvn) took half as long as generating code and made no kernel faster.
 """
 
+import ctypes
 import itertools
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,8 +115,27 @@ def objects(
 ) -> tuple[bytes, ...]:
     """Machine code of the modules, small ones together. `begun`: those that are being compiled."""
     started = begun or {}
-    pending = [started.get(module) or begin(module, target) for module in together(modules)]
-    return tuple(each.result() for each in pending)
+    joined = together(modules)
+    pending = [started.get(module) or begin(module, target) for module in joined]
+    made = tuple(each.result() for each in pending)
+    if any(module.is_large and not module.plain for module in joined):
+        give_memory_back()
+    return made
+
+
+def give_memory_back() -> None:
+    """Return to the system what LLVM needed and freed: tens of megabytes. Only glibc keeps it, and has a function."""
+    trim = getattr(_process(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _process() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):
+        return None  # a system without it
 
 
 def together(modules: Iterable[Module]) -> list[Module]:

@@ -194,11 +194,17 @@ class Scope:
 
     def _gather(self, expr: Expr, factor: int, whole: Sum) -> None:
         """Add `factor` times an index to a sum. What `lazily` does, without a value for every part."""
-        if isinstance(expr, Binary) and expr.op in ("add", "sub"):
+        if type(expr) is Var and type(known := self.values[expr.name]) is Linear:
+            whole.add(known, factor)
+            return
+        if type(expr) is Const and expr.dtype is int64:
+            whole.constant += int(expr.value) * factor
+            return
+        if type(expr) is Binary and expr.op in ("add", "sub"):
             self._gather(expr.lhs, factor, whole)
             self._gather(expr.rhs, factor if expr.op == "add" else -factor, whole)
             return
-        if isinstance(expr, Binary) and expr.op == "mul" and isinstance(expr.rhs, Const):
+        if type(expr) is Binary and expr.op == "mul" and type(expr.rhs) is Const:
             self._gather(expr.lhs, factor * int(expr.rhs.value), whole)
             return
         value = self.values[expr.name] if isinstance(expr, Var) else self.lazily(expr)

@@ -20,6 +20,7 @@ from graphc_llvm.types import memory, suffix, widen
 from graphc_llvm.values import Linear, Value, integer
 
 SQUARES_AHEAD = 4  # how early the rows of a square are prefetched
+REGISTER_BYTES = 64
 FEWEST = 3  # steps for which whole rows are read
 
 
@@ -51,8 +52,14 @@ def transposed_loads(scope: Scope, loop: For, steps: int) -> dict[Load, list[Val
         if isinstance(first, Linear):
             for lane in range(scope.active):
                 scope.prefetch(load.buffer, _moved(first, lane), 1, SQUARES_AHEAD)
-        rows = [_row(scope, load, first, lane, steps) for lane in range(scope.active)]
-        result[load] = [Value(load.dtype, text, scope.lanes) for text in square(scope.builder, load, rows, scope.lanes)]
+        side = _side(steps, scope.lanes, load)
+        parts: list[list[str]] = []
+        for start in range(0, scope.lanes, side):
+            active = range(start, min(start + side, scope.active))
+            rows = [_row(scope, load, first, lane, steps, side) for lane in active]
+            parts.append(square(scope.builder, load, rows, side, steps))
+        columns = [_joined(scope.builder, load, list(column), side) for column in zip(*parts, strict=True)]
+        result[load] = [Value(load.dtype, text, scope.lanes) for text in columns]
     return result
 
 
@@ -91,16 +98,20 @@ def store_rows(scope: Scope, store: Store, loop: For, values: list[str]) -> None
     scope.values[loop.var.name] = integer(0)
     first = scope.offset(store.buffer, store.index)
     assert isinstance(first, Linear)
-    kind, align = widen(element, scope.lanes), f"align {store.buffer.dtype.itemsize}"
-    rows = square(b, Load(store.buffer, store.index), values, scope.lanes)
-    for lane, row in enumerate(rows[: scope.active]):
+    as_load = Load(store.buffer, store.index)
+    side = _side(steps, scope.lanes, as_load)
+    kind, align = widen(element, side), f"align {store.buffer.dtype.itemsize}"
+    rows: list[str] = []
+    for start in range(0, scope.active, side):
+        part = values if side == scope.lanes else [_part(b, as_load, v, scope.lanes, start, side) for v in values]
+        rows += square(b, as_load, part, side, min(side, scope.active - start))
+    for lane, row in enumerate(rows):
         pointer = scope.address(store.buffer, _moved(first, lane))
-        if steps == scope.lanes:
+        if steps == side:
             b.do(f"store {kind} {row}, ptr {pointer}, {align}")
             continue
-        mask = "<" + ", ".join(f"i1 {'true' if n < steps else 'false'}" for n in range(scope.lanes)) + ">"
-        spelled = suffix(store.buffer.dtype, scope.lanes, in_memory=True)
-        where = [(kind, row), (f"ptr {align}", pointer), (f"<{scope.lanes} x i1>", mask)]
+        spelled = suffix(store.buffer.dtype, side, in_memory=True)
+        where = [(kind, row), (f"ptr {align}", pointer), (f"<{side} x i1>", _first(steps, side))]
         b.call(f"llvm.masked.store.{spelled}.p0", "void", where)
 
 
@@ -114,7 +125,36 @@ def _moved(first: Linear, lane: int) -> Linear:
     return Linear(first.constant + lane * (first.step or 0), first.terms)
 
 
-def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int) -> str:
+def _side(steps: int, lanes: int, load: Load) -> int:
+    """The side of the squares that are transposed: of one register, unless the rows are longer."""
+    register = max(REGISTER_BYTES // load.dtype.itemsize, 1)
+    return min(max(1 << (steps - 1).bit_length(), register), lanes)
+
+
+def _joined(b: Builder, load: Load, parts: list[str], lanes: int) -> str:
+    """Vectors of `lanes` elements, one after the other, as one."""
+    while len(parts) > 1:
+        kind = widen(memory(load.dtype), lanes)
+        order = f"<{2 * lanes} x i32> <{', '.join(f'i32 {n}' for n in range(2 * lanes))}>"
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [b.emit(f"shufflevector {kind} {x}, {kind} {y}, {order}") for x, y in pairs]
+        lanes *= 2
+    return parts[0]
+
+
+def _part(b: Builder, load: Load, vector: str, lanes: int, start: int, count: int) -> str:
+    """Elements from `start` on of a vector of `lanes`."""
+    kind = widen(memory(load.dtype), lanes)
+    order = f"<{count} x i32> <{', '.join(f'i32 {n}' for n in range(start, start + count))}>"
+    return b.emit(f"shufflevector {kind} {vector}, {kind} poison, {order}")
+
+
+def _first(count: int, lanes: int) -> str:
+    """The mask of the first lanes."""
+    return "<" + ", ".join(f"i1 {'true' if n < count else 'false'}" for n in range(lanes)) + ">"
+
+
+def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int, side: int) -> str:
     """What one lane reads in all steps, as a vector."""
     b, element = scope.builder, memory(load.dtype)
     if isinstance(first, Linear):
@@ -122,33 +162,42 @@ def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int)
     else:
         offset = Value(first.dtype, b.emit(f"extractelement <{scope.lanes} x i64> {first.text}, i64 {lane}"))
     pointer = scope.address(load.buffer, offset)
-    vector = widen(element, scope.lanes)
+    vector = widen(element, side)
     align = f"align {2 if load.buffer.is_view else load.dtype.itemsize}"
-    if steps == scope.lanes:
+    if steps == side:
         return b.emit(f"load {vector}, ptr {pointer}, {align}")
-    mask = "<" + ", ".join(f"i1 {'true' if n < steps else 'false'}" for n in range(scope.lanes)) + ">"
-    spelled = suffix(load.dtype, scope.lanes, in_memory=True)
-    rest = [(f"<{scope.lanes} x i1>", mask), (vector, "zeroinitializer")]
+    spelled = suffix(load.dtype, side, in_memory=True)
+    rest = [(f"<{side} x i1>", _first(steps, side)), (vector, "zeroinitializer")]
     return b.call(f"llvm.masked.load.{spelled}.p0", vector, [(f"ptr {align}", pointer), *rest])
 
 
-def square(b: Builder, load: Load, rows: list[str], lanes: int) -> list[str]:
-    """The columns of a square given by its rows; rows that are missing are zero."""
+def square(b: Builder, load: Load, rows: list[str], lanes: int, columns: int) -> list[str]:
+    """The first columns of a square given by its rows; rows that are missing are zero.
+
+    Only what these columns need is written: LLVM takes longer over a shuffle than the processor.
+    """
     vector = widen(memory(load.dtype), lanes)
-    current = rows + ["zeroinitializer"] * (lanes - len(rows))
-    distance = lanes // 2
-    while distance:
-        following = list(current)
-        for low in range(lanes):
-            if low & distance:
-                continue
-            x, y = current[low], current[low + distance]
-            for target, shift in ((low, 0), (low + distance, distance)):
-                picks = ", ".join(f"i32 {_pick(lane, shift, distance, lanes)}" for lane in range(lanes))
-                following[target] = b.emit(f"shufflevector {vector} {x}, {vector} {y}, <{lanes} x i32> <{picks}>")
+    distances = [1 << n for n in range(lanes.bit_length() - 1)]
+    needed = [set(range(columns))]  # positions after each round, the last round first
+    for distance in distances:
+        needed.append({side for n in needed[-1] for side in (n & ~distance, n | distance)})
+    current = dict(enumerate(rows + [_ZERO] * (lanes - len(rows))))
+    for distance, wanted in zip(reversed(distances), reversed(needed[:-1]), strict=True):
+        picks = [
+            f"<{lanes} x i32> <{', '.join(f'i32 {_pick(lane, shift, distance, lanes)}' for lane in range(lanes))}>"
+            for shift in (0, distance)
+        ]
+        following: dict[int, str] = {}
+        for target in sorted(wanted):
+            x, y = current[target & ~distance], current[target | distance]
+            pick = picks[1 if target & distance else 0]
+            zero = x == y == _ZERO
+            following[target] = _ZERO if zero else b.emit(f"shufflevector {vector} {x}, {vector} {y}, {pick}")
         current = following
-        distance //= 2
-    return current
+    return [current[n] for n in range(columns)]
+
+
+_ZERO = "zeroinitializer"
 
 
 def _pick(lane: int, shift: int, distance: int, lanes: int) -> int:

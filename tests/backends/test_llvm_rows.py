@@ -13,7 +13,7 @@ DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("lanes", [4, 11, 16])
+@pytest.mark.parametrize("lanes", [4, 11, 16, 27])
 @pytest.mark.parametrize("steps", [3, 10, 16])
 def test_stores_of_a_square(dtype: str, lanes: int, steps: int) -> None:
     two = "2" if dtype == "i32" else "2.0"

@@ -10,12 +10,15 @@ float32, and the result rounded by whoever asked.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from graphc.core.dtypes import DType, int64
 from graphc.graph.ir import Node
 from graphc.graph.ops.reduction import limits
 from graphc.kernel.ir import Accumulate, Buffer, Combine, Expr, Load, LoopKind, Space, Store, Var, index
 from graphc.kernel.lower.emit import Emitter
 from graphc.kernel.lower.expr import Index, add, computing, const, delinear, mul
+from graphc.kernel.math.scalar import FORMATS, Emit, Scalar
 
 LANES = 16
 CHUNK = 1024
@@ -46,6 +49,36 @@ class Reducer:
     def dtypes(self) -> tuple[DType, ...]:
         return tuple(e.dtype for e in self.identity)
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it combines floats as integers that are in the same order: see `_ordered`."""
+        return self.combine in ("max", "min") and self.node.operands[0].dtype.is_float
+
+    def encode(self, values: tuple[Expr, ...], emit: Emit) -> tuple[Expr, ...]:
+        """What is combined for these values."""
+        if not self.is_ordered:
+            return values
+        x = Scalar(emit(values[0]), emit)
+        key = _ordered(x.bits_as(self.dtypes[0]))
+        limits = np.iinfo(self.dtypes[0].name)
+        return (x.differs(x).select(int(limits.max if self.combine == "max" else limits.min), key).expr,)
+
+    def decode(self, values: tuple[Expr, ...], emit: Emit) -> tuple[Expr, ...]:
+        """The result for what was combined."""
+        if not self.is_ordered:
+            return values
+        return (_ordered(Scalar(emit(values[0]), emit)).bits_as(computing(self.node.operands[0].dtype)).expr,)
+
+
+def _ordered(bits: Scalar) -> Scalar:
+    """The bits of a float as a signed integer in the order of floats, -0 before +0; and back.
+
+    `max` of floats has to look at signs and for NaN, one step waiting for the other; of integers it is one step. NaN is
+    the largest integer, or the smallest for `min`, so it stays.
+    """
+    width = bits.dtype.bits - 1
+    return bits ^ ((bits >> width) & ((1 << width) - 1))
+
 
 def reducer(node: Node) -> Reducer:
     """The reducer of a reduction node."""
@@ -54,6 +87,10 @@ def reducer(node: Node) -> Reducer:
     low, high = limits(dtype)
     start = {"add": 0, "mul": 1, "max": low, "argmax": low, "min": high, "argmin": high}[combine]
     identity: tuple[Expr, ...] = (const(start, dtype),)
+    if combine in ("max", "min") and dtype.is_float:
+        signed = FORMATS[dtype].signed
+        word = int(np.array(start, dtype.numpy).view(signed.numpy))
+        identity = (const(word if word >= 0 else word ^ int(np.iinfo(signed.name).max), signed),)
     if combine in ("argmax", "argmin"):
         identity += (const(2**63 - 1, int64),)
     return Reducer(node, combine, identity)
@@ -86,12 +123,13 @@ class Lanes:
     def row(self) -> list[Expr]:
         """The whole reduction in the current block; one result per reducer."""
         if self.count == 0:
-            return [r.identity[-1] for r in self.reducers]
+            return [r.decode(r.identity, self.emitter.let)[-1] for r in self.reducers]
         if self.count == 1:
             values = self.element([index(0)] * len(self.extents))
             return [index(0) if r.picks_index else v[0] for r, v in zip(self.reducers, values, strict=True)]
         if self.chunks == 1:
-            return [value[-1] for value in self.chunk(index(0), self.count)]
+            found = self.chunk(index(0), self.count)
+            return [r.decode(value, self.emitter.let)[-1] for r, value in zip(self.reducers, found, strict=True)]
         partial = self.buffers("part", (self.chunks,), "worker")
         full, tail = divmod(self.count, CHUNK)
         counter = self.emitter.fresh("q")
@@ -145,7 +183,7 @@ class Lanes:
         values = self.element(self._position(base, lane))
         for reducer, buffers, value in zip(self.reducers, lanes, values, strict=True):
             targets = tuple((b, (lane,)) for b in buffers)
-            self.emitter.append(Accumulate(targets, value, reducer.combine))
+            self.emitter.append(Accumulate(targets, reducer.encode(value, self.emitter.let), reducer.combine))
         self.emitter.close_nest(nest)
 
     def _position(self, base: Expr, lane: Expr) -> Index:
@@ -170,7 +208,8 @@ class Lanes:
                 self.emitter.append(_combine(reducer, buffers, (left, *idx), there))
             self.emitter.close_nest([(pair, pairs, "parallel")])
             stride *= 2
-        return [self.emitter.let(Load(buffers[-1], (index(0), *idx)), "r") for buffers in parts]
+        found = [self.emitter.let(Load(buffers[-1], (index(0), *idx)), "r") for buffers in parts]
+        return [r.decode((value,), self.emitter.let)[-1] for r, value in zip(self.reducers, found, strict=True)]
 
 
 def _combine(reducer: Reducer, buffers: tuple[Buffer, ...], here: Index, there: Index) -> Accumulate:

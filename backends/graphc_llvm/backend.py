@@ -51,6 +51,7 @@ class CpuBackend:
         """Compile kernels as they come, before the plan is known."""
         from graphc_llvm.program import Ahead
 
+        codegen.begin_runtime()
         return CpuLoader(Ahead(), host.host())
 
     def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:

@@ -6,6 +6,7 @@ tidy up after the emitter (instcombine, gvn) took half as long as generating cod
 
 import ctypes
 import itertools
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ MOST_TOGETHER = 60_000
 
 _numbers = itertools.count()
 _background = Background()
+_runtime_begun: dict[int, Pending] = {}  # by process: what the parent of a fork began is not finished in the child
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,5 +182,16 @@ def link(objects: Sequence[bytes], exports: Sequence[str]) -> Library:
 @cache
 def runtime() -> Library:
     """The thread pool's native side. Loaded once and never unloaded: a sleeping worker stands in it."""
-    text = runtime_text(platform.machine(), platform.system())
-    return link([object_code(Module(text), host.host())], EXPORTS)
+    begun = _runtime_begun.get(os.getpid())
+    code = object_code(_runtime_module(), host.host()) if begun is None else begun.result()
+    return link([code], EXPORTS)
+
+
+def begin_runtime() -> None:
+    """Have the thread pool's native side compiled while the caller goes on."""
+    if not _runtime_begun:
+        _runtime_begun[os.getpid()] = begin(_runtime_module(), host.host())
+
+
+def _runtime_module() -> Module:
+    return Module(runtime_text(platform.machine(), platform.system()))

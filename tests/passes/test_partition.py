@@ -9,13 +9,14 @@ from graphc.core import dtypes
 from graphc.core.source import Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.interpreter import interpret
-from graphc.graph.ir import Attrs, Graph, TensorType, Value
+from graphc.graph.ir import Attrs, Graph, Node, TensorType, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.movement import AxesAttrs, AxisAttrs, BroadcastAttrs, ShapeAttrs, SliceAttrs
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs
 from graphc.graph.registry import lookup
 from graphc.graph.verify import verify
-from graphc.passes.partition import partition
+from graphc.passes.partition import grouping, partition
+from graphc.passes.partition.legal import is_legal
 from tests.kernel.lower.execute import compile_and_run
 from tests.random_graphs import random_graph, same_bits
 
@@ -211,3 +212,19 @@ def test_backward_recomputes_the_activation_from_what_is_kept() -> None:
     fused = p.check(3, [dh])
     first = next(node for node in fused.nodes if node.op.name == "fusion")
     assert len(first.results) == 2, "the first kernel writes the activation and the pre-activation, nothing else"
+
+
+def test_long_chains_are_not_analysed_again_for_each_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    analysed: list[int] = []
+
+    def counted(body: Graph, core: set[Node], alone: bool = True) -> bool:
+        analysed.append(len(body.nodes))
+        return is_legal(body, core, alone)
+
+    monkeypatch.setattr(grouping, "is_legal", counted)
+    p = Program()
+    x = y = p.input(40, 50)
+    for number in range(1000):
+        y = p.op("tanh", y) if number % 3 == 0 else p.op("add", y, x)
+    partition(p.builder.build([y]))
+    assert sum(analysed) < 5000, "nodes looked at, for 1000 nodes in groups of at most 128"

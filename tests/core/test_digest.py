@@ -119,6 +119,8 @@ def another(value: object) -> object:
             flipped = value.copy()
             flipped.reshape(-1).view(np.uint8)[-1] ^= 1
             return flipped
+        case None:
+            return dtypes.float32
         case Graph():
             return replace(value, outputs=(*value.outputs, value.outputs[0]))
         case _:
@@ -128,7 +130,7 @@ def another(value: object) -> object:
 def test_every_attribute_of_every_op_has_a_digest() -> None:
     """Kinds of attributes are few; a new kind needs a row in `graph/digest.py`."""
     kinds = {kind for op in all_ops() for kind in get_type_hints(op.attrs).values()}
-    assert kinds <= {int, bool, float, str, DType, np.ndarray, Graph, tuple[int, ...]}, kinds
+    assert kinds <= {int, bool, float, str, DType, DType | None, np.ndarray, Graph, tuple[int, ...]}, kinds
 
 
 def test_kinds_of_numbers_are_told_apart() -> None:

@@ -7,20 +7,22 @@ the time that the slowest thread takes.
 
 from dataclasses import dataclass
 
+from graphc.kernel.affine import stride_of
+from graphc.kernel.ir import Var
 from graphc_llvm.contraction.recognise import Contraction, Operand
-from graphc_llvm.contraction.roles import STORE_NS, Roles, lane_ns
+from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns
 from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, strips, sweep_ns
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
 CHUNK_OVERHEAD_NS = 100.0
 SHARE_NS = 2_000.0  # a phase more, and panels come from the cache of all cores
 READ_NS, SHARED_NS = 0.07, 0.02  # to bring one element of columns from a farther cache, where it lies and packed
-ROWS_NS = 0.12  # to pack one element of rows, all of a chunk together
 FAR_NS = 0.3  # to pack one element of rows, tile by tile, when a step of the sum is a page on
 ROW_BYTES = 1 << 19  # of rows packed together
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
 IN_PLACE = 1.05  # columns read where they lie: more lines and pages per step
 RAGGED = 0.05  # a last block of other height costs code, and time
+PAGE_BYTES = 4096  # every step of the sum on another page: only what is read once is read where it lies
 FEW_TILES = 8  # down the rows: columns that lie well are packed from here on
 
 
@@ -108,9 +110,14 @@ class _Estimate:
             if self._bytes(1) > PANEL_BYTES:
                 return False
             in_place = operand.is_plain and operand.moves_by(roles.lane.var.name, found.known)
-            if in_place and tiles < FEW_TILES:
+            if in_place and tiles < (FEW_TILES if self._strides_by(operand, loops[-1][0]) < PAGE_BYTES else 2):
                 return False
         return True
+
+    def _strides_by(self, operand: Operand, counter: str) -> int:
+        """Bytes from one step of the sum to the next, where they are known."""
+        steps = [stride_of(x.buffer, x.index, Var(counter), self.found.known) or 0 for x in operand.loads]
+        return max((abs(step) * x.dtype.itemsize for step, x in zip(steps, operand.loads)), default=0)
 
     def _crosses(self, operand: Operand) -> bool:
         row = self.roles.row

@@ -14,6 +14,7 @@ from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Machine, best_vectors, sweep_ns
 
 COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.08, 0.1, 0.5  # to pack one element of four bytes
+ROWS_NS = 0.12  # to pack one element of rows, all of a chunk together
 STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
 
 
@@ -78,10 +79,20 @@ def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
     )
     if lane_ns(found, each, roles) > COPY_NS:
         total += found.length * lanes * lane_ns(found, each, roles)
+    total += found.length * rows * _row_ns(found, each, roles)
     total += rows * lanes * sum(_store_ns(found, roles, store) for store in found.stores)
     for axis in roles.rest:
         total *= axis.extent
     return total
+
+
+def _row_ns(found: Contraction, each: Sum, roles: Roles) -> float:
+    """To bring one element of the row operand where it is broadcast from: nothing where it runs along the sum."""
+    operand, loops = roles.row_operand(each), each.extents(roles.row_operand(each))
+    if roles.row is None or roles.row.var.name not in operand.uses:
+        return 0.0
+    in_place = operand.is_plain and loops and operand.moves_by(loops[-1][0], found.known)
+    return 0.0 if in_place else ROWS_NS
 
 
 def _store_ns(found: Contraction, roles: Roles, store: Store) -> float:

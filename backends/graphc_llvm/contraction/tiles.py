@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from graphc_llvm import host
 
 MOST_VECTORS = 4
+WIDEST = 16  # vectors of a tile of one row
 CYCLE_NS = 0.25
 # Vector registers of the processor by width; two of them are left for operands.
 _REGISTERS = {512: 32, 256: 16, 128: 16}
@@ -122,5 +123,7 @@ def sweep_ns(rows: int, extent: int, vectors: int, machine: Machine, filled: boo
 
 def best_vectors(rows: int, extent: int, machine: Machine) -> int:
     """How many vectors wide tiles of this output should be."""
-    most = min(MOST_VECTORS, -(-extent // machine.lanes))
+    # Few rows read most of what they compute with: wide tiles read long runs.
+    wide = min(WIDEST // rows, machine.registers // (2 * machine.pieces))
+    most = min(max(MOST_VECTORS, wide), -(-extent // machine.lanes))
     return min(range(1, most + 1), key=lambda n: (sweep_ns(rows, extent, n, machine), abs(n - 2)))

@@ -56,7 +56,10 @@ def _phase(statement: For, names: Names, read_only: frozenset[str]) -> tuple[Stm
 
 def _has_short_rows(rows: Axis, leaf: tuple[Stmt, ...]) -> bool:
     """Whether lanes are better spent on rows: each is at most a vector, so that a square of them fits registers."""
-    extents = [extent_of(s) for s in walk(leaf) if isinstance(s, For) and s.kind == "parallel"]
+    loops = [s for s in walk(leaf) if isinstance(s, For)]
+    if any(s.kind != "parallel" and isinstance(inner, For) for s in loops for inner in walk(s.body)):
+        return False  # rows of several vectors, one after the other
+    extents = [extent_of(s) for s in loops if s.kind == "parallel"]
     lanes = lanes_for(leaf)
     return rows.extent >= lanes and all(extent is not None and extent <= lanes for extent in extents)
 

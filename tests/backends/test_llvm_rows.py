@@ -81,3 +81,11 @@ def test_rows_of_any_length_have_the_same_bits(rows: int, columns: int, dtype: s
     powers = np.exp(x - x.max(axis=1, keepdims=True))
     assert np.allclose(whole[0], powers / powers.sum(axis=1, keepdims=True), rtol=1e-6)
     assert np.array_equal(whole[1], x.argmax(axis=1))
+
+
+@pytest.mark.parametrize(("columns", "across_rows"), [(10, True), (512, False)])
+def test_long_rows_keep_lanes_inside(columns: int, across_rows: bool) -> None:
+    exe = gc.compile(lambda x: gnp.sum(x, axis=1), gc.spec((128, columns), "float32"))
+    inside = [line for line in str(exe.text("loop")).splitlines() if "vector lane" in line]
+    assert bool(inside)
+    assert ("in0[i0, " not in str(exe.text("loop"))) == across_rows

@@ -73,6 +73,10 @@ class ObjectCache:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # what lies here is executed
+        except OSError as error:
+            self._complain(error)
+            return
+        try:
             handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
             try:
                 with os.fdopen(handle, "wb") as file:

@@ -34,6 +34,7 @@ class Builder:
         self.lines: Lines = []
         self.notes: dict[int, str] = {}  # index into `lines` -> the buffer the line stores to
         self.block = "body"
+        self.squares: dict[str, tuple[list[str], list[str]]] = {}  # the first of each kind: its lines (see `transpose`)
         self._counter = 0
         self._regions = [_Region(None)]
         self._depths: dict[str, int] = {}  # register -> number of the region it is defined in; those not here: 0

@@ -51,6 +51,12 @@ def has_dot_instruction(lanes: int) -> bool:
     return lanes in (4, 8, 16) and "+avx512bf16" in host().features.split(",")
 
 
+def passes_in_registers(bits: int) -> bool:
+    """Whether up to 16 vectors of that many bits go to a function and come back in registers."""
+    found = host()
+    return found.triple.startswith(("x86_64", "amd64")) and 128 <= bits <= found.vector_bits
+
+
 @cache
 def _initialise() -> None:
     llvm.initialize_native_target()

@@ -9,11 +9,17 @@ In: the unrolled loop. Out: for each such load the value of every step. Guarante
 reads are read, before the first step instead of during the steps; so nothing the loop stores may be read by it.
 
 Stores of a square wait until the last step and are written as rows: exactly the elements that the loop stores.
+
+LLVM takes about 0.2 ms for each shuffle of a large square. So a phase that has several squares of a kind calls a
+function for them.
 """
+
+from functools import cache
 
 from graphc.kernel.affine import loads, stride_of, variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Accumulate, For, Let, Load, Store
+from graphc_llvm import host
 from graphc_llvm.builder import Builder
 from graphc_llvm.expressions import Scope
 from graphc_llvm.types import memory, suffix, widen
@@ -22,6 +28,7 @@ from graphc_llvm.values import Linear, Value, integer
 SQUARES_AHEAD = 4  # how early the rows of a square are prefetched
 REGISTER_BYTES = 64
 FEWEST = 3  # steps for which whole rows are read
+CALLED_LANES = (8, 16)  # sides of squares that are passed to a function in registers
 
 
 def transposed_loads(scope: Scope, loop: For, steps: int) -> dict[Load, list[Value]]:
@@ -172,11 +179,52 @@ def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int,
 
 
 def square(b: Builder, load: Load, rows: list[str], lanes: int, columns: int) -> list[str]:
-    """The first columns of a square given by its rows; rows that are missing are zero.
-
-    Only what these columns need is written: LLVM takes longer over a shuffle than the processor.
-    """
+    """The first columns of a square given by its rows; rows that are missing are zero."""
     vector = widen(memory(load.dtype), lanes)
+    bits = lanes * load.dtype.itemsize * 8
+    if lanes not in CALLED_LANES or not host.passes_in_registers(bits):
+        return _shuffled(b, vector, rows, lanes, columns)
+    name = f"square_{suffix(load.dtype, lanes, in_memory=True)}"
+    full = rows + [_ZERO] * (lanes - len(rows))
+    if name in b.squares:
+        b.declarations.add(_square_function(name, vector, lanes))
+        inline, calling = b.squares[name]
+        inline[:] = calling
+        called = [b.fresh("%v") for _ in range(columns)]
+        b.lines += _call(b, name, vector, full, called)
+        return called
+    start = len(b.lines)
+    result = _shuffled(b, vector, rows, lanes, columns)
+    inline = [line for line in b.lines[start:] if isinstance(line, str)]
+    b.lines[start:] = [inline]
+    b.squares[name] = inline, _call(b, name, vector, full, result)
+    return result
+
+
+def _call(b: Builder, name: str, vector: str, rows: list[str], columns: list[str]) -> list[str]:
+    """The lines that define the columns of a square by a call."""
+    kind, result = f"{{ {', '.join([vector] * len(rows))} }}", b.fresh("%v")
+    given = ", ".join(f"{vector} {row}" for row in rows)
+    parts = [f"  {column} = extractvalue {kind} {result}, {n}" for n, column in enumerate(columns)]
+    return [f"  {result} = call x86_regcallcc {kind} @{name}({given})", *parts]
+
+
+@cache
+def _square_function(name: str, vector: str, lanes: int) -> str:
+    """The text of a function of the rows of a square that returns its columns."""
+    b = Builder(set())
+    columns = _shuffled(b, vector, [f"%r{n}" for n in range(lanes)], lanes, lanes)
+    kind = f"{{ {', '.join([vector] * lanes)} }}"
+    result = "poison"
+    for n, column in enumerate(columns):
+        result = b.emit(f"insertvalue {kind} {result}, {vector} {column}, {n}")
+    b.do(f"ret {kind} {result}")
+    rows = ", ".join(f"{vector} %r{n}" for n in range(lanes))
+    return b.text(f"define internal x86_regcallcc {kind} @{name}({rows}) noinline #0")
+
+
+def _shuffled(b: Builder, vector: str, rows: list[str], lanes: int, columns: int) -> list[str]:
+    """A square by log2(lanes) rounds of shuffles; those that the first columns do not need are left out."""
     distances = [1 << n for n in range(lanes.bit_length() - 1)]
     needed = [set(range(columns))]  # positions after each round, the last round first
     for distance in distances:

@@ -7,7 +7,9 @@ import graphc as gc
 import graphc.numpy as gnp
 from graphc.kernel.text import parse_kernel
 from graphc.kernel.verify import verify
-from tests.backends.llvm_kernels import run_interpreted, run_native, same_bits
+from graphc_llvm import host
+from graphc_llvm.kernels import compile_kernel
+from tests.backends.llvm_kernels import agree, run_interpreted, run_native, same_bits
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32}
 
@@ -61,6 +63,40 @@ def test_what_the_loop_reads_back_is_stored_at_once() -> None:
     x = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
     for got, want in zip(run_native(kernel, [x]), run_interpreted(kernel, [x]), strict=True):
         assert same_bits(got, want)
+
+
+@pytest.mark.parametrize("cpu", ["", "x86-64-v3", "x86-64"])
+@pytest.mark.parametrize("squares", [1, 2, 5])
+@pytest.mark.parametrize("dtype", ["f32", "f64", "bool"])
+def test_several_squares_are_transposed_by_a_function(
+    dtype: str, squares: int, cpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cpu and not host.host().triple.startswith("x86_64"):
+        pytest.skip("the host is no x86-64")
+    monkeypatch.setenv("GRAPHC_CPU", cpu)
+    reads = "".join(
+        f"""
+    unroll j{n} in 0..8:
+      out0[{8 * n} + j{n}, lane] = in0[lane, {8 * n} + j{n}]"""
+        for n in range(squares)
+    )
+    kernel = parse_kernel(f"""kernel squares(
+  in in0: {dtype}[8, 40] "",
+  out out0: {dtype}[{8 * squares}, 8] "",
+) flops 0:
+  vector lane in 0..8:{reads}
+""")
+    verify(kernel)
+    x = np.random.default_rng(0).normal(size=(8, 40))
+    x = x > 0 if dtype == "bool" else x.astype(DTYPES[dtype])
+    agree(kernel, [x])
+    (phase,) = compile_kernel(kernel).phases
+    called = phase.body.count("call x86_regcallcc")
+    functions = [text for text in phase.declarations if text.startswith("define")]
+    width = {"f32": 256, "f64": 512, "bool": 64}[dtype]
+    in_registers = host.host().triple.startswith("x86_64") and 128 <= width <= host.host().vector_bits
+    assert called == (squares if squares > 1 and in_registers else 0)
+    assert len(functions) == min(called, 1)
 
 
 def _classify(x):

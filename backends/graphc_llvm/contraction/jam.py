@@ -45,7 +45,6 @@ class Jam:
     lane_axis: Axis
     tile: Tile
     row: Expr
-    row_place: Expr  # the tile's first row in what is packed
     column: Expr
     masked: bool  # some lanes of the last vector do not exist
     rows_inside: bool = False  # memory lies along the rows: it is read and written in squares of rows and lanes
@@ -165,7 +164,7 @@ class _Body:
         jam = self.jam
         place = plus(times(v, jam.tile.lanes), self.lane)
         values: dict[str, Expr] = {jam.lane_axis.var.name: plus(jam.column, place), LANE_PLACE.name: place}
-        values[ROW_PLACE.name] = plus(jam.row_place, r)
+        values[ROW_PLACE.name] = r
         if jam.row_axis is not None:
             values[jam.row_axis.var.name] = plus(jam.row, r)
         moved = {name: (buffer, (r, v)) for name, (buffer, prefix) in outer.buffers.items()}

@@ -14,11 +14,12 @@ from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Space, Stmt,
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.jam import LANE_PLACE, ROW_PLACE
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
-from graphc_llvm.contraction.tiles import Tile
+from graphc_llvm.contraction.tiles import Strip, Tile
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
-MOST_UNROLLED = 8  # vectors side by side
+MOST_UNROLLED = 16  # vectors side by side
 PANEL = Var("@panel")  # the panel a tile lies in, counted from the first one that is packed with it
+STRIP = Var("@strip")  # the tile's place among those whose rows are packed with its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,11 @@ class _Source:
 
 
 def pack_rows(
-    found: Contraction, each: Sum, operand: Operand, row: Axis, rows: int, first: Expr, outer: Substitution, lanes: int
+    found: Contraction, each: Sum, operand: Operand, row: Axis, strip: Strip, first: Expr, outer: Substitution, lanes: int
 ) -> Packed:
-    """`rows` rows from row `first` on: [summed...][row] when the source runs along rows, else [row][summed...]."""
+    """The tiles of a strip, whose first row is `first`, one after the other: [tile][summed...][row] when the source
+    runs along rows, else [tile][row][summed...].
+    """
     names = outer.names
     loops = each.extents(operand) or ()
     name = names.fresh("rows")
@@ -142,45 +145,53 @@ def pack_rows(
     counters = [(names.var(n), extent) for n, extent in loops]
     values: dict[str, Expr] = {n: counter for (n, _), (counter, _) in zip(loops, counters)}
     summed = tuple(Var(n) for n, _ in loops)
+    tile = names.var("tile")
+    start = plus(first, times(tile, strip.rows))
     along_sum = bool(loops) and operand.moves_by(loops[-1][0], found.known)
     along_sum = along_sum and not operand.moves_by(row.var.name, found.known)
     if not along_sum:
-        buffer = Buffer(name, operand.value.dtype, (*extents, rows), "worker")
+        buffer = Buffer(name, operand.value.dtype, (strip.count, *extents, strip.rows), "worker")
 
         def store(r: Expr) -> tuple[Stmt, ...]:
-            at = outer.binding({**values, row.var.name: plus(first, r)})
-            return evaluated(operand, buffer, (*(c for c, _ in counters), r), at)
+            at = outer.binding({**values, row.var.name: plus(start, r)})
+            return evaluated(operand, buffer, (tile, *(c for c, _ in counters), r), at)
 
-        fill = nested(counters, in_vectors(rows, lanes, store, outer))
-        return Packed(buffer, fill, Load(buffer, (*summed, ROW_PLACE)))
-    buffer = Buffer(name, operand.value.dtype, (rows, *extents), "worker")
+        fill = nested(counters, in_vectors(tile, strip.count, strip.rows, lanes, store, outer))
+        return Packed(buffer, fill, Load(buffer, (STRIP, *summed, ROW_PLACE)))
+    buffer = Buffer(name, operand.value.dtype, (strip.count, strip.rows, *extents), "worker")
     r = names.var("r")
 
     def store_along(k: Expr) -> tuple[Stmt, ...]:
-        at = outer.binding({**values, row.var.name: plus(first, r), loops[-1][0]: k})
-        return evaluated(operand, buffer, (r, *(c for c, _ in counters[:-1]), k), at)
+        at = outer.binding({**values, row.var.name: plus(start, r), loops[-1][0]: k})
+        return evaluated(operand, buffer, (tile, r, *(c for c, _ in counters[:-1]), k), at)
 
-    body = nested(counters[:-1], in_vectors(loops[-1][1], lanes, store_along, outer))
-    return Packed(buffer, (loop(r, rows, "serial", body),), Load(buffer, (ROW_PLACE, *summed)))
+    body = nested(counters[:-1], in_vectors(names.var("tile"), 1, loops[-1][1], lanes, store_along, outer))
+    return Packed(buffer, around([(tile, strip.count), (r, strip.rows)], "serial", body), Load(buffer, (STRIP, ROW_PLACE, *summed)))
 
 
 def in_vectors(
-    extent: int, lanes: int, body: Callable[[Expr], tuple[Stmt, ...]], outer: Substitution
+    tile: Var, tiles: int, extent: int, lanes: int, body: Callable[[Expr], tuple[Stmt, ...]], outer: Substitution
 ) -> tuple[Stmt, ...]:
-    """`body` for 0 .. extent, a vector at a time."""
+    """`body` for 0 .. extent of each tile, a vector at a time."""
     names = outer.names
     whole, rest = divmod(extent, lanes)
+    # Unrolled, so that the loop around it, which may go from page to page, is the innermost one.
     result: tuple[Stmt, ...] = ()
     if whole:
         strip, lane = names.var("strip"), names.var("lane")
         inner = body(plus(times(strip, lanes), lane))
-        if whole <= MOST_UNROLLED:  # so that the loop around it, which may go from page to page, is the innermost one
-            result += (loop(lane, lanes, "vector", (loop(strip, whole, "unroll", inner),)),)
+        if tiles * whole <= MOST_UNROLLED:
+            inner = around([(tile, tiles), (strip, whole)], "unroll", inner)
+            result += (loop(lane, lanes, "vector", inner),)
         else:
-            result += (loop(strip, whole, "serial", (loop(lane, lanes, "vector", inner),)),)
+            result += around([(tile, tiles), (strip, whole)], "serial", (loop(lane, lanes, "vector", inner),))
     if rest:
-        lane = names.var("lane")
-        result += (loop(lane, rest, "vector", body(plus(lane, index(whole * lanes)))),)
+        lane, other = names.var("lane"), names.var(tile.name)
+        inner = Substitution(names, {tile.name: other}).block(body(plus(lane, index(whole * lanes))))
+        if tiles <= MOST_UNROLLED:
+            result += (loop(lane, rest, "vector", (loop(other, tiles, "unroll", inner),)),)
+        else:
+            result += (loop(other, tiles, "serial", (loop(lane, rest, "vector", inner),)),)
     return result
 
 

@@ -7,10 +7,10 @@ from graphc.kernel.schedule.edit import Names
 from graphc_llvm.axes import Axis, lanes_for
 from graphc_llvm.contraction.blocking import Blocking, choose_blocking
 from graphc_llvm.contraction.jam import Jam
-from graphc_llvm.contraction.packing import PANEL, Packed, pack_columns, pack_rows, replaced
+from graphc_llvm.contraction.packing import PANEL, STRIP, Packed, pack_columns, pack_rows, replaced
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.roles import Roles, choose_roles, stores_along_rows
-from graphc_llvm.contraction.tiles import Tile, machine, strips
+from graphc_llvm.contraction.tiles import Strip, Tile, machine, strips
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
 
@@ -130,19 +130,20 @@ class _Writer:
             packed.append(self._packed_columns(group, None) if blocking.pack_columns else nothing)
             for each in packed[-1]:
                 statements += each.statements
-        together = self._packed_rows(rows, row) if blocking.pack_rows and blocking.rows_together else nothing
-        for each in together:
+        cut = strips(rows, blocking.most_rows)
+        firsts = [plus(row, index(strip.begin)) for strip in cut]
+        together = blocking.pack_rows and blocking.rows_together
+        ready = [self._packed_rows(strip, first) if together else nothing for strip, first in zip(cut, firsts)]
+        for each in (p for pack in ready for p in pack):
             statements += each.statements
-        for strip in strips(rows, blocking.most_rows):
+        for strip, begin, pack in zip(cut, firsts, ready):
             number = self.outer.names.var("strip")
-            place = plus(times(number, strip.rows), index(strip.begin))
-            first = plus(row, place)
-            alone = self._packed_rows(strip.rows, first) if blocking.pack_rows and not together else nothing
+            first = plus(begin, times(number, strip.rows))
+            alone = self._packed_rows(Strip(0, 1, strip.rows), first) if blocking.pack_rows and not together else nothing
             body: list[Stmt] = [s for each in alone for s in each.statements]
+            place = number if together else index(0)
             for group, columns in zip(groups, packed):
-                body += self._tiles(
-                    strip.rows, first, place if together else index(0), group, columns, together or alone
-                )
+                body += self._tiles(strip.rows, first, place, group, columns, pack or alone)
             statements.append(loop(number, strip.count, "serial", tuple(body)))
         return tuple(statements)
 
@@ -156,11 +157,11 @@ class _Writer:
             for each in found.sums
         )
 
-    def _packed_rows(self, rows: int, first: Expr) -> tuple[Packed, ...]:
+    def _packed_rows(self, strip: Strip, first: Expr) -> tuple[Packed, ...]:
         row = self.roles.row
         assert row is not None
         return tuple(
-            pack_rows(self.found, each, self.roles.row_operand(each), row, rows, first, self.outer, self.lanes)
+            pack_rows(self.found, each, self.roles.row_operand(each), row, strip, first, self.outer, self.lanes)
             for each in self.found.sums
         )
 
@@ -180,11 +181,11 @@ class _Writer:
         column = plus(group.column, times(panel, width))
         leaf = self._leaf(columns, row_packs)
         masked = tile.last < tile.lanes
-        jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, place, column, masked, self.rows_inside)
+        jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, column, masked, self.rows_inside)
         number: Expr = panel
         if self.blocking.share_columns and group.vectors == self.blocking.columns.vectors and group.last == self.lanes:
             number = plus(self.first_panel, panel)
-        block = jam.tile_block(self.outer.binding({PANEL.name: number}))
+        block = jam.tile_block(self.outer.binding({PANEL.name: number, STRIP.name: place}))
         return (loop(panel, group.count, "serial", block),)
 
     def _leaf(self, columns: tuple[Packed, ...], rows: tuple[Packed, ...]) -> tuple[Stmt, ...]:

@@ -18,8 +18,9 @@ CHUNK_OVERHEAD_NS = 100.0
 SHARE_NS = 2_000.0  # a phase more, and panels come from the cache of all cores
 READ_NS, SHARED_NS = 0.07, 0.02  # to bring one element of columns from a farther cache, where it lies and packed
 FAR_NS = 0.3  # to pack one element of rows, tile by tile, when a step of the sum is a page on
-ROW_BYTES = 1 << 19  # of rows packed together
+ROW_BYTES = 1 << 20  # of rows packed together
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
+FARTHER = 1.03  # panels of a chunk do not stay in the second cache
 IN_PLACE = 1.05  # columns read where they lie: more lines and pages per step
 RAGGED = 0.05  # a last block of other height costs code, and time
 PAGE_BYTES = 4096  # every step of the sum on another page: only what is read once is read where it lies
@@ -157,7 +158,7 @@ class _Estimate:
         if shared or self.packs_columns(rows):
             packing += width * (SHARED_NS if shared else lane_ns(found, found.sums[0], roles))
             if len(machine.caches) > 1 and self._bytes(panels) > machine.caches[1] * 0.6:
-                compute *= 1.1
+                compute *= FARTHER
         else:
             compute *= IN_PLACE
             packing += width * READ_NS

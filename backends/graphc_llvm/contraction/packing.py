@@ -133,7 +133,14 @@ class _Source:
 
 
 def pack_rows(
-    found: Contraction, each: Sum, operand: Operand, row: Axis, strip: Strip, first: Expr, outer: Substitution, lanes: int
+    found: Contraction,
+    each: Sum,
+    operand: Operand,
+    row: Axis,
+    strip: Strip,
+    first: Expr,
+    outer: Substitution,
+    lanes: int,
 ) -> Packed:
     """The tiles of a strip, whose first row is `first`, one after the other: [tile][summed...][row] when the source
     runs along rows, else [tile][row][summed...].
@@ -166,7 +173,11 @@ def pack_rows(
         return evaluated(operand, buffer, (tile, r, *(c for c, _ in counters[:-1]), k), at)
 
     body = nested(counters[:-1], in_vectors(names.var("tile"), 1, loops[-1][1], lanes, store_along, outer))
-    return Packed(buffer, around([(tile, strip.count), (r, strip.rows)], "serial", body), Load(buffer, (STRIP, ROW_PLACE, *summed)))
+    return Packed(
+        buffer,
+        around([(tile, strip.count), (r, strip.rows)], "serial", body),
+        Load(buffer, (STRIP, ROW_PLACE, *summed)),
+    )
 
 
 def in_vectors(

@@ -13,11 +13,10 @@ from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Machine, best_vectors, sweep_ns
 
-COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.08, 0.1, 0.5  # to pack one element of four bytes
+COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.1, 0.12, 0.5  # to pack one element of four bytes
 ROWS_NS = 0.12  # to pack one element of rows, all of a chunk together
 STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
-
-
+FAR, FAR_CACHES = 2.0, 4  # columns of so many caches cost so much more than those that stay in one
 SQUARE_ROWS = 3  # fewest rows for which squares are worth it
 
 
@@ -77,13 +76,18 @@ def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
     total = found.length * sweep_ns(
         rows, lanes, best_vectors(rows, lanes, machine), machine, not stores_along_rows(found, roles)
     )
-    if lane_ns(found, each, roles) > COPY_NS:
-        total += found.length * lanes * lane_ns(found, each, roles)
+    total += found.length * lanes * lane_ns(found, each, roles) * (FAR if _is_far(found, lanes, machine) else 1.0)
     total += found.length * rows * _row_ns(found, each, roles)
     total += rows * lanes * sum(_store_ns(found, roles, store) for store in found.stores)
     for axis in roles.rest:
         total *= axis.extent
     return total
+
+
+def _is_far(found: Contraction, lanes: int, machine: Machine) -> bool:
+    """Whether that many packed columns leave the cache of a core, and come back from a farther one."""
+    itemsize = found.sums[0].store.buffer.dtype.itemsize
+    return len(machine.caches) > 1 and found.length * lanes * itemsize > FAR_CACHES * machine.caches[1]
 
 
 def _row_ns(found: Contraction, each: Sum, roles: Roles) -> float:

@@ -139,7 +139,9 @@ class _Writer:
         for strip, begin, pack in zip(cut, firsts, ready):
             number = self.outer.names.var("strip")
             first = plus(begin, times(number, strip.rows))
-            alone = self._packed_rows(Strip(0, 1, strip.rows), first) if blocking.pack_rows and not together else nothing
+            alone = (
+                self._packed_rows(Strip(0, 1, strip.rows), first) if blocking.pack_rows and not together else nothing
+            )
             body: list[Stmt] = [s for each in alone for s in each.statements]
             place = number if together else index(0)
             for group, columns in zip(groups, packed):

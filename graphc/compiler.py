@@ -5,6 +5,7 @@ stage can be stopped at and printed: `Compilation.stages`. Programs from the cac
 (`graphc.compilation`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.compilation import Compilation, Stages, Timing, check_memory, checked_executable
@@ -14,7 +15,7 @@ from graphc.graph.program import EntryGraph, GraphBackend, GraphProgram
 from graphc.graph.verify import verify
 from graphc.kernel.ir import Kernel
 from graphc.kernel.lower import lower_graph
-from graphc.kernel.program import KernelCall, LoopProgram
+from graphc.kernel.program import KernelCall, LoopProgram, Pack, Scheduled, Tensor
 from graphc.kernel.structure import Structures
 from graphc.kernel.verify import verify as verify_kernel
 from graphc.passes.compare import check_same_numbers
@@ -22,6 +23,7 @@ from graphc.passes.partition import partition
 from graphc.passes.pipeline import pipeline, run_passes
 from graphc.plan.build import build
 from graphc.plan.ir import Plan, Slot
+from graphc.plan.packs import share_packs
 from graphc.plan.verify import verify as verify_plan
 from graphc.runtime.protocol import Backend, EagerBackend, Executable, Loader
 from graphc.stored import slots
@@ -64,8 +66,7 @@ def run_stages(result: Compilation, loader: Loader | None = None) -> Stages:
     with result.timed("schedule"):
         schedules = _Schedules(result.backend, bool(result.options.verify or config.get("GRAPHC_VERIFY")), loader)
         for name, loops in stages.loops.items():
-            calls = tuple(KernelCall(schedules.of(call.kernel), call.args) for call in loops.calls)
-            stages.loops[name] = replace(loops, calls=calls)
+            stages.loops[name] = share_packs(*_scheduled(loops, schedules))
     with result.timed("plan"):
         stages.plan = _plan(result, stages)
     return stages
@@ -114,24 +115,52 @@ class _Schedules:
     check: bool
     loader: Loader | None = None
     structures: Structures = field(default_factory=Structures)
-    known: dict[int, Kernel] = field(default_factory=dict)
+    known: dict[int, Scheduled] = field(default_factory=dict)
+    packs: dict[int, Kernel] = field(default_factory=dict)
     named: dict[str, int] = field(default_factory=dict)
     names: dict[tuple[str, int], str] = field(default_factory=dict)
     tried: dict[str, int] = field(default_factory=dict)  # the last number behind each name
 
-    def of(self, kernel: Kernel) -> Kernel:
+    def of(self, kernel: Kernel) -> Scheduled:
         structure = self.structures.of(kernel)
         if structure not in self.known:
-            self.known[structure] = self.backend.schedule(kernel)
-            if self.check:
-                verify_kernel(kernel)
-                verify_kernel(self.known[structure])
-            if self.loader is not None:
-                self.loader.add(self.known[structure])
+            self.known[structure] = self._new(kernel)
         found = self.known[structure]
-        sources = (param.source for param in kernel.params)
-        params = tuple(replace(param, source=source) for param, source in zip(found.params, sources, strict=True))
-        return replace(found, name=self._name(kernel.name, structure), params=params, sources=kernel.sources)
+        sources = [param.source for param in kernel.params]
+        packed = [" ".join(("packed", *(sources[place] for place in pack.reads))).rstrip() for pack in found.packs]
+        return Scheduled(
+            _told(found.kernel, self._name(kernel.name, structure), [*sources, *packed], kernel.sources),
+            tuple(
+                replace(
+                    pack,
+                    kernel=_told(
+                        pack.kernel, pack.kernel.name, [*(sources[p] for p in pack.reads), label], kernel.sources
+                    ),
+                )
+                for pack, label in zip(found.packs, packed, strict=True)
+            ),
+        )
+
+    def _new(self, kernel: Kernel) -> Scheduled:
+        """The schedule of a structure that is new. Packs of equal structure are one kernel."""
+        found = self.backend.schedule(kernel)
+        if self.check:
+            verify_kernel(kernel)
+        packs: list[Pack] = []
+        for pack in found.packs:
+            structure = self.structures.of(pack.kernel)
+            if structure not in self.packs:
+                self.packs[structure] = replace(pack.kernel, name=self._name(pack.kernel.name, structure))
+                self._add(self.packs[structure])
+            packs.append(replace(pack, kernel=self.packs[structure]))
+        self._add(found.kernel)
+        return replace(found, packs=tuple(packs))
+
+    def _add(self, kernel: Kernel) -> None:
+        if self.check:
+            verify_kernel(kernel)
+        if self.loader is not None:
+            self.loader.add(kernel)
 
     def _name(self, name: str, structure: int) -> str:
         if (name, structure) not in self.names:
@@ -142,6 +171,30 @@ class _Schedules:
                 unused = f"{name}_{number}"
             self.tried[name], self.names[name, structure] = number, unused
         return self.names[name, structure]
+
+
+def _told(kernel: Kernel, name: str, params: Sequence[str], sources: tuple[str, ...]) -> Kernel:
+    """The kernel with what is for people."""
+    told = tuple(replace(param, source=source) for param, source in zip(kernel.params, params, strict=True))
+    return replace(kernel, name=name, params=told, sources=sources)
+
+
+def _scheduled(loops: LoopProgram, schedules: _Schedules) -> tuple[LoopProgram, frozenset[int]]:
+    """An entry of scheduled kernels, each called after its packs; and the tensors that those write."""
+    tensors, calls = dict(loops.tensors), list[KernelCall]()
+    before = max(tensors, default=-1)
+    for call in loops.calls:
+        found = schedules.of(call.kernel)
+        packed: list[int] = []
+        for pack in found.packs:
+            *_, param = pack.kernel.params
+            number, buffer = before + len(tensors) - len(loops.tensors) + 1, param.buffer
+            label = f"packed {buffer.dtype.short}[{','.join(map(str, buffer.shape))}]"
+            tensors[number] = Tensor(number, buffer.nbytes, label=label, source=", ".join(pack.kernel.sources))
+            calls.append(KernelCall(pack.kernel, (*(call.args[place] for place in pack.reads), number)))
+            packed.append(number)
+        calls.append(KernelCall(found.kernel, (*call.args, *packed)))
+    return replace(loops, tensors=tensors, calls=tuple(calls)), frozenset(tensors.keys() - loops.tensors.keys())
 
 
 def _plan(compilation: Compilation, stages: Stages) -> Plan:

@@ -22,6 +22,7 @@ from graphc_llvm.pool import default_threads
 
 if TYPE_CHECKING:  # a program from the cache has no kernels
     from graphc.kernel.ir import Kernel
+    from graphc.kernel.program import Scheduled
     from graphc_llvm.program import Ahead
 
 
@@ -36,7 +37,7 @@ class CpuBackend:
         _only_device(device)
         return host.target()
 
-    def schedule(self, kernel: "Kernel") -> "Kernel":
+    def schedule(self, kernel: "Kernel") -> "Scheduled":
         """Tile, vectorise and share out; results keep every bit."""
         from graphc_llvm import recipes  # a program from the cache runs without it
 

@@ -9,11 +9,12 @@ What decides is how far each access moves when a counter grows by one: 0 or 1 el
 
 from dataclasses import replace
 
-from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Stmt, Var, While, index, walk
+from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Param, Stmt, Var, While, index, walk
+from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
-from graphc_llvm.contraction import as_contraction, paired, schedule_contraction
+from graphc_llvm.contraction import Packed, as_contraction, as_pack, paired, schedule_contraction
 from graphc_llvm.cost import cost
 from graphc_llvm.quotients import find_shared, shared_blocks
 from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
@@ -24,20 +25,23 @@ DEAR_NS = 15.0  # what all iterations compute alike is worth a phase of its own 
 UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
 
 
-def schedule(kernel: Kernel) -> Kernel:
-    """The kernel arranged for this backend."""
+def schedule(kernel: Kernel) -> Scheduled:
+    """The kernel arranged for this backend. Panels that several chunks of a contraction read are packed beforehand."""
     names = Names(kernel)
     read_only = frozenset(param.buffer.name for param in kernel.params if param.mode == "in")
     body: list[Stmt] = []
+    packed: list[Packed] = []
     for statement in kernel.body:
         if isinstance(statement, For) and statement.kind == "parallel":
-            body += _phase(statement, names, read_only)
+            body += _phase(statement, names, read_only, packed)
         else:
             body += _alone(vectorise_inside((statement,), names), names)
-    return replace(kernel, body=tuple(body))
+    params = (*kernel.params, *(Param(each.buffer, "in") for each in packed))
+    return Scheduled(replace(kernel, params=params, body=tuple(body)), tuple(as_pack(kernel, each) for each in packed))
 
 
-def _phase(statement: For, names: Names, read_only: frozenset[str]) -> tuple[Stmt, ...]:
+def _phase(statement: For, names: Names, read_only: frozenset[str], packed: list[Packed]) -> tuple[Stmt, ...]:
+    """The phases of one nest. `packed` gets what has to be packed before the kernel runs."""
     small = cost((statement,)) / 16 < SMALL_NS
     front: tuple[Stmt, ...] = ()
     if not small:
@@ -47,7 +51,9 @@ def _phase(statement: For, names: Names, read_only: frozenset[str]) -> tuple[Stm
         return ()
     found = as_contraction(axes, paired(leaf, read_only, names))
     if found is not None:
-        return front + schedule_contraction(found, names)
+        packs, phases = schedule_contraction(found, names, read_only)
+        packed += packs
+        return front + phases
     best = min(axes, key=lambda axis: penalty(axis, leaf))
     if inner_penalty(leaf) < penalty(best, leaf) and not _has_short_rows(best, leaf):
         return front + _alone(_rows(axes, leaf, names, small), names)

@@ -31,6 +31,7 @@ from graphc.kernel.ir import (
     Unary,
     Var,
     While,
+    in_pairs,
     index,
 )
 from graphc.kernel.schedule.edit import Names
@@ -88,6 +89,8 @@ class Substitution:
     def place(self, buffer: Buffer, idx: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr, ...]]:
         """Where an element lies now."""
         moved, prefix = self.buffers.get(buffer.name, (buffer, ()))
+        if buffer.is_view and not moved.is_view:
+            moved = in_pairs(moved)
         return moved, prefix + tuple(self.expr(i) for i in idx)
 
     # -------------------------------------------------------------------------------------------------- statements

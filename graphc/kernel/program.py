@@ -42,6 +42,31 @@ class KernelCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Pack:
+    """A kernel that evaluates an operand of another one into the order in which that one reads it.
+
+    reads: the positions of the other kernel's parameters that its "in" parameters are, in order. Its last parameter,
+    the only one that is no "in", is the packed buffer.
+    """
+
+    kernel: Kernel
+    reads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A kernel arranged for a target, and what is packed for it first.
+
+    The parameters of the kernel it was made from come first; then one "in" parameter per pack, in order: the packed
+    buffer. Every pack is called on its own before the kernel, so that several calls may read what is packed once; one
+    whose operand is the same in all turns of a loop around the call could be called in front of the loop.
+    """
+
+    kernel: Kernel
+    packs: tuple[Pack, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LoopProgram:
     """One entry: kernel calls in order over tensors.
 

@@ -46,6 +46,13 @@ def build(
     return Plan(layout, state_bytes, tuple(pool.items), pool.nbytes, entries)
 
 
+def arena_needs(program: LoopProgram) -> list[Interval]:
+    """What the arena has to hold for an entry, and when: calls are numbered in order, then copies at the end."""
+    found = accesses(program)
+    placement = place(program, found)
+    return [need.interval for need in _needs(program, found, placement, final_moves(program, found, placement))]
+
+
 def arena_allocs(kernel: Kernel) -> tuple[Buffer, ...]:
     """The scratch a kernel asks of the plan: top-level allocations in the arena, in order of appearance."""
     return tuple(s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena")
@@ -144,7 +151,7 @@ def _entry(
     found = accesses(program)
     placement = place(program, found)
     moves = final_moves(program, found, placement)
-    needs = (*_temporaries(program, found, placement, moves), *_staging(program, moves), *_scratch(program))
+    needs = _needs(program, found, placement, moves)
     intervals = [need.interval for need in needs]
     packing = pack(intervals)
     base = {need.key: offset for need, offset in zip(needs, packing.offsets, strict=True)}
@@ -176,6 +183,10 @@ def _entry(
         for row in need.rows
     )
     return Entry(program.name, ins, outs, Block(tuple(instructions)), packing.peak, rows, lower_bound(intervals))
+
+
+def _needs(program: LoopProgram, found: Accesses, placement: Placement, moves: tuple[Move, ...]) -> tuple[_Need, ...]:
+    return (*_temporaries(program, found, placement, moves), *_staging(program, moves), *_scratch(program))
 
 
 def _temporaries(program: LoopProgram, found: Accesses, placement: Placement, moves: tuple[Move, ...]) -> list[_Need]:

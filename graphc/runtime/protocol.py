@@ -14,6 +14,7 @@ from graphc.plan.ir import Copy, Launch, Plan
 
 if TYPE_CHECKING:
     from graphc.kernel.ir import Kernel
+    from graphc.kernel.program import Scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,12 @@ class Backend(Protocol):
         """The machine found at run time."""
         ...
 
-    def schedule(self, kernel: "Kernel") -> "Kernel":
+    def schedule(self, kernel: "Kernel") -> "Scheduled":
         """The same meaning, arranged for the target: tiled, vectorised, made parallel.
 
-        The parameters stay. The schedule follows from `kernel.structure`: the compiler asks once for each structure.
+        The parameters stay, and buffers that are packed beforehand come after them (`graphc.kernel.program.Pack`).
+        Packs of equal structure that read the same tensors may be called once for several kernels. The schedule follows
+        from `kernel.structure`: the compiler asks once for each structure.
         """
         ...
 
@@ -161,7 +164,7 @@ class Loader(Protocol):
     """A program that is compiled while its kernels are still being scheduled."""
 
     def add(self, kernel: "Kernel") -> None:
-        """A scheduled kernel of the plan to come. Kernels of the plan share its body, and may differ in names."""
+        """A scheduled kernel, or pack, of the plan to come. Kernels of the plan share its body; names may differ."""
         ...
 
     def load(self, plan: "Plan", threads: int | None = None, device: int | None = None) -> Executable:

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.kernel.interpret import run
 from graphc.kernel.ir import Kernel
+from graphc.kernel.program import Scheduled
 from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Ref, Repeat
 from graphc.runtime.protocol import KernelText, Progress, Target
 
@@ -93,8 +94,8 @@ class LoopsBackend:
     def target(self, device: int | None = None) -> Target:
         return Target("loop interpreter", vector_bits=32, cores=1, cache_bytes=())
 
-    def schedule(self, kernel: Kernel) -> Kernel:
-        return kernel
+    def schedule(self, kernel: Kernel) -> Scheduled:
+        return Scheduled(kernel)
 
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> LoopsExecutable:
         return LoopsExecutable(plan)

@@ -6,35 +6,47 @@ import numpy as np
 
 from graphc.kernel import interpret
 from graphc.kernel.ir import Alloc, Binary, Expr, Kernel, index
+from graphc.kernel.program import Scheduled
 from graphc.plan.ir import Block, Entry, Launch, Plan, Ref, Slot
 from graphc_llvm.executable import CpuExecutable
 
 
-def plan_of(*kernels: Kernel) -> Plan:
-    """A plan that launches each kernel once in an entry named by its position; what is no input is an output."""
-    named = [replace(kernel, name=f"{kernel.name}.{number}") for number, kernel in enumerate(kernels)]
-    return Plan((), 0, (), 0, {str(number): _entry(str(number), kernel) for number, kernel in enumerate(named)})
+def plan_of(*kernels: Kernel | Scheduled) -> Plan:
+    """A plan that launches each kernel once in an entry named by its position; what is no input is an output.
+
+    What a scheduled kernel reads packed is packed first.
+    """
+    given = [kernel if isinstance(kernel, Scheduled) else Scheduled(kernel) for kernel in kernels]
+    return Plan((), 0, (), 0, {str(number): _entry(str(number), kernel) for number, kernel in enumerate(given)})
 
 
-def _entry(name: str, kernel: Kernel) -> Entry:
+def _entry(name: str, scheduled: Scheduled) -> Entry:
+    kernel, packs = replace(scheduled.kernel, name=f"{scheduled.kernel.name}.{name}"), scheduled.packs
     inputs: list[Slot] = []
     outputs: list[Slot] = []
     args: list[Ref] = []
-    for param in kernel.params:
+    for param in kernel.params[: len(kernel.params) - len(packs)]:
         slots = inputs if param.mode == "in" else outputs
         args.append(Ref("input" if param.mode == "in" else "output", 0, param.buffer.nbytes, len(slots)))
         slots.append(Slot(param.buffer.name, param.buffer.dtype, param.buffer.shape))
     scratch: list[Ref] = []
     top = 0
+    launches: list[Launch] = []
+    for number, pack in enumerate(packs):
+        nbytes = pack.kernel.params[-1].buffer.nbytes
+        packed, top = Ref("arena", top, nbytes), top + -(-nbytes // 64) * 64
+        named = replace(pack.kernel, name=f"{pack.kernel.name}.{name}.{number}")
+        launches.append(Launch(named, (*(args[place] for place in pack.reads), packed)))
+    args += [launch.args[-1] for launch in launches]
     for statement in kernel.body:
         if isinstance(statement, Alloc) and statement.buffer.space == "arena":
             scratch.append(Ref("arena", top, statement.buffer.nbytes))
             top += -(-statement.buffer.nbytes // 64) * 64
-    block = Block((Launch(kernel, tuple(args), tuple(scratch)),))
+    block = Block((*launches, Launch(kernel, tuple(args), tuple(scratch))))
     return Entry(name, tuple(inputs), tuple(outputs), block, top, (), top)
 
 
-def run_native(kernel: Kernel, inputs: list[np.ndarray], threads: int = 1) -> list[np.ndarray]:
+def run_native(kernel: Kernel | Scheduled, inputs: list[np.ndarray], threads: int = 1) -> list[np.ndarray]:
     """The outputs of the compiled kernel."""
     return CpuExecutable(plan_of(kernel), threads).call("0", inputs)
 

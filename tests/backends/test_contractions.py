@@ -57,8 +57,10 @@ def given(kernel: Kernel) -> list[np.ndarray]:
 def check(*kernels: Kernel, threads: int = 2) -> None:
     """Schedules verify, and compute the bits of the loops."""
     scheduled = [recipes.schedule(kernel) for kernel in kernels]
-    for kernel in scheduled:
-        verify(kernel)
+    for each in scheduled:
+        verify(each.kernel)
+        for pack in each.packs:
+            verify(pack.kernel)
     plain, tiled = (CpuExecutable(plan_of(*each), threads) for each in (kernels, scheduled))
     for number, kernel in enumerate(kernels):
         inputs = given(kernel)

@@ -64,7 +64,7 @@ def busy() -> Instruction:
 def plan(*extra: Instruction) -> Plan:
     """state += scale * step, returned as the output; `extra` instructions run before."""
     launch = Launch(
-        backend.schedule(kernel_add_step()), (STATE, Ref("input", 0, 4 * N, 0), STEP, Ref("output", 0, 4 * N, 0))
+        backend.schedule(kernel_add_step()).kernel, (STATE, Ref("input", 0, 4 * N, 0), STEP, Ref("output", 0, 4 * N, 0))
     )
     vector = Slot("scale", float32, (N,))
     entry = Entry("train", (vector,), (Slot("state", float32, (N,)),), Block((*extra, launch)), 256, (), 0)

@@ -141,7 +141,8 @@ def check(kernel: Kernel) -> None:
     """The schedule is verified and computes the bits of the unscheduled kernel with one, two and four threads."""
     verify(kernel)
     scheduled = recipes.schedule(kernel)
-    verify(scheduled)
+    for each in (scheduled.kernel, *(pack.kernel for pack in scheduled.packs)):
+        verify(each)
     given = inputs_of(kernel)
     (wanted,) = run_interpreted(kernel, given)
     for threads in (1, 2, 4):
@@ -183,10 +184,10 @@ def test_reductions_and_elementwise() -> None:
 
 def test_large_contraction_runs_in_parallel_tiles() -> None:
     scheduled = recipes.schedule(matmul(128, 128, 64, "nn"))
-    kinds = [s.kind for s in walk(scheduled.body) if isinstance(s, For)]
+    kinds = [s.kind for s in walk(scheduled.kernel.body) if isinstance(s, For)]
     assert kinds[0] == "parallel" and "vector" in kinds and "unroll" in kinds
 
 
 def test_small_kernels_are_not_shared_out() -> None:
     scheduled = recipes.schedule(elementwise(4, 8))
-    assert all(s.kind != "parallel" for s in walk(scheduled.body) if isinstance(s, For))
+    assert all(s.kind != "parallel" for s in walk(scheduled.kernel.body) if isinstance(s, For))

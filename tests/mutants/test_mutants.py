@@ -20,7 +20,7 @@ from graphc.graph.registry import all_ops, lookup
 from graphc.kernel import ir
 from graphc.kernel.lower import contractions, lanes, movement, scatter
 from graphc.passes import cse, dce, stabilise
-from graphc.plan import build, place
+from graphc.plan import build, packs, place
 from graphc.transform.autodiff import backward, table
 from graphc.transform.autodiff.rows import Partials
 from graphc_llvm import arithmetic, recipes, tables, transpose
@@ -76,6 +76,18 @@ def product(form: str, columns: int = 45) -> Callable[[], None]:
     a = RNG.integers(-9, 9, (67, 37) if form[0] == "n" else (37, 67)).astype(np.float32)
     b = RNG.integers(-9, 9, (37, columns) if form[1] == "n" else (columns, 37)).astype(np.float32)
     return agrees(lambda a, b: (a if form[0] == "n" else a.T) @ (b if form[1] == "n" else b.T), a, b)
+
+
+def changed_weight() -> None:
+    """Two products with one weight, which is another one for the second. It is packed for several chunks."""
+    x, w = (RNG.integers(-3, 4, shape).astype(np.float32) for shape in ((2048, 256), (64, 256)))
+
+    def both(x, w):
+        changed = w - x[:64]
+        return x @ w.T, x @ changed.T, changed
+
+    for got, wanted in zip(gc.compile(both, x, w)(x, w), both(x, w), strict=True):
+        np.testing.assert_array_equal(got, wanted)
 
 
 def gradients() -> None:
@@ -301,6 +313,12 @@ def drop_the_last_steps_of_a_sum(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(jam._Body, "_summed", mutant)
 
 
+def read_what_was_packed_before(patch: pytest.MonkeyPatch) -> None:
+    """As if a weight that has changed were the same."""
+    patch.setattr(packs, "_key", lambda call: call.kernel.name)
+    patch.setattr(packs, "_changed", lambda *args: False)
+
+
 def wrap_instead_of_saturating(patch: pytest.MonkeyPatch) -> None:
     cast = arithmetic.cast
 
@@ -350,6 +368,7 @@ MUTANTS = (
     Mutant("squares are transposed wrongly", transpose_wrongly, product("nt")),
     Mutant("the last terms are not packed", drop_the_last_terms_when_packing, product("nt")),
     Mutant("a panel holds other columns", read_the_panel_of_other_columns, product("nt", 150)),
+    Mutant("a packed weight is stale", read_what_was_packed_before, changed_weight),
     Mutant("the last steps of a sum are dropped", drop_the_last_steps_of_a_sum, product("nn")),
     Mutant("casts wrap", wrap_instead_of_saturating, samples("cast")),
     Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),

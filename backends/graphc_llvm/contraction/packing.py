@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from graphc.core.dtypes import DType
-from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Space, Stmt, Store, Var, index
+from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Space, Stmt, Store, Var, index, walk
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.jam import LANE_PLACE, ROW_PLACE
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Strip, Tile
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
+from graphc_llvm.traverse import expressions
 
 MOST_UNROLLED = 16  # vectors side by side
 PANEL = Var("@panel")  # the panel a tile lies in, counted from the first one that is packed with it
@@ -33,6 +34,16 @@ class Packed:
     @property
     def statements(self) -> tuple[Stmt, ...]:
         return (Alloc(self.buffer), *self.fill)
+
+    @property
+    def reads(self) -> set[str]:
+        """Names of the buffers it is made from."""
+        return {e.buffer.name for s in walk(self.fill) for e in expressions(s) if isinstance(e, Load)}
+
+    def given(self) -> "Packed":
+        """The same as a parameter, which is filled elsewhere."""
+        buffer = replace(self.buffer, space="param")
+        return replace(self, buffer=buffer, load=replace(self.load, buffer=buffer))
 
 
 def pack_columns(

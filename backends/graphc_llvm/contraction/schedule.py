@@ -14,8 +14,13 @@ from graphc_llvm.contraction.tiles import Strip, Tile, machine, strips
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
 
-def schedule_contraction(found: Contraction, names: Names) -> tuple[Stmt, ...]:
-    """The whole nest: one phase."""
+def schedule_contraction(
+    found: Contraction, names: Names, read_only: frozenset[str] = frozenset()
+) -> tuple[tuple[Packed, ...], tuple[Stmt, ...]]:
+    """What is packed by kernels of their own, and the whole nest: one phase, or more when it packs by itself.
+
+    `read_only`: the parameters that the kernel never writes. What is made from them alone may be packed beforehand.
+    """
     lanes = lanes_for(found.leaf)
     host = machine(lanes, found.sums[0].store.buffer.dtype.itemsize)
     roles = choose_roles(found, host)
@@ -30,8 +35,8 @@ def schedule_contraction(found: Contraction, names: Names) -> tuple[Stmt, ...]:
     writer = _Writer(found, roles, blocking, lanes, outer, panel)
     column: Expr = times(along[0], writer.block_width) if along[1] > 1 else index(0)
     nest = (*rest, *(each for each in (down, along) if each[1] > 1))
-    front = writer.pack_shared() if blocking.share_columns else ()
-    return front + around(nest, kind, writer.row_blocks(row, column))
+    packs, front = writer.pack_shared(read_only) if blocking.share_columns else ((), ())
+    return packs, front + around(nest, kind, writer.row_blocks(row, column))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +89,20 @@ class _Writer:
         within = Binary("and", by_column, by_panel)
         return (If(within, whole, self.chunk(rows, 0, cut.tail, row, column)),)
 
-    def pack_shared(self) -> tuple[Stmt, ...]:
-        """All panels packed by all threads, before the chunks."""
+    def pack_shared(self, read_only: frozenset[str]) -> tuple[tuple[Packed, ...], tuple[Stmt, ...]]:
+        """All panels packed by all threads, before the chunks: by kernels of their own, or by phases in front."""
         cut = self.blocking.columns
+        packs: list[Packed] = []
         result: list[Stmt] = []
         for group in self._groups(cut.full, cut.tail, index(0)):
             packed = self._packed_columns(group, self.roles.rest)
-            for each in packed:
-                result += each.statements
+            if all(each.reads <= read_only for each in packed):
+                packed = tuple(each.given() for each in packed)
+                packs += packed
+            else:
+                result += [statement for each in packed for statement in each.statements]
             self.shared[self._key(group)] = packed
-        return tuple(result)
+        return tuple(packs), tuple(result)
 
     def _key(self, group: "_Panels") -> tuple[int, int]:
         return group.vectors, group.last

@@ -32,6 +32,7 @@ from graphc.kernel.lower import lower_graph
 from graphc.kernel.verify import verify
 from graphc.passes.partition import partition
 from graphc_llvm import recipes
+from graphc_llvm.contraction import blocking
 from graphc_llvm.executable import CpuExecutable
 from tests.backends.llvm_kernels import plan_of, same_bits
 from tests.backends.test_llvm_schedule import I, J, K, batched, matmul, parallel, serial
@@ -165,3 +166,21 @@ def test_a_copy_that_transposes_reads_rows() -> None:
     """Fill of a panel: squares, what is left of them, and lanes that do not exist."""
     for m, n, k in ((48, 35, 50), (64, 5, 18), (20, 16, 3)):
         check(matmul(m, n, k, "nt"), matmul(m, n, k, "nt", float64))
+
+
+@pytest.mark.parametrize("cpu", ["", "x86-64-v3"])
+def test_panels_packed_by_kernels_of_their_own(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever may be packed beforehand is, also where it does not pay: masks, gathered rows, batches, last columns."""
+    monkeypatch.setenv("GRAPHC_CPU", cpu)
+    monkeypatch.setattr(blocking, "SMALL_NS", 0.0)
+    monkeypatch.setattr(blocking, "SHARE_NS", -1e12)
+    kernels = [matmul(m, n, k, form) for form in FORMS for m, n, k in ((70, 45, 37), (64, 96, 16), (128, 10, 33))]
+    kernels += [
+        gathered(40, 50, 37),
+        gathered(200, 3, 20, float64),
+        gathered(300, 9, 37),
+        updated(70, 45, 32),
+        batched(3, 64, 33, 17),
+    ]
+    assert sum(bool(recipes.schedule(kernel).packs) for kernel in kernels) > len(kernels) // 2
+    check(*kernels)

@@ -8,11 +8,15 @@ import ctypes
 import math
 import struct
 
-from graphc.core.dtypes import DType, bfloat16
+from graphc.core.dtypes import ALL, DType, bfloat16
 
 
 def scalar(dtype: DType) -> str:
     """The register type of one element."""
+    return _SCALAR[dtype.short]
+
+
+def _scalar(dtype: DType) -> str:
     if dtype.is_bool:
         return "i1"
     if dtype.is_float and dtype.bits > 16:
@@ -20,9 +24,13 @@ def scalar(dtype: DType) -> str:
     return f"i{dtype.bits}"
 
 
+_SCALAR = {dtype.short: _scalar(dtype) for dtype in ALL}
+_MEMORY = _SCALAR | {"bool": "i8"}
+
+
 def memory(dtype: DType) -> str:
     """The type of one element in memory."""
-    return "i8" if dtype.is_bool else scalar(dtype)
+    return _MEMORY[dtype.short]
 
 
 def widen(element: str, lanes: int) -> str:

@@ -12,9 +12,9 @@ from graphc_llvm.builder import Builder
 from graphc_llvm.types import register, scalar, wrap
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # made by the thousand: setting what is frozen takes twice as long
 class Value:
-    """`text` is a register or constant. lanes 1: uniform."""
+    """`text` is a register or constant. lanes 1: uniform. Never changed."""
 
     dtype: DType
     text: str
@@ -37,7 +37,7 @@ class Value:
         return int(self.text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # as `Value`
 class Linear:
     """An int64 `constant + sum(coefficient * register) + step * lane`, modulo 2**64. lanes 1: no step, uniform."""
 

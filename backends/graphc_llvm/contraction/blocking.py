@@ -5,7 +5,7 @@ the rows of a tile stay in the first cache, the panels in the second. The shape 
 the time that the slowest thread takes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Var
@@ -98,22 +98,31 @@ class _Estimate:
     machine: Machine
     cut: Columns
     most: int
+    _known: dict[str, int | None] = field(default_factory=dict, compare=False, repr=False)  # every shape asks again
 
     def packs_columns(self, rows: int) -> bool:
         """Whether panels are packed for chunks of that many rows."""
-        found, roles = self.found, self.roles
-        tiles = sum(strip.count for strip in strips(rows, self.most))
+        least = self._fewest_tiles()
+        return least is not None and sum(strip.count for strip in strips(rows, self.most)) >= least
+
+    def _fewest_tiles(self) -> int | None:
+        """Down the rows, for panels to be packed; None where they never are."""
+        if "tiles" not in self._known:
+            self._known["tiles"] = self._find_fewest_tiles()
+        return self._known["tiles"]
+
+    def _find_fewest_tiles(self) -> int | None:
+        found, roles, least = self.found, self.roles, 0
         for each in found.sums:
             operand = roles.lane_operand(each)
             loops = each.extents(operand)
             if not loops or roles.lane.var.name not in operand.uses or self._crosses(operand):
-                return False
+                return None
             if self._bytes(1) > PANEL_BYTES:
-                return False
-            in_place = operand.is_plain and operand.moves_by(roles.lane.var.name, found.known)
-            if in_place and tiles < (FEW_TILES if self._strides_by(operand, loops[-1][0]) < PAGE_BYTES else 2):
-                return False
-        return True
+                return None
+            if operand.is_plain and operand.moves_by(roles.lane.var.name, found.known):
+                least = max(least, FEW_TILES if self._strides_by(operand, loops[-1][0]) < PAGE_BYTES else 2)
+        return least
 
     def _strides_by(self, operand: Operand, counter: str) -> int:
         """Bytes from one step of the sum to the next, where they are known."""

@@ -5,6 +5,7 @@ it reads one element per row and one vector per column of vectors, so a tile nea
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from graphc_llvm import host
 
@@ -102,6 +103,7 @@ def step_ns(rows: int, vectors: int, machine: Machine) -> float:
     return (cycles + 0.4) * CYCLE_NS
 
 
+@cache
 def sweep_ns(rows: int, extent: int, vectors: int, machine: Machine, filled: bool = True) -> float:
     """One step of the sum of all tiles of `rows` rows and `extent` columns.
 

@@ -43,7 +43,7 @@ class Emitter:
         self.floor = 0  # lowest scope a Let may go to
         self.loads: list[tuple[Load, int]] = []  # every load with the stage that makes it
         self.stage = 0
-        self.naming = True  # False: expressions stay whole instead of being named
+        self.naming = True  # False: short expressions stay whole instead of being named, long ones are named in place
 
     # ------------------------------------------------------------------------------------------------ names, blocks
 
@@ -91,9 +91,9 @@ class Emitter:
 
     def let(self, value: Expr, base: str = "v") -> Expr:
         """Name a value in the outermost scope that has all it depends on."""
-        if isinstance(value, Const | Var) or not self.naming:
+        if isinstance(value, Const | Var) or (not self.naming and _is_short(value)):
             return value
-        depth = self._depth(value)
+        depth = self._depth(value) if self.naming else len(self.scopes) - 1
         var = Var(self.name(base), value.dtype)
         self.depth_of[var.name] = depth
         self.scopes[depth].statements.append(Let(var, value))
@@ -164,6 +164,19 @@ class Emitter:
                 deepest = max(deepest, self.depth_of.get(current.buffer.name, 0))
             stack += operands(current)
         return deepest
+
+
+SHORT = 8  # operations of an expression that may stay whole where it is used: it is written again at each use
+
+
+def _is_short(expr: Expr) -> bool:
+    """Whether an expression has few operations; what is inside an index does not count."""
+    stack, count = [expr], 0
+    while stack and count <= SHORT:
+        current = stack.pop()
+        count += 1
+        stack += () if isinstance(current, Load) else operands(current)
+    return count <= SHORT
 
 
 def _element(value: Value, idx: Index) -> tuple[Value, Index]:

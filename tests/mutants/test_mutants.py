@@ -303,6 +303,16 @@ def read_the_panel_of_other_columns(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tiled, "pack_columns", mutant)
 
 
+def read_the_rows_of_another_tile(patch: pytest.MonkeyPatch) -> None:
+    pack = tiled.pack_rows
+
+    def mutant(*args):
+        packed = pack(*args)
+        return replace(packed, load=replace(packed.load, index=(ir.index(0), *packed.load.index[1:])))
+
+    patch.setattr(tiled, "pack_rows", mutant)
+
+
 def drop_the_last_steps_of_a_sum(patch: pytest.MonkeyPatch) -> None:
     summed = jam._Body._summed
 
@@ -369,6 +379,7 @@ MUTANTS = (
     Mutant("the last terms are not packed", drop_the_last_terms_when_packing, product("nt")),
     Mutant("a panel holds other columns", read_the_panel_of_other_columns, product("nt", 150)),
     Mutant("a packed weight is stale", read_what_was_packed_before, changed_weight),
+    Mutant("a tile reads the rows of another", read_the_rows_of_another_tile, product("tn", 150)),
     Mutant("the last steps of a sum are dropped", drop_the_last_steps_of_a_sum, product("nn")),
     Mutant("casts wrap", wrap_instead_of_saturating, samples("cast")),
     Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),

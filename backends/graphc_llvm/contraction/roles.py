@@ -17,6 +17,7 @@ COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.1, 0.12, 0.5  # to pack one element of four
 ROWS_NS = 0.12  # to pack one element of rows, all of a chunk together
 STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
 FAR, FAR_CACHES = 2.0, 4  # columns of so many caches cost so much more than those that stay in one
+COPIED_ROWS = 96  # columns that lie well are read where they lie for fewer rows
 SQUARE_ROWS = 3  # fewest rows for which squares are worth it
 
 
@@ -76,7 +77,9 @@ def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
     total = found.length * sweep_ns(
         rows, lanes, best_vectors(rows, lanes, machine), machine, not stores_along_rows(found, roles)
     )
-    total += found.length * lanes * lane_ns(found, each, roles) * (FAR if _is_far(found, lanes, machine) else 1.0)
+    bring = lane_ns(found, each, roles)
+    if bring > COPY_NS or rows > COPIED_ROWS:
+        total += found.length * lanes * bring * (FAR if _is_far(found, lanes, machine) else 1.0)
     total += found.length * rows * _row_ns(found, each, roles)
     total += rows * lanes * sum(_store_ns(found, roles, store) for store in found.stores)
     for axis in roles.rest:

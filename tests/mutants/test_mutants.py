@@ -279,6 +279,7 @@ def drop_the_last_columns_of_a_panel(patch: pytest.MonkeyPatch) -> None:
 
 def transpose_wrongly(patch: pytest.MonkeyPatch) -> None:
     pick = transpose._pick
+    patch.setattr(transpose, "_square_function", transpose._square_function.__wrapped__)  # it remembers its texts
     patch.setattr(
         transpose, "_pick", lambda lane, shift, distance, lanes: pick(lane, distance - shift, distance, lanes)
     )

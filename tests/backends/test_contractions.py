@@ -94,6 +94,14 @@ def test_lanes_along_the_rows_of_few_columns() -> None:
     check(matmul(128, 10, 64, "tt"), matmul(130, 3, 70, "tn"), matmul(500, 1, 60, "nn"), matmul(1, 300, 90, "nt"))
 
 
+@pytest.mark.parametrize("cpu", ["", "x86-64-v3"])
+def test_single_rows_times_what_lies_along_the_sum(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CPU", cpu)
+    check(
+        matmul(1, 300, 90, "nt"), matmul(1, 1000, 45, "tt"), matmul(1, 35, 131, "nt", float64), matmul(1, 9, 17, "nt")
+    )
+
+
 # ------------------------------------------------------------------------------------------------- prologues, epilogues
 
 

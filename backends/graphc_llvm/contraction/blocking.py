@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Var
 from graphc_llvm.contraction.recognise import Contraction, Operand
-from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns
+from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns, lies_along_sum
 from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, strips, sweep_ns
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
@@ -47,7 +47,8 @@ class Blocking:
 def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Blocking:
     """The blocking whose slowest thread is estimated to be done first."""
     rows, extent = roles.rows, roles.lane.extent
-    vectors = best_vectors(rows, extent, machine)
+    squares = rows == 1 and all(lies_along_sum(found, each, roles) for each in found.sums)
+    vectors = 1 if squares else best_vectors(rows, extent, machine)
     cut = columns(extent, vectors, machine.lanes)
     repeats = 1
     for axis in roles.rest:
@@ -120,6 +121,8 @@ class _Estimate:
                 return None
             if self._bytes(1) > PANEL_BYTES:
                 return None
+            if roles.rows == 1 and lies_along_sum(found, each, roles):
+                least = max(least, 2)
             if operand.is_plain and operand.moves_by(roles.lane.var.name, found.known):
                 least = max(least, FEW_TILES if self._strides_by(operand, loops[-1][0]) < PAGE_BYTES else 2)
         return least

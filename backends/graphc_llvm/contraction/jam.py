@@ -47,6 +47,7 @@ class Jam:
     row: Expr
     column: Expr
     masked: bool  # some lanes of the last vector do not exist
+    along_sum: bool = False  # the lanes' operand lies along the sum: it is read in squares of lanes and steps
     rows_inside: bool = False  # memory lies along the rows: it is read and written in squares of rows and lanes
 
     def tile_block(self, outer: Substitution) -> tuple[Stmt, ...]:
@@ -114,6 +115,8 @@ class _Body:
         """An innermost summed loop, unrolled where a step is too short to hide the loop itself."""
         names, extent, tile = outer.names, extent_of(statement), self.jam.tile
         steps = min(-(-MULTIPLY_ADDS // (tile.rows * tile.vectors)), MOST_UNROLLED)
+        if self.jam.along_sum:
+            steps = 1 << (tile.lanes - 1).bit_length()
 
         def body(position: Expr) -> tuple[Stmt, ...]:
             return self.block(statement.body, outer.binding({statement.var.name: position}), lets)
@@ -127,7 +130,9 @@ class _Body:
         result: tuple[Stmt, ...] = (loop(counter, whole, "serial", (inner,)),)
         if rest:
             last = names.var(statement.var.name)
-            result += (loop(last, rest, "serial", body(plus(last, index(whole * steps)))),)
+            result += (
+                loop(last, rest, "unroll" if self.jam.along_sum else "serial", body(plus(last, index(whole * steps)))),
+            )
         return result
 
     def _everywhere(self, group: tuple[Stmt, ...], outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
@@ -139,7 +144,9 @@ class _Body:
         result: tuple[Stmt, ...] = ()
         if whole and self.jam.rows_inside and self._by_lane(group, outer):
             return self._by_squares(group, outer)
-        if whole:
+        if whole == tile.rows == 1:
+            result += self._at(index(0), index(0), outer).block(group)
+        elif whole:
             r, v = outer.names.var("r"), outer.names.var("v")
             body = self._at(r, v, outer).block(group)
             result += (loop(r, tile.rows, "unroll", (loop(v, whole, "unroll", body),)),)

@@ -71,6 +71,14 @@ def lane_ns(found: Contraction, each: Sum, roles: Roles) -> float:
     return TRANSPOSE_NS if loops and operand.moves_by(loops[-1][0], found.known) else GATHER_NS
 
 
+def lies_along_sum(found: Contraction, each: Sum, roles: Roles) -> bool:
+    """Whether the lanes' operand is a load that moves on with the innermost sum, not with the lanes."""
+    operand = roles.lane_operand(each)
+    loops = each.extents(operand)
+    along = operand.is_plain and loops and operand.moves_by(loops[-1][0], found.known)
+    return bool(along) and not operand.moves_by(roles.lane.var.name, found.known)
+
+
 def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
     """All tiles of one iteration of the rest, times the rest."""
     each, lanes, rows = found.sums[0], roles.lane.extent, roles.rows

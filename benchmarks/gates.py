@@ -71,7 +71,7 @@ def products(
         for record in records:
             found = _number(record, field)
             if (
-                (record["benchmark"], record["system"]) == ("contraction", OURS)
+                (record["benchmark"], record.get("system")) == ("contraction", OURS)
                 and record["dtype"] == dtype
                 and (not shapes or record["shape"] in shapes)
                 and record["transposition"] in transpositions

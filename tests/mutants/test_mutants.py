@@ -5,7 +5,8 @@ Mutants of the memory planner are in `tests/plan/test_execute.py`.
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -31,8 +32,40 @@ from tests.kernel.lower.test_rounding import rule, summing
 from tests.kernel.lower.test_rounding import test_products_are_chains_of_4096 as products
 from tests.samples import assert_matches, graph_of, samples_of
 
-Patch = Callable[[pytest.MonkeyPatch], None]
 RNG = np.random.default_rng(0)
+
+
+@dataclass(frozen=True)
+class Planting:
+    """Puts bugs in, and counts the calls of each mutated function: one that never runs proves nothing."""
+
+    patch: pytest.MonkeyPatch
+    calls: dict[FunctionType, int] = field(default_factory=dict)
+
+    def setattr(self, owner: object, name: str, value: object) -> None:
+        """Put `value` in place of an attribute."""
+        if isinstance(value, type):
+            for method, function in list(vars(value).items()):
+                if isinstance(function, FunctionType):
+                    self.setattr(value, method, function)
+        self.patch.setattr(owner, name, self._counted(value) if isinstance(value, FunctionType) else value)
+
+    def setitem(self, table: dict, key: object, value: object) -> None:
+        """Put `value` in place of a row. Who does not read the row gets a right result, which is noticed."""
+        self.patch.setitem(table, key, value)
+
+    def setenv(self, name: str, value: str) -> None:
+        """Set a flag."""
+        self.patch.setenv(name, value)
+
+    def _counted(self, function: FunctionType) -> Callable[..., object]:
+        self.calls.setdefault(function, 0)
+
+        def counted(*args, **named):
+            self.calls[function] += 1
+            return function(*args, **named)
+
+        return counted
 
 
 @dataclass(frozen=True)
@@ -40,7 +73,7 @@ class Mutant:
     """A bug and the check that notices it."""
 
     name: str
-    plant: Patch
+    plant: Callable[[Planting], None]
     check: Callable[[], None]
 
 
@@ -71,11 +104,22 @@ def agrees(fn: Callable[..., object], *args: np.ndarray) -> Callable[[], None]:
     return check
 
 
-def product(form: str, columns: int = 45) -> Callable[[], None]:
-    """A product of 67 rows and 37 terms, its operands stored transposed where `form` says t."""
+def product(form: str, *columns: int) -> Callable[[], None]:
+    """Products of 67 rows and 37 terms, their operands stored transposed where `form` says t.
+
+    Of several widths where it follows from the processor which of them is packed.
+    """
     a = RNG.integers(-9, 9, (67, 37) if form[0] == "n" else (37, 67)).astype(np.float32)
-    b = RNG.integers(-9, 9, (37, columns) if form[1] == "n" else (columns, 37)).astype(np.float32)
-    return agrees(lambda a, b: (a if form[0] == "n" else a.T) @ (b if form[1] == "n" else b.T), a, b)
+    bs = [RNG.integers(-9, 9, (37, n) if form[1] == "n" else (n, 37)).astype(np.float32) for n in columns or (45,)]
+
+    def products(a, *bs):
+        return [(a if form[0] == "n" else a.T) @ (b if form[1] == "n" else b.T) for b in bs]
+
+    def check() -> None:
+        for got, wanted in zip(gc.compile(products, a, *bs)(a, *bs), products(a, *bs), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+    return check
 
 
 def changed_weight() -> None:
@@ -139,7 +183,7 @@ def unused_results() -> None:
 # ----------------------------------------------------------------------------------------------------------- mutants
 
 
-def drop_the_tail(patch: pytest.MonkeyPatch) -> None:
+def drop_the_tail(patch: Planting) -> None:
     strips = recipes.strips
 
     def mutant(var, extent, begin, width, body, names):
@@ -148,12 +192,12 @@ def drop_the_tail(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recipes, "strips", mutant)
 
 
-def swap_operand_dims(patch: pytest.MonkeyPatch) -> None:
+def swap_operand_dims(patch: Planting) -> None:
     operand_place = contractions._Contraction._operand_place
     patch.setattr(contractions._Contraction, "_operand_place", lambda *args: operand_place(*args)[::-1])
 
 
-def forget_earlier_cotangents(patch: pytest.MonkeyPatch) -> None:
+def forget_earlier_cotangents(patch: Planting) -> None:
     class Forgetful(backward.Compose):
         def add(self, lhs, rhs):
             return rhs
@@ -161,7 +205,7 @@ def forget_earlier_cotangents(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(backward, "Compose", Forgetful)
 
 
-def add_in_another_order(patch: pytest.MonkeyPatch) -> None:
+def add_in_another_order(patch: Planting) -> None:
     def serial(self, parts, count, idx):
         for there in range(1, count):
             for reducer, buffers in zip(self.reducers, parts, strict=True):
@@ -172,28 +216,28 @@ def add_in_another_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lanes.Lanes, "tree", serial)
 
 
-def combine_a_part_with_itself(patch: pytest.MonkeyPatch) -> None:
+def combine_a_part_with_itself(patch: Planting) -> None:
     combine = lanes._combine
     patch.setattr(lanes, "_combine", lambda reducer, buffers, here, there: combine(reducer, buffers, here, here))
 
 
-def lose_nan(patch: pytest.MonkeyPatch) -> None:
+def lose_nan(patch: Planting) -> None:
     patch.setitem(tables.BINARY, "max", {**tables.BINARY["max"], "float": "llvm.maxnum"})
 
 
-def compare_wrongly(patch: pytest.MonkeyPatch) -> None:
+def compare_wrongly(patch: Planting) -> None:
     patch.setitem(tables.COMPARE, "lt", tables.COMPARE["le"])
 
 
-def round_towards_minus_infinity(patch: pytest.MonkeyPatch) -> None:
+def round_towards_minus_infinity(patch: Planting) -> None:
     patch.setitem(tables.ROUNDING, "trunc", tables.ROUNDING["floor"])
 
 
-def merge_different_attributes(patch: pytest.MonkeyPatch) -> None:
+def merge_different_attributes(patch: Planting) -> None:
     patch.setattr(cse, "attrs_key", lambda attrs: ())
 
 
-def share_constants_by_size(patch: pytest.MonkeyPatch) -> None:
+def share_constants_by_size(patch: Planting) -> None:
     add = build._ConstantPool.add
 
     def mutant(self: build._ConstantPool, array: np.ndarray) -> int:
@@ -205,39 +249,39 @@ def share_constants_by_size(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(build._ConstantPool, "add", mutant)
 
 
-def overwrite_state_before_its_last_read(patch: pytest.MonkeyPatch) -> None:
+def overwrite_state_before_its_last_read(patch: Planting) -> None:
     patch.setattr(place, "may_overwrite", lambda *args: True)
 
 
-def gather_elsewhere(patch: pytest.MonkeyPatch) -> None:
+def gather_elsewhere(patch: Planting) -> None:
     patch.setattr(movement, "nearest", lambda position, extent: ir.index(0))
 
 
-def leave_fragile_forms(patch: pytest.MonkeyPatch) -> None:
+def leave_fragile_forms(patch: Planting) -> None:
     patch.setattr(stabilise.Stabilise, "run", lambda self, graph: graph)
 
 
-def swap_key_halves(patch: pytest.MonkeyPatch) -> None:
+def swap_key_halves(patch: Planting) -> None:
     philox = movement.philox
     patch.setattr(movement, "philox", lambda lo, hi, k0, k1, emit: philox(lo, hi, k1, k0, emit))
 
 
-def cancel_in_the_derivative_of_sigmoid(patch: pytest.MonkeyPatch) -> None:
+def cancel_in_the_derivative_of_sigmoid(patch: Planting) -> None:
     wrong = Partials((lambda c, t, z, x: c.mul(t, c.mul(z, c.sub(c.like(z, 1), z))),))  # s (1 - s)
     patch.setitem(table.ROWS, elementwise.sigmoid, wrong)
     patch.setenv("GRAPHC_STABILISE", "0")  # or 1 - s(x) becomes s(-x) again
 
 
-def derive_tanh_wrongly(patch: pytest.MonkeyPatch) -> None:
+def derive_tanh_wrongly(patch: Planting) -> None:
     wrong = Partials((lambda c, t, z, x: c.mul(t, c.sub(c.like(z, 1), z)),))
     patch.setitem(table.ROWS, elementwise.tanh, wrong)
 
 
-def take_every_op_for_commutative(patch: pytest.MonkeyPatch) -> None:
+def take_every_op_for_commutative(patch: Planting) -> None:
     patch.setattr(cse, "COMMUTATIVE", frozenset(all_ops()))
 
 
-def mix_up_the_results_of_calls(patch: pytest.MonkeyPatch) -> None:
+def mix_up_the_results_of_calls(patch: Planting) -> None:
     smaller = dce._smaller
 
     def mutant(*args):
@@ -247,28 +291,28 @@ def mix_up_the_results_of_calls(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dce, "_smaller", mutant)
 
 
-def round_products(patch: pytest.MonkeyPatch) -> None:
+def round_products(patch: Planting) -> None:
     patch.setattr(contractions, "Fma", lambda a, b, c: ir.Binary("add", ir.Binary("mul", a, b), c))
 
 
-def never_cut_a_product(patch: pytest.MonkeyPatch) -> None:
+def never_cut_a_product(patch: Planting) -> None:
     patch.setattr(contractions, "CHAIN", 1 << 40)
 
 
-def cut_sums_elsewhere(patch: pytest.MonkeyPatch) -> None:
+def cut_sums_elsewhere(patch: Planting) -> None:
     patch.setattr(lanes, "CHUNK", 2048)
 
 
-def scatter_outside(patch: pytest.MonkeyPatch) -> None:
+def scatter_outside(patch: Planting) -> None:
     patch.setattr(scatter, "_inside", lambda position, extent: ir.Compare("eq", position, position))
 
 
-def drop_the_last_rows_of_a_product(patch: pytest.MonkeyPatch) -> None:
+def drop_the_last_rows_of_a_product(patch: Planting) -> None:
     strips = tiled.strips
     patch.setattr(tiled, "strips", lambda rows, most: strips(rows, most)[:1])
 
 
-def drop_the_last_columns_of_a_panel(patch: pytest.MonkeyPatch) -> None:
+def drop_the_last_columns_of_a_panel(patch: Planting) -> None:
     copied = packing._Source.copied
 
     def mutant(self, start, place, vectors, lanes):
@@ -277,15 +321,15 @@ def drop_the_last_columns_of_a_panel(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(packing._Source, "copied", mutant)
 
 
-def transpose_wrongly(patch: pytest.MonkeyPatch) -> None:
+def transpose_wrongly(patch: Planting) -> None:
     pick = transpose._pick
-    patch.setattr(transpose, "_square_function", transpose._square_function.__wrapped__)  # it remembers its texts
+    patch.patch.setattr(transpose, "_square_function", transpose._square_function.__wrapped__)  # it remembers its texts
     patch.setattr(
         transpose, "_pick", lambda lane, shift, distance, lanes: pick(lane, distance - shift, distance, lanes)
     )
 
 
-def drop_the_last_terms_when_packing(patch: pytest.MonkeyPatch) -> None:
+def drop_the_last_terms_when_packing(patch: Planting) -> None:
     transposed = packing._Source.transposed
 
     def mutant(self, *args):
@@ -295,7 +339,7 @@ def drop_the_last_terms_when_packing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(packing._Source, "transposed", mutant)
 
 
-def read_the_panel_of_other_columns(patch: pytest.MonkeyPatch) -> None:
+def read_the_panel_of_other_columns(patch: Planting) -> None:
     pack = tiled.pack_columns
 
     def mutant(found, each, operand, lane, tile, panels, first, *rest):
@@ -304,7 +348,7 @@ def read_the_panel_of_other_columns(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tiled, "pack_columns", mutant)
 
 
-def read_the_rows_of_another_tile(patch: pytest.MonkeyPatch) -> None:
+def read_the_rows_of_another_tile(patch: Planting) -> None:
     pack = tiled.pack_rows
 
     def mutant(*args):
@@ -314,7 +358,7 @@ def read_the_rows_of_another_tile(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tiled, "pack_rows", mutant)
 
 
-def drop_the_last_steps_of_a_sum(patch: pytest.MonkeyPatch) -> None:
+def drop_the_last_steps_of_a_sum(patch: Planting) -> None:
     summed = jam._Body._summed
 
     def mutant(self, statement, outer, lets):
@@ -324,13 +368,13 @@ def drop_the_last_steps_of_a_sum(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(jam._Body, "_summed", mutant)
 
 
-def read_what_was_packed_before(patch: pytest.MonkeyPatch) -> None:
+def read_what_was_packed_before(patch: Planting) -> None:
     """As if a weight that has changed were the same."""
     patch.setattr(packs, "_key", lambda call: call.kernel.name)
     patch.setattr(packs, "_changed", lambda *args: False)
 
 
-def wrap_instead_of_saturating(patch: pytest.MonkeyPatch) -> None:
+def wrap_instead_of_saturating(patch: Planting) -> None:
     cast = arithmetic.cast
 
     def mutant(builder, source, target, width, x):
@@ -380,18 +424,29 @@ MUTANTS = (
     Mutant("the last terms are not packed", drop_the_last_terms_when_packing, product("nt")),
     Mutant("a panel holds other columns", read_the_panel_of_other_columns, product("nt", 150)),
     Mutant("a packed weight is stale", read_what_was_packed_before, changed_weight),
-    Mutant("a tile reads the rows of another", read_the_rows_of_another_tile, product("tn", 150)),
+    Mutant("a tile reads the rows of another", read_the_rows_of_another_tile, product("tn", 45, 150)),
     Mutant("the last steps of a sum are dropped", drop_the_last_steps_of_a_sum, product("nn")),
     Mutant("casts wrap", wrap_instead_of_saturating, samples("cast")),
     Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),
 )
 
 
+def fails(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except (AssertionError, GraphcError):
+        return True
+    return False
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_bug_is_noticed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.check()
     with monkeypatch.context() as patch:
-        mutant.plant(patch)
-        with pytest.raises((AssertionError, GraphcError)):
-            mutant.check()
+        planting = Planting(patch)
+        mutant.plant(planting)
+        noticed = fails(mutant.check)
+    never_run = [function.__qualname__ for function, calls in planting.calls.items() if not calls]
+    assert not never_run, "the check does not run what was mutated"
+    assert noticed
     mutant.check()

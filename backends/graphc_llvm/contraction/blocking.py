@@ -11,7 +11,7 @@ from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Var
 from graphc_llvm.contraction.recognise import Contraction, Operand
 from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns, lies_along_sum
-from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, strips, sweep_ns
+from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, square_rows, strips, sweep_ns
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
 CHUNK_OVERHEAD_NS = 100.0
@@ -42,19 +42,20 @@ class Blocking:
     pack_rows: bool
     rows_together: bool  # those of a chunk at once, not tile by tile
     small: bool
+    squares: bool  # columns lie along the sum and are read in squares of registers, not packed
 
 
 def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Blocking:
     """The blocking whose slowest thread is estimated to be done first."""
     rows, extent = roles.rows, roles.lane.extent
-    squares = rows == 1 and all(lies_along_sum(found, each, roles) for each in found.sums)
+    squares = rows <= square_rows(machine) and all(lies_along_sum(found, each, roles) for each in found.sums)
     vectors = 1 if squares else best_vectors(rows, extent, machine)
     cut = columns(extent, vectors, machine.lanes)
     repeats = 1
     for axis in roles.rest:
         repeats *= axis.extent
-    most = most_rows(vectors, machine)
-    estimate = _Estimate(found, roles, machine, cut, most)
+    most = rows if squares else most_rows(vectors, machine)
+    estimate = _Estimate(found, roles, machine, cut, most, squares)
     whole = estimate.chunk(rows, cut.full, cut.tail)
     small = whole * repeats < SMALL_NS
     best = (1, max(cut.full, 1), False)
@@ -79,6 +80,7 @@ def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Block
         estimate.packs_rows(panels * cut.vectors * machine.lanes),
         estimate.row_bytes(block_rows) <= ROW_BYTES,
         small,
+        squares,
     )
 
 
@@ -99,6 +101,7 @@ class _Estimate:
     machine: Machine
     cut: Columns
     most: int
+    squares: bool
     _known: dict[str, int | None] = field(default_factory=dict, compare=False, repr=False)  # every shape asks again
 
     def packs_columns(self, rows: int) -> bool:
@@ -114,6 +117,8 @@ class _Estimate:
 
     def _find_fewest_tiles(self) -> int | None:
         found, roles, least = self.found, self.roles, 0
+        if self.squares:
+            return None
         for each in found.sums:
             operand = roles.lane_operand(each)
             loops = each.extents(operand)
@@ -121,8 +126,6 @@ class _Estimate:
                 return None
             if self._bytes(1) > PANEL_BYTES:
                 return None
-            if roles.rows == 1 and lies_along_sum(found, each, roles):
-                least = max(least, 2)
             if operand.is_plain and operand.moves_by(roles.lane.var.name, found.known):
                 least = max(least, FEW_TILES if self._strides_by(operand, loops[-1][0]) < PAGE_BYTES else 2)
         return least

@@ -142,6 +142,11 @@ class _Body:
         masked = self.jam.masked and self._by_lane(group, outer)
         whole = tile.vectors - 1 if masked else tile.vectors
         result: tuple[Stmt, ...] = ()
+        if self.jam.along_sum and _multiplies(group):
+            # All that reads a square is in one block, so that the square is read once.
+            for n in range(tile.rows):
+                result += self._at(index(n), index(0), outer).block(group)
+            return result
         if whole and self.jam.rows_inside and self._by_lane(group, outer):
             return self._by_squares(group, outer)
         if whole == tile.rows == 1:
@@ -181,6 +186,10 @@ class _Body:
         """Whether the group touches memory at a column of the output."""
         lane = self.jam.lane_axis.var.name
         return any(isinstance(e, Var) and e.name == lane for s in walk(group) for e in expressions(s))
+
+
+def _multiplies(group: tuple[Stmt, ...]) -> bool:
+    return any(isinstance(s, Store) and isinstance(s.value, Fma | DotPair) for s in group)
 
 
 def _are_lets(statements: Sequence[Stmt]) -> bool:

@@ -9,7 +9,7 @@ from graphc_llvm.contraction.blocking import Blocking, choose_blocking
 from graphc_llvm.contraction.jam import Jam
 from graphc_llvm.contraction.packing import PANEL, STRIP, Packed, pack_columns, pack_rows, replaced
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
-from graphc_llvm.contraction.roles import Roles, choose_roles, lies_along_sum, stores_along_rows
+from graphc_llvm.contraction.roles import Roles, choose_roles, stores_along_rows
 from graphc_llvm.contraction.tiles import Strip, Tile, machine, strips
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
@@ -192,12 +192,8 @@ class _Writer:
         column = plus(group.column, times(panel, width))
         leaf = self._leaf(columns, row_packs)
         masked = tile.last < tile.lanes
-        along = (
-            not columns
-            and self.roles.rows == 1
-            and all(lies_along_sum(self.found, each, self.roles) for each in self.found.sums)
-        )
-        jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, column, masked, along, self.rows_inside)
+        squares = self.blocking.squares
+        jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, column, masked, squares, self.rows_inside)
         number: Expr = panel
         if self.blocking.share_columns and group.vectors == self.blocking.columns.vectors and group.last == self.lanes:
             number = plus(self.first_panel, panel)

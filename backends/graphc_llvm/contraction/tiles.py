@@ -81,6 +81,11 @@ def most_rows(vectors: int, machine: Machine) -> int:
     return max((machine.registers - pieces - spare) // pieces, 1)
 
 
+def square_rows(machine: Machine) -> int:
+    """Rows of the tallest tile that stays in registers beside a square of lanes x lanes; one is always worth it."""
+    return max(machine.registers // machine.pieces - machine.lanes - 2, 1)
+
+
 def strips(rows: int, most: int) -> tuple[Strip, ...]:
     """Rows cut into tiles of nearly equal height: `most` at most, two heights that differ by one."""
     tiles = -(-rows // most)

@@ -95,10 +95,17 @@ def test_lanes_along_the_rows_of_few_columns() -> None:
 
 
 @pytest.mark.parametrize("cpu", ["", "x86-64-v3"])
-def test_single_rows_times_what_lies_along_the_sum(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_rows_times_what_lies_along_the_sum(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_CPU", cpu)
     check(
-        matmul(1, 300, 90, "nt"), matmul(1, 1000, 45, "tt"), matmul(1, 35, 131, "nt", float64), matmul(1, 9, 17, "nt")
+        matmul(1, 300, 90, "nt"),
+        matmul(1, 1000, 45, "tt"),
+        matmul(1, 35, 131, "nt", float64),
+        matmul(1, 9, 17, "nt"),
+        matmul(8, 300, 90, "nt"),
+        matmul(12, 170, 45, "tt"),
+        matmul(3, 35, 131, "nt", float64),
+        gathered(5, 33, 65),
     )
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Var
 from graphc_llvm.contraction.recognise import Contraction, Operand
-from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns, lies_along_sum
-from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, square_rows, strips, sweep_ns
+from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns, lies_along_sum, reads_squares
+from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, strips, sweep_ns
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
 CHUNK_OVERHEAD_NS = 100.0
@@ -48,7 +48,7 @@ class Blocking:
 def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Blocking:
     """The blocking whose slowest thread is estimated to be done first."""
     rows, extent = roles.rows, roles.lane.extent
-    squares = rows <= square_rows(machine) and all(lies_along_sum(found, each, roles) for each in found.sums)
+    squares = reads_squares(found, roles, machine)
     vectors = 1 if squares else best_vectors(rows, extent, machine)
     cut = columns(extent, vectors, machine.lanes)
     repeats = 1

@@ -11,10 +11,12 @@ from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Store
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
-from graphc_llvm.contraction.tiles import Machine, best_vectors, sweep_ns
+from graphc_llvm.contraction.tiles import Machine, best_vectors, square_rows, sweep_ns
 
 COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.1, 0.12, 0.5  # to pack one element of four bytes
+SQUARE_NS = 0.05  # to bring one element of a square of registers and transpose it
 ROWS_NS = 0.12  # to pack one element of rows, all of a chunk together
+PLACED_NS = 0.04  # to read one element of rows in place, where they lie along the sum
 STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
 FAR, FAR_CACHES = 2.0, 4  # columns of so many caches cost so much more than those that stay in one
 COPIED_ROWS = 96  # columns that lie well are read where they lie for fewer rows
@@ -79,14 +81,21 @@ def lies_along_sum(found: Contraction, each: Sum, roles: Roles) -> bool:
     return bool(along) and not operand.moves_by(roles.lane.var.name, found.known)
 
 
+def reads_squares(found: Contraction, roles: Roles, machine: Machine) -> bool:
+    """Whether tiles read columns that lie along the sum in squares of registers, instead of having them packed."""
+    return roles.rows <= square_rows(machine) and all(lies_along_sum(found, each, roles) for each in found.sums)
+
+
 def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
     """All tiles of one iteration of the rest, times the rest."""
     each, lanes, rows = found.sums[0], roles.lane.extent, roles.rows
-    total = found.length * sweep_ns(
-        rows, lanes, best_vectors(rows, lanes, machine), machine, not stores_along_rows(found, roles)
-    )
+    squares = reads_squares(found, roles, machine)
+    vectors = 1 if squares else best_vectors(rows, lanes, machine)
+    total = found.length * sweep_ns(rows, lanes, vectors, machine, not stores_along_rows(found, roles))
     bring = lane_ns(found, each, roles)
-    if bring > COPY_NS or rows > COPIED_ROWS:
+    if squares:
+        total += found.length * lanes * SQUARE_NS
+    elif bring > COPY_NS or rows > COPIED_ROWS:
         total += found.length * lanes * bring * (FAR if _is_far(found, lanes, machine) else 1.0)
     total += found.length * rows * _row_ns(found, each, roles)
     total += rows * lanes * sum(_store_ns(found, roles, store) for store in found.stores)
@@ -102,12 +111,12 @@ def _is_far(found: Contraction, lanes: int, machine: Machine) -> bool:
 
 
 def _row_ns(found: Contraction, each: Sum, roles: Roles) -> float:
-    """To bring one element of the row operand where it is broadcast from: nothing where it runs along the sum."""
+    """To bring one element of the row operand where it is broadcast from."""
     operand, loops = roles.row_operand(each), each.extents(roles.row_operand(each))
     if roles.row is None or roles.row.var.name not in operand.uses:
         return 0.0
     in_place = operand.is_plain and loops and operand.moves_by(loops[-1][0], found.known)
-    return 0.0 if in_place else ROWS_NS
+    return PLACED_NS if in_place else ROWS_NS
 
 
 def _store_ns(found: Contraction, roles: Roles, store: Store) -> float:

@@ -83,7 +83,7 @@ def most_rows(vectors: int, machine: Machine) -> int:
 
 def square_rows(machine: Machine) -> int:
     """Rows of the tallest tile that stays in registers beside a square of lanes x lanes; one is always worth it."""
-    return max(machine.registers // machine.pieces - machine.lanes - 2, 1)
+    return max(machine.registers // machine.pieces - machine.lanes - 4, 1)
 
 
 def strips(rows: int, most: int) -> tuple[Strip, ...]:

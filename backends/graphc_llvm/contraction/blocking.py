@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Var
 from graphc_llvm.contraction.recognise import Contraction, Operand
-from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns, lies_along_sum, reads_squares
+from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns, reads_squares
 from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, strips, sweep_ns
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing

@@ -240,9 +240,21 @@ def interval(x: Affine, facts: Facts = NOTHING) -> Interval:
     """Bounds of a sum from the bounds of its atoms and from each guard alone."""
     box = _box(x, facts)
     for guard in facts.guards:
-        # x >= x - guard and x <= x + guard; without guards, as a guard's own atoms may mention what it guards
-        box = box.meet(Interval(_box(x - guard, facts.unguarded).low, _box(x + guard, facts.unguarded).high))
+        for times in _multiples(x, guard):
+            # x >= x - guard and x <= x + guard; without guards, as a guard's own atoms may mention what it guards
+            known = guard.scale(times)
+            box = box.meet(Interval(_box(x - known, facts.unguarded).low, _box(x + known, facts.unguarded).high))
     return box
+
+
+def _multiples(x: Affine, guard: Affine) -> set[int]:
+    """How many times a guard may help: once, or as often as cancels one of its atoms in `x`."""
+    found = {1}
+    for atom, coefficient in guard.terms:
+        times, rest = divmod(abs(x.coefficient(atom)), abs(coefficient))
+        if times and not rest:
+            found.add(times)
+    return found
 
 
 def _box(x: Affine, facts: Facts) -> Interval:

@@ -129,6 +129,14 @@ GOOD: dict[str, Callable[[], Kernel]] = {
             ),
         )
     ),
+    "guarded tail of every second row": lambda: kernel(
+        loop(
+            i,
+            16,
+            "parallel",
+            If(Compare("lt", i, index(6)), (Store(y, (add(mul(i, 2), index(1)), index(0)), ZERO),)),
+        )
+    ),
     "gathered rows": lambda: kernel(
         loop(i, 12, "parallel", Store(y, (i, index(0)), Load(x, (Load(idx, (i,)), index(3)))))
     ),
@@ -206,6 +214,12 @@ BAD: dict[str, tuple[str, Callable[[], Kernel]]] = {
     "weak guard": (
         "may be out of bounds",
         lambda: kernel(loop(i, 20, "serial", If(Compare("le", i, index(12)), (Store(y, (i, index(0)), ZERO),)))),
+    ),
+    "weak guard of every second row": (
+        "may be out of bounds",
+        lambda: kernel(
+            loop(i, 16, "serial", If(Compare("lt", i, index(7)), (Store(y, (mul(i, 2), index(0)), ZERO),)))
+        ),
     ),
     "race: no counter": (
         "two iterations",

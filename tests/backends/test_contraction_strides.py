@@ -1,0 +1,117 @@
+"""Products of operands that lie in memory in any way, in every dtype: schedules have the bits of the loops, in all of
+which lowering writes one element after the other.
+
+Strides come from programs, as a user writes them: permuted and broadcast batches, every second element, reversed dims.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import graphc as gc
+import graphc.numpy as gnp
+from graphc.kernel.ir import DotPair, Fma, Kernel, walk
+from graphc.kernel.lower import lower_graph
+from graphc.passes.partition import partition
+from graphc_llvm.traverse import expressions
+from tests.backends.test_contractions import check
+
+EXTENTS = (1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 67)
+BATCHES = (1, 2, 3)
+DTYPES = ("float32", "float64", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """How an array becomes an operand: its dims are stored in the order `stored`."""
+
+    dims: str
+    stored: str
+    shape: tuple[int, ...]
+    views: tuple[slice, ...]
+    seen: tuple[int, ...]  # after broadcasting
+    dtype: str
+
+    def of(self, x: gnp.Array) -> gnp.Array:
+        return gnp.transpose(gnp.broadcast_to(x[self.views], self.seen), [self.stored.index(dim) for dim in self.dims])
+
+
+def operand(rng: random.Random, dims: str, extents: Mapping[str, int], dtype: str) -> Operand:
+    """An operand at random: about half of its dims lie as they are."""
+    stored = "".join(rng.sample(dims, len(dims)))
+    shape: list[int] = []
+    views: list[slice] = []
+    for dim in stored:
+        extent, way = extents[dim], rng.choice(("plain", "plain", "plain", "reversed", "strided", "broadcast"))
+        if way == "broadcast" and dim in "bc":
+            shape.append(1)
+            views.append(slice(None))
+        else:
+            shape.append(2 * extent if way == "strided" else extent)
+            views.append({"reversed": slice(None, None, -1), "strided": slice(1, None, 2)}.get(way, slice(None)))
+    return Operand(dims, stored, tuple(shape), tuple(views), tuple(extents[dim] for dim in stored), dtype)
+
+
+def kernels_of(fn: Callable[..., object], *specs: object) -> list[Kernel]:
+    """The kernels that lowering writes for a program."""
+    return [call.kernel for call in lower_graph(partition(gc.trace(fn, *specs)), name="product").calls]
+
+
+def multiplies(kernel: Kernel) -> bool:
+    return any(isinstance(e, Fma | DotPair) for s in walk(kernel.body) for e in expressions(s))
+
+
+def random_product(rng: random.Random, dtype: str) -> list[Kernel]:
+    """A product with up to two batch dims and two summed dims, between what is computed before and after it."""
+    batch, rows, columns, summed = "bc"[: rng.randrange(3)], "i", "j", "kl"[: rng.choice((1, 1, 2))]
+    extents = {dim: rng.choice(BATCHES if dim in "bc" else EXTENTS[:8] if dim == "l" else EXTENTS) for dim in "bcijkl"}
+    left = operand(rng, batch + rows + summed, extents, dtype)
+    right = operand(rng, batch + summed + columns, extents, dtype)
+    before, after = rng.choice(("", "cast", "mask", "scale")), rng.choice(("", "bias", "relu", "cast", "residual"))
+    inputs = {"cast": "float32" if dtype != "float32" else "bfloat16"}
+    out = "".join(rng.sample(batch + rows + columns, len(batch) + 2))
+    result_shape = tuple(extents[dim] for dim in out)
+
+    def product(x, y, bias):
+        a, b = left.of(x), right.of(y)
+        match before:
+            case "cast":
+                a = a.astype(dtype)
+            case "mask":
+                a = gnp.where(a > 0, a, 0.1 * a)
+            case "scale":
+                b = b * b[..., :1]
+        z = gnp.einsum(f"{left.dims},{right.dims}->{out}", a, b)
+        match after:
+            case "bias":
+                return z + bias[:1]
+            case "relu":
+                return gnp.maximum(z, 0)
+            case "cast":
+                return z.astype("float32"), z * 2
+            case "residual":
+                return z - gnp.broadcast_to(bias[0], result_shape)
+        return z
+
+    return kernels_of(
+        product,
+        gc.spec(left.shape, inputs.get(before, dtype)),
+        gc.spec(right.shape, dtype),
+        gc.spec((2,), dtype),
+    )
+
+
+@pytest.mark.parametrize("cpu", ["", "x86-64-v3"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(2))
+def test_random_strides(seed: int, dtype: str, cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CPU", cpu)
+    rng = random.Random(f"{seed} {dtype}")
+    kernels = [kernel for _ in range(6) for kernel in random_product(rng, dtype)]
+    assert sum(map(multiplies, kernels)) == 6
+    check(*kernels)

@@ -36,7 +36,7 @@ class Host:
     @property
     def vector_bits(self) -> int:
         """Width of the widest vector registers."""
-        if "x86_64" not in self.triple and "amd64" not in self.triple:
+        if not self.is_x86:
             return 128
         enabled = set(self.features.split(","))
         if "+avx512f" in enabled or self.cpu == "x86-64-v4":
@@ -45,16 +45,28 @@ class Host:
             return 256
         return 128
 
+    @property
+    def is_x86(self) -> bool:
+        return self.triple.startswith(("x86_64", "amd64"))
+
+    @property
+    def vector_registers(self) -> int:
+        """How many vector registers there are."""
+        return 16 if self.is_x86 and self.vector_bits < 512 else 32
+
 
 def has_dot_instruction(lanes: int) -> bool:
     """Whether products of pairs of bfloat16 are one instruction on vectors of that many float32."""
     return lanes in (4, 8, 16) and "+avx512bf16" in host().features.split(",")
 
 
-def passes_in_registers(bits: int) -> bool:
-    """Whether up to 16 vectors of that many bits go to a function and come back in registers."""
+def passes_in_registers(vectors: int, bits: int) -> bool:
+    """Whether up to 16 vectors of that many bits go to a function and come back in registers.
+
+    Half of the registers stay free: LLVM ends the process when a call takes all of them and one has to be moved.
+    """
     found = host()
-    return found.triple.startswith(("x86_64", "amd64")) and 128 <= bits <= found.vector_bits
+    return found.is_x86 and 128 <= bits <= found.vector_bits and 2 * vectors <= found.vector_registers
 
 
 @cache
@@ -75,7 +87,7 @@ def host() -> Host:
 
 @cache
 def _pretended(asked: str, real: Host) -> Host:
-    levels = list(_LEVELS) if real.triple.startswith(("x86_64", "amd64")) else ["generic"]
+    levels = list(_LEVELS) if real.is_x86 else ["generic"]
     if asked not in levels:
         raise BackendError(f"GRAPHC_CPU={asked}: not known here; this machine has {real.cpu}, {', '.join(levels)}")
     enabled = set(real.features.split(","))

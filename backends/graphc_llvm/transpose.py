@@ -182,7 +182,7 @@ def square(b: Builder, load: Load, rows: list[str], lanes: int, columns: int) ->
     """The first columns of a square given by its rows; rows that are missing are zero."""
     vector = widen(memory(load.dtype), lanes)
     bits = lanes * load.dtype.itemsize * 8
-    if lanes not in CALLED_LANES or not host.passes_in_registers(bits):
+    if lanes not in CALLED_LANES or not host.passes_in_registers(lanes, bits):
         return _shuffled(b, vector, rows, lanes, columns)
     name = f"square_{suffix(load.dtype, lanes, in_memory=True)}"
     full = rows + [_ZERO] * (lanes - len(rows))

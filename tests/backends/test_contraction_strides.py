@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
 import graphc as gc

@@ -217,9 +217,7 @@ BAD: dict[str, tuple[str, Callable[[], Kernel]]] = {
     ),
     "weak guard of every second row": (
         "may be out of bounds",
-        lambda: kernel(
-            loop(i, 16, "serial", If(Compare("lt", i, index(7)), (Store(y, (mul(i, 2), index(0)), ZERO),)))
-        ),
+        lambda: kernel(loop(i, 16, "serial", If(Compare("lt", i, index(7)), (Store(y, (mul(i, 2), index(0)), ZERO),)))),
     ),
     "race: no counter": (
         "two iterations",

@@ -12,8 +12,6 @@ from graphc_llvm import host
 MOST_VECTORS = 4
 WIDEST = 16  # vectors of a tile of one row
 CYCLE_NS = 0.25
-# Vector registers of the processor by width; two of them are left for operands.
-_REGISTERS = {512: 32, 256: 16, 128: 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +29,8 @@ def machine(lanes: int, itemsize: int) -> Machine:
     """The host, for vectors of `lanes` elements."""
     found = host.host()
     target = host.target()
-    bits = found.vector_bits
-    is_arm = found.triple.startswith(("aarch64", "arm64"))
-    pieces = max(lanes * itemsize * 8 // bits, 1)
-    return Machine(lanes, pieces, 32 if is_arm else _REGISTERS[bits], target.cores, target.cache_bytes)
+    pieces = max(lanes * itemsize * 8 // found.vector_bits, 1)
+    return Machine(lanes, pieces, found.vector_registers, target.cores, target.cache_bytes)
 
 
 @dataclass(frozen=True, slots=True)

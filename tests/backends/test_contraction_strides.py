@@ -114,3 +114,37 @@ def test_random_strides(seed: int, dtype: str, cpu: str, monkeypatch: pytest.Mon
     kernels = [kernel for _ in range(6) for kernel in random_product(rng, dtype)]
     assert sum(map(multiplies, kernels)) == 6
     check(*kernels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cpu", ["", "x86-64-v3"])
+def test_huge_extents(dtype: str, cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of many parts, the last one shorter; very many rows or columns; the operands as they lie and transposed."""
+    monkeypatch.setenv("GRAPHC_CPU", cpu)
+
+    def product(how: str) -> Callable[..., object]:
+        def form(x: gnp.Array, y: gnp.Array) -> gnp.Array:
+            return gnp.maximum((x.T if how[0] == "t" else x) @ (y.T if how[1] == "t" else y), 0)
+
+        return form
+
+    kernels: list[Kernel] = []
+    shapes = ((3, 70_001, 5), (1, 70_000, 17), (18, 12_289, 1), (60_013, 3, 2), (2, 5, 60_011), (40_009, 1, 1))
+    for number, (m, k, n) in enumerate(shapes):
+        how = ("nt", "tn", "tt", "nn")[number % 4]
+        x, y = (m, k) if how[0] == "n" else (k, m), (k, n) if how[1] == "n" else (n, k)
+        kernels += kernels_of(product(how), gc.spec(x, dtype), gc.spec(y, dtype))
+    check(*kernels)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 1009])
+def test_batches_of_small_products(batch: int) -> None:
+    """Many batches, also one operand for all of them, in front and in the middle."""
+    kernels: list[Kernel] = []
+    for dtype in DTYPES:
+        x, y, shared = (gc.spec(shape, dtype) for shape in ((batch, 4, 7), (batch, 7, 3), (7, 3)))
+        kernels += kernels_of(lambda x, y: x @ y, x, y)
+        kernels += kernels_of(lambda x, y: x @ y, x, shared)
+        middle = gc.spec((4, batch, 7), dtype)
+        kernels += kernels_of(lambda x, y: gnp.einsum("ibk,bkj->ibj", x, y) + 1, middle, y)
+    check(*kernels)

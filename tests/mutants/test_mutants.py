@@ -27,6 +27,10 @@ from graphc.transform.autodiff.rows import Partials
 from graphc_llvm import arithmetic, recipes, tables, transpose
 from graphc_llvm.contraction import jam, packing
 from graphc_llvm.contraction import schedule as tiled
+from graphc_llvm.rewrite import Substitution, plus
+from tests.backends.test_contraction_strides import kernels_of
+from tests.backends.test_contractions import check as same_as_loops
+from tests.backends.test_llvm_schedule import matmul
 from tests.kernel.lower.execute import compile_and_run
 from tests.kernel.lower.test_rounding import rule, summing
 from tests.kernel.lower.test_rounding import test_products_are_chains_of_4096 as products
@@ -368,6 +372,35 @@ def drop_the_last_steps_of_a_sum(patch: Planting) -> None:
     patch.setattr(jam._Body, "_summed", mutant)
 
 
+def drop_the_last_step_of_the_last_part(patch: Planting) -> None:
+    """Of a sum of several parts: parts are as long as a chain may be, the last one is shorter."""
+    summed = jam._Body._summed
+
+    def mutant(self, statement, outer, lets):
+        extent = int(statement.extent.value)
+        return summed(self, replace(statement, extent=ir.index(extent - (extent < 4096))), outer, lets)
+
+    patch.setattr(jam._Body, "_summed", mutant)
+
+
+def apply_what_follows_before_the_last_step(patch: Planting) -> None:
+    """As if the sum went on in a block of its own, from what was stored for the blocks before it."""
+    leaf = tiled._Writer._leaf
+
+    def mutant(self, *packed):
+        allocate, clear, sum_of, *after, last = leaf(self, *packed)
+        steps = int(sum_of.extent.value)
+        early = replace(sum_of, extent=ir.index(steps - 1))
+        counter = replace(sum_of.var, name="late")
+        later = Substitution(self.outer.names, {sum_of.var.name: plus(counter, ir.index(steps - 1))})
+        final = replace(sum_of, var=counter, extent=ir.index(1), body=later.block(sum_of.body))
+        total = ir.Load(clear.buffer, ())
+        between = replace(clear, value=last.value)
+        return (allocate, clear, early, *after, between, final, replace(last, value=total))
+
+    patch.setattr(tiled._Writer, "_leaf", mutant)
+
+
 def read_what_was_packed_before(patch: Planting) -> None:
     """As if a weight that has changed were the same."""
     patch.setattr(packs, "_key", lambda call: call.kernel.name)
@@ -387,6 +420,8 @@ def wrap_instead_of_saturating(patch: Planting) -> None:
             patch.setattr(module, "cast", mutant)
 
 
+MATMUL = matmul(34, 50, 37, "nn")
+LONG = kernels_of(lambda x, y: x @ y, gc.spec((3, 9001), "float32"), gc.spec((9001, 18), "float32"))
 SQUARE = RNG.standard_normal((17, 17)).astype(np.float32)
 TABLES = (np.arange(100, dtype=np.float32), np.arange(100, dtype=np.float32)[::-1].copy())
 
@@ -426,6 +461,12 @@ MUTANTS = (
     Mutant("a packed weight is stale", read_what_was_packed_before, changed_weight),
     Mutant("a tile reads the rows of another", read_the_rows_of_another_tile, product("tn", 45, 150)),
     Mutant("the last steps of a sum are dropped", drop_the_last_steps_of_a_sum, product("nn")),
+    Mutant("the last part of a sum lacks a step", drop_the_last_step_of_the_last_part, lambda: same_as_loops(*LONG)),
+    Mutant(
+        "what follows a sum runs before its last step",
+        apply_what_follows_before_the_last_step,
+        lambda: same_as_loops(MATMUL),
+    ),
     Mutant("casts wrap", wrap_instead_of_saturating, samples("cast")),
     Mutant("the halves of the key are swapped", swap_key_halves, samples("random_bits")),
 )

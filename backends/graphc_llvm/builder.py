@@ -137,13 +137,17 @@ class Builder:
 
     def call(self, name: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
         """Call an intrinsic, given as (type, value) pairs, and declare it."""
-        self._declare(name, result, arguments)
-        inner = ", ".join(f"{kind} {value}" for kind, value in arguments)
-        text = f"call {result} @{name}({inner})"
+        text = self.calling(name, result, arguments)
         if result == "void":
             self.do(text)
             return ""
         return self.emit(text)
+
+    def calling(self, name: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        """The text of a call, declared but not written."""
+        self._declare(name, result, arguments)
+        inner = ", ".join(f"{kind} {value}" for kind, value in arguments)
+        return f"call {result} @{name}({inner})"
 
     def _declare(self, name: str, result: str, arguments: Sequence[tuple[str, str]]) -> None:
         # Without alignments: they belong to a call, and calls of one module may have different ones.

@@ -33,6 +33,8 @@ from graphc_llvm.tables import BINARY, COMPARE, ROUNDING, lookup
 from graphc_llvm.types import constant, memory, register, scalar, suffix, widen, wrap
 from graphc_llvm.values import Linear, Sum, Value, add, emitted, linear, product, scaled, spread
 
+LINES_AHEAD = 64  # prefetched at a time: more of them push each other out of the first cache
+_TO_FIRST_CACHE = (("i32", "0"), ("i32", "3"), ("i32", "1"))
 FAR, STEPS_AHEAD = 512, 12  # bytes from one iteration to the next that prefetching pays for, and how early it asks
 
 
@@ -48,6 +50,15 @@ class Place:
     private: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A place for a prefetch, `step` bytes per iteration and `ahead` iterations at most ahead."""
+
+    lines: list[str]
+    step: int
+    ahead: int
+
+
 @dataclass(slots=True)
 class Scope:
     """What names mean at the current point of a function. Names are unique in a kernel, so dictionaries suffice."""
@@ -61,7 +72,7 @@ class Scope:
     active: int = 1  # lanes of the vector loop that exist
     read: dict[Load, Value] = field(default_factory=dict)  # loads whose value is known at this point
     counter: str | None = None  # the register that counts the innermost loop
-    fetched: set[str] = field(default_factory=set)  # addresses prefetched in it
+    fetched: dict[str, Fetch] = field(default_factory=dict)  # what is prefetched in it, by its address now
 
     def evaluate(self, expr: Expr) -> Value:
         """Emit `expr`."""
@@ -292,11 +303,19 @@ class Scope:
         by = next((factor for name, factor in offset.terms if name == self.counter), 0)
         if abs(by) * buffer.dtype.itemsize < least:
             return
-        where = self.address(buffer, Linear(offset.constant + ahead * by, offset.terms))
+        where = self.address(buffer, offset)
         if where not in self.fetched:
-            self.fetched.add(where)
-            arguments = [("ptr", where), ("i32", "0"), ("i32", "3"), ("i32", "1")]
-            self.builder.call("llvm.prefetch.p0", "void", arguments)
+            fetch = self.fetched[where] = Fetch([], by * buffer.dtype.itemsize, ahead)
+            self.builder.lines.append(fetch.lines)
+
+    def fetch_ahead(self) -> None:
+        """At the end of the innermost loop: write its prefetches, all that early that together they are few lines."""
+        b = self.builder
+        for where, fetch in self.fetched.items():
+            ahead = max(min(fetch.ahead, LINES_AHEAD // len(self.fetched)), 1)
+            later = "%" + b.fresh()
+            fetch.lines.append(f"  {later} = getelementptr i8, ptr {where}, i64 {ahead * fetch.step}")
+            fetch.lines.append(f"  {b.calling('llvm.prefetch.p0', 'void', [('ptr', later), *_TO_FIRST_CACHE])}")
 
     def _from_memory(self, dtype: DType, text: str, lanes: int) -> Value:
         if dtype.is_bool:

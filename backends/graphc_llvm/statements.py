@@ -205,7 +205,7 @@ class StatementEmitter:
             b.lines.append("")  # the phi needs the label of the last block of the body
             scope.values[loop.var.name] = Linear(0, ((counter, 1),))
             mask, outer = scope.mask, (scope.counter, scope.fetched)
-            scope.counter, scope.fetched = counter, set()
+            scope.counter, scope.fetched = counter, {}
             if lane_ends is not None:
                 kind = f"<{scope.lanes} x i64>"
                 ahead = b.emit(f"icmp sgt {kind} {lane_ends}, {b.splat('i64', counter, scope.lanes)}")
@@ -214,6 +214,7 @@ class StatementEmitter:
                 first()
             self.block(loop.body)
             scope.mask = mask
+            scope.fetch_ahead()
             scope.counter, scope.fetched = outer
             b.lines[phi_at] = f"  {counter} = phi i64 [ {begin.text}, %{before} ], [ {following}, %{b.block} ]"
             b.do(f"{following} = add nsw i64 {counter}, 1")

@@ -7,10 +7,16 @@ the time that the slowest thread takes.
 
 from dataclasses import dataclass, field
 
-from graphc.kernel.affine import stride_of
-from graphc.kernel.ir import Var
 from graphc_llvm.contraction.recognise import Contraction, Operand
-from graphc_llvm.contraction.roles import ROWS_NS, STORE_NS, Roles, lane_ns, reads_squares
+from graphc_llvm.contraction.roles import (
+    ROWS_NS,
+    STORE_NS,
+    Roles,
+    lane_ns,
+    reads_squares,
+    rows_lie_well,
+    stride_bytes,
+)
 from graphc_llvm.contraction.tiles import Columns, Machine, best_vectors, columns, most_rows, strips, sweep_ns
 
 SMALL_NS = 4_000.0  # less work than this is not worth sharing
@@ -127,13 +133,8 @@ class _Estimate:
             if self._bytes(1) > PANEL_BYTES:
                 return None
             if operand.is_plain and operand.moves_by(roles.lane.var.name, found.known):
-                least = max(least, FEW_TILES if self._strides_by(operand, loops[-1][0]) < PAGE_BYTES else 2)
+                least = max(least, FEW_TILES if stride_bytes(found, operand, loops[-1][0]) < PAGE_BYTES else 2)
         return least
-
-    def _strides_by(self, operand: Operand, counter: str) -> int:
-        """Bytes from one step of the sum to the next, where they are known."""
-        steps = [stride_of(x.buffer, x.index, Var(counter), self.found.known) or 0 for x in operand.loads]
-        return max((abs(step) * x.dtype.itemsize for step, x in zip(steps, operand.loads)), default=0)
 
     def _crosses(self, operand: Operand) -> bool:
         row = self.roles.row
@@ -149,7 +150,7 @@ class _Estimate:
             loops = each.extents(operand)
             if not loops or roles.row.var.name not in operand.uses or roles.lane.var.name in operand.uses:
                 return False
-            if operand.is_plain and operand.moves_by(loops[-1][0], found.known):
+            if rows_lie_well(found, each, roles):
                 return False
             if operand.is_plain and width < 2 * self.machine.lanes:
                 return False

@@ -8,7 +8,7 @@ stores. An estimate in nanoseconds decides.
 from dataclasses import dataclass
 
 from graphc.kernel.affine import stride_of
-from graphc.kernel.ir import Store
+from graphc.kernel.ir import Store, Var
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Machine, best_vectors, square_rows, sweep_ns
@@ -16,7 +16,8 @@ from graphc_llvm.contraction.tiles import Machine, best_vectors, square_rows, sw
 COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.1, 0.12, 0.5  # to pack one element of four bytes
 SQUARE_NS = 0.05  # to bring one element of a square of registers and transpose it
 ROWS_NS = 0.12  # to pack one element of rows, all of a chunk together
-PLACED_NS = 0.04  # to read one element of rows in place, where they lie along the sum
+PLACED_NS = 0.04  # to read one element of rows in place
+NEAR_BYTES = 512  # rows that lie side by side are read in place up to this far from one step of the sum to the next
 STORE_NS, SCATTER_NS = 0.03, 0.6  # to write one element of the output
 FAR, FAR_CACHES = 2.0, 4  # columns of so many caches cost so much more than those that stay in one
 COPIED_ROWS = 96  # columns that lie well are read where they lie for fewer rows
@@ -112,11 +113,26 @@ def _is_far(found: Contraction, lanes: int, machine: Machine) -> bool:
 
 def _row_ns(found: Contraction, each: Sum, roles: Roles) -> float:
     """To bring one element of the row operand where it is broadcast from."""
-    operand, loops = roles.row_operand(each), each.extents(roles.row_operand(each))
-    if roles.row is None or roles.row.var.name not in operand.uses:
+    if roles.row is None or roles.row.var.name not in roles.row_operand(each).uses:
         return 0.0
-    in_place = operand.is_plain and loops and operand.moves_by(loops[-1][0], found.known)
-    return PLACED_NS if in_place else ROWS_NS
+    return PLACED_NS if rows_lie_well(found, each, roles) else ROWS_NS
+
+
+def rows_lie_well(found: Contraction, each: Sum, roles: Roles) -> bool:
+    """Whether rows of a tile are read where they lie: along the sum, or side by side with steps that are near."""
+    operand, loops = roles.row_operand(each), each.extents(roles.row_operand(each))
+    if roles.row is None or not operand.is_plain or not loops:
+        return False
+    step = loops[-1][0]
+    if operand.moves_by(step, found.known):
+        return True
+    return operand.moves_by(roles.row.var.name, found.known) and stride_bytes(found, operand, step) <= NEAR_BYTES
+
+
+def stride_bytes(found: Contraction, operand: Operand, counter: str) -> int:
+    """Bytes from one step of a sum to the next, where they are known."""
+    steps = [stride_of(x.buffer, x.index, Var(counter), found.known) or 0 for x in operand.loads]
+    return max((abs(step) * x.dtype.itemsize for step, x in zip(steps, operand.loads)), default=0)
 
 
 def _store_ns(found: Contraction, roles: Roles, store: Store) -> float:

@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && { command -v "$$p"; break; }; done)
 
-.PHONY: train test test-all check format bless wheel-test bench venv clean
+.PHONY: train test test-all test-avx2 check format bless wheel-test bench venv clean
 
 train: $(VENV)/.examples ## train a network on handwritten digits
 	$(BIN)/python examples/digits_mlp.py
@@ -19,6 +19,13 @@ test: $(VENV)/.dev ## the tests that take seconds
 
 test-all: $(VENV)/.dev $(VENV)/.torch ## all tests, also those that compare with PyTorch
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20
+
+# What depends on the width of vectors most.
+AVX2_TESTS := $(wildcard tests/backends/test_contraction*.py) tests/backends/test_llvm_rows.py tests/execution/test_packs.py \
+	tests/mutants tests/test_samples.py
+
+test-avx2: $(VENV)/.dev ## products, reductions and every primitive, compiled for a processor with AVX2 and no AVX-512
+	GRAPHC_CPU=x86-64-v3 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow" $(AVX2_TESTS)
 
 check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

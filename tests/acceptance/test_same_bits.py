@@ -1,4 +1,4 @@
-"""Trained parameters depend on the program and its inputs alone: not on threads, not on being killed and resumed."""
+"""Trained parameters depend on the program and its inputs alone: not on threads, vector width or being killed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from graphc import data, nn, optim, train
+from graphc.core.errors import BackendError
 from tests.acceptance import jobs
 
 
@@ -38,6 +39,19 @@ def test_any_number_of_threads() -> None:
     other = wide_job(1, seed=1)
     other.fit(steps=8, progress=False)
     assert jobs.state_sha256(other) != found[0]  # the digest tells runs apart
+
+
+def test_any_width_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    for cpu in ("", "x86-64-v3", "x86-64-v2"):
+        monkeypatch.setenv("GRAPHC_CPU", cpu)
+        try:
+            job = wide_job(2)
+        except BackendError:
+            continue  # this machine cannot stand in for that one
+        job.fit(steps=8, progress=False)
+        found[cpu] = jobs.state_sha256(job)
+    assert len(set(found.values())) == 1
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import signal
 import sys
 import sysconfig
 from collections import Counter
@@ -24,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz-seed", type=int, default=0, help="first seed of the random graphs (printed with each test)"
     )
     parser.addoption("--fuzz-count", type=int, default=30, help="random graphs per check")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in tests, also when a shell began them in the background with it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

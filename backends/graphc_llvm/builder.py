@@ -38,6 +38,8 @@ class Builder:
         self._counter = 0
         self._regions = [_Region(None)]
         self._depths: dict[str, int] = {}  # register -> number of the region it is defined in; those not here: 0
+        # What is known to lie in memory within this basic block: memory -> what is read of it -> registers.
+        self.remembered: dict[str, dict[object, tuple[str, ...]]] = {}
 
     def fresh(self, hint: str = "v") -> str:
         """A register or label name nobody has."""
@@ -128,6 +130,7 @@ class Builder:
         """Begin a basic block."""
         self.lines.append(f"{label}:")
         self.block = label
+        self.remembered.clear()
 
     def branch(self, label: str) -> None:
         self.do(f"br label %{label}")

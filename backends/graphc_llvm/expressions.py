@@ -274,15 +274,13 @@ class Scope:
         element = memory(buffer.dtype)
         align = f"align {2 if buffer.is_view else buffer.dtype.itemsize}"
         if offset.uniform:
-            text = self.builder.emit(f"load {element}, ptr {self.address(buffer, offset)}, {align}")
-            return self._from_memory(buffer.dtype, text, 1)
+            return self._from_memory(buffer.dtype, self._read(buffer, offset, element, align), 1)
         lanes = self.lanes
         vector = widen(element, lanes)
         if offset.step == 1:
             self.prefetch(buffer, offset, FAR, STEPS_AHEAD)
         if offset.step == 1 and (self.mask is None or self.writable(buffer, offset)):
-            text = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, {align}")
-            return self._from_memory(buffer.dtype, text, lanes)
+            return self._from_memory(buffer.dtype, self._read(buffer, offset, vector, align), lanes)
         spelled = suffix(buffer.dtype, lanes, in_memory=True)
         rest = [(f"<{lanes} x i1>", self.active_lanes()), (vector, "zeroinitializer")]
         if offset.step == 1:
@@ -292,6 +290,47 @@ class Scope:
             where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
             text = self.builder.call(f"llvm.masked.gather.{spelled}.v{lanes}p0", vector, [where, *rest])
         return self._from_memory(buffer.dtype, text, lanes)
+
+    def _read(self, buffer: Buffer, offset: Value | Linear, kind: str, align: str) -> str:
+        """What lies at `offset`."""
+
+        def load() -> tuple[str, ...]:
+            return (self.builder.emit(f"load {kind}, ptr {self.address(buffer, offset)}, {align}"),)
+
+        if self._may_overlap(buffer, offset):
+            return load()[0]
+        return self.remembered(buffer, (kind, offset), load)[0]
+
+    def remembered(self, buffer: Buffer, what: object, read: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """What is read of a buffer: once in a basic block, as long as nothing is stored that may lie there."""
+        known = self.builder.remembered.setdefault(self._memory(buffer), {})
+        key = (buffer.name, what)
+        if key not in known:
+            known[key] = read()
+        return known[key]
+
+    def _may_overlap(self, buffer: Buffer, offset: Value | Linear) -> bool:
+        """Of private copies, rows at known places are the same or apart; others may be any of them."""
+        return self.places[buffer.name].lanes > 1 and (not isinstance(offset, Linear) or bool(offset.terms))
+
+    def _memory(self, buffer: Buffer) -> str:
+        """Buffers with another one never overlap. Parameters may: an output can lie where an input does."""
+        place = self.places[buffer.name]
+        return place.pointer if place.private else ""
+
+    def forget(self, buffer: Buffer) -> None:
+        """Something is stored to this buffer."""
+        self.builder.remembered.pop(self._memory(buffer), None)
+
+    def _write(self, buffer: Buffer, offset: Value | Linear, kind: str, text: str) -> None:
+        """Store a register, and remember it."""
+        may_overlap = self._may_overlap(buffer, offset)
+        if may_overlap or self.places[buffer.name].lanes == 1:
+            self.forget(buffer)
+        align = f"align {buffer.dtype.itemsize}"
+        self.builder.do(f"store {kind} {text}, ptr {self.address(buffer, offset)}, {align}")
+        if not may_overlap:
+            self.builder.remembered.setdefault(self._memory(buffer), {})[buffer.name, (kind, offset)] = (text,)
 
     def prefetch(self, buffer: Buffer, offset: Value | Linear, least: int, ahead: int) -> None:
         """Ask for what the innermost loop reads here `ahead` iterations later, if it moves by `least` bytes or more.
@@ -329,23 +368,24 @@ class Scope:
         b, element = self.builder, memory(buffer.dtype)
         align = f"align {buffer.dtype.itemsize}"
         if offset.uniform and value.uniform:
-            b.do(f"store {element} {self.to_memory(value, 1)}, ptr {self.address(buffer, offset)}, {align}")
+            self._write(buffer, offset, element, self.to_memory(value, 1))
             return
         lanes = self.lanes
         vector, text = widen(element, lanes), self.to_memory(value, lanes)
         if offset.uniform and self.mask is None:
-            last = b.emit(f"extractelement {vector} {text}, i64 {lanes - 1}")
-            b.do(f"store {element} {last}, ptr {self.address(buffer, offset)}, {align}")
+            self._write(buffer, offset, element, b.emit(f"extractelement {vector} {text}, i64 {lanes - 1}"))
             return
         if self.mask is not None and isinstance(offset, Linear) and self.writable(buffer, offset):
             text = self._blend(buffer, offset, vector, text)
         elif offset.step == 1 and self.mask is not None and self._may_mask_store(buffer):
+            self.forget(buffer)
             where, mask = (f"ptr {align}", self.address(buffer, offset)), (f"<{lanes} x i1>", self.mask)
             b.call(f"llvm.masked.store.{suffix(buffer.dtype, lanes, True)}.p0", "void", [(vector, text), where, mask])
             return
         if offset.step == 1 and (self.mask is None or self.writable(buffer, offset)):
-            b.do(f"store {vector} {text}, ptr {self.address(buffer, offset)}, {align}")
+            self._write(buffer, offset, vector, text)
             return
+        self.forget(buffer)
         spelled, mask = suffix(buffer.dtype, lanes, in_memory=True), (f"<{lanes} x i1>", self.active_lanes())
         where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
         b.call(f"llvm.masked.scatter.{spelled}.v{lanes}p0", "void", [(vector, text), where, mask])
@@ -367,13 +407,14 @@ class Scope:
         k, kind = len(values), f"<{count} x {element}>"
         order = ", ".join(f"i32 {n % k * lanes + n // k}" for n in range(count))
         text = b.emit(f"shufflevector {kind} {parts[0]}, {kind} poison, <{count} x i32> <{order}>")
+        self.forget(buffer)
         b.do(f"store {kind} {text}, ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}")
 
     def _blend(self, buffer: Buffer, offset: Linear, vector: str, text: str) -> str:
         """`text` in the active lanes and what is there in the others."""
         if self.mask == self.padding and self.places[buffer.name].lanes == self.lanes:
             return text  # the copies of lanes that do not exist: nobody reads them
-        old = self.builder.emit(f"load {vector}, ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}")
+        old = self._read(buffer, offset, vector, f"align {buffer.dtype.itemsize}")
         return self.builder.emit(f"select <{self.lanes} x i1> {self.mask}, {vector} {text}, {vector} {old}")
 
     def to_memory(self, value: Value, lanes: int) -> str:

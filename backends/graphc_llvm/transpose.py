@@ -56,18 +56,23 @@ def transposed_loads(scope: Scope, loop: For, steps: int) -> dict[Load, list[Val
         first = scope.offset(load.buffer, load.index)
         if first.lanes == 1 or first.step == 1:
             continue
-        if isinstance(first, Linear):
-            for lane in range(scope.active):
-                scope.prefetch(load.buffer, _moved(first, lane), 1, SQUARES_AHEAD)
-        side = _side(steps, scope.lanes, load)
-        parts: list[list[str]] = []
-        for start in range(0, scope.lanes, side):
-            active = range(start, min(start + side, scope.active))
-            rows = [_row(scope, load, first, lane, steps, side) for lane in active]
-            parts.append(square(scope.builder, load, rows, side, steps))
-        columns = [_joined(scope.builder, load, list(column), side) for column in zip(*parts, strict=True)]
+        columns = scope.remembered(load.buffer, ("columns", first, steps), lambda: _columns(scope, load, first, steps))
         result[load] = [Value(load.dtype, text, scope.lanes) for text in columns]
     return result
+
+
+def _columns(scope: Scope, load: Load, first: Value | Linear, steps: int) -> tuple[str, ...]:
+    """What all lanes read in each step."""
+    if isinstance(first, Linear):
+        for lane in range(scope.active):
+            scope.prefetch(load.buffer, _moved(first, lane), 1, SQUARES_AHEAD)
+    side = _side(steps, scope.lanes, load)
+    parts: list[list[str]] = []
+    for start in range(0, scope.lanes, side):
+        active = range(start, min(start + side, scope.active))
+        rows = [_row(scope, load, first, lane, steps, side) for lane in active]
+        parts.append(square(scope.builder, load, rows, side, steps))
+    return tuple(_joined(scope.builder, load, list(column), side) for column in zip(*parts, strict=True))
 
 
 def transposed_stores(scope: Scope, loop: For, steps: int) -> list[Store]:
@@ -112,6 +117,7 @@ def store_rows(scope: Scope, store: Store, loop: For, values: list[str]) -> None
     for start in range(0, scope.active, side):
         part = values if side == scope.lanes else [_part(b, as_load, v, scope.lanes, start, side) for v in values]
         rows += square(b, as_load, part, side, min(side, scope.active - start))
+    scope.forget(store.buffer)
     for lane, row in enumerate(rows):
         pointer = scope.address(store.buffer, _moved(first, lane))
         if steps == side:

@@ -53,7 +53,7 @@ class CpuBackend:
         from graphc_llvm.program import Ahead
 
         codegen.begin_runtime()
-        return CpuLoader(Ahead(), host.host())
+        return CpuLoader(Ahead(codegen.Begun(host.host())))
 
     def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
         """Versions, processor, threads and cores, the source of this package; None without source files."""
@@ -102,11 +102,10 @@ class CpuLoader:
     """A program whose kernels are known one after the other."""
 
     ahead: "Ahead"
-    target: host.Host
 
     def add(self, kernel: "Kernel") -> None:
         """Write its text, and begin to compile it."""
-        self.ahead.add(kernel, self.target)
+        self.ahead.add(kernel)
 
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
         """Generate the rest of the code and allocate memory."""

@@ -5,6 +5,7 @@ interpreter switches threads more often while there is work.
 """
 
 import atexit
+import itertools
 import os
 import queue
 import sys
@@ -55,7 +56,9 @@ class Background:
     def _renew(self) -> None:
         """After a fork: the threads stayed in the parent, with what they had not done."""
         self._guard = threading.Lock()
-        self._work: queue.SimpleQueue[Pending] = queue.SimpleQueue()
+        # What is large comes first: at the end all threads are done at about the same time.
+        self._work: queue.PriorityQueue[tuple[int, int, Pending]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._threads: set[threading.Thread] = set()
         self._busy = 0  # threads that are not waiting for work
         self._interval = 0.0
@@ -67,15 +70,15 @@ class Background:
             self._leaving = True
             threads = list(self._threads)
         for _ in threads:
-            self._work.put(Pending(bytes))
+            self._work.put((0, next(self._numbers), Pending(bytes)))
         for thread in threads:
             thread.join()
 
-    def submit(self, make: Callable[[], bytes]) -> Pending:
-        """Run `make` soon, begun in the order of submission."""
+    def submit(self, make: Callable[[], bytes], size: int = 0) -> Pending:
+        """Run `make` soon: what is larger is begun before, and what is as large in the order of submission."""
         pending = Pending(make)
         with self._guard:
-            self._work.put(pending)
+            self._work.put((-size, next(self._numbers), pending))
             waiting = len(self._threads) - self._busy
             if self._work.qsize() > waiting and len(self._threads) < config.available_cores():
                 self._start()
@@ -92,7 +95,7 @@ class Background:
     def _serve(self) -> None:
         while True:
             try:
-                pending = self._work.get(timeout=IDLE_SECONDS)
+                *_, pending = self._work.get(timeout=IDLE_SECONDS)
             except queue.Empty:
                 with self._guard:
                     if self._work.empty():

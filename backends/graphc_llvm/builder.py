@@ -24,6 +24,15 @@ class _Region:
     known: dict[str, str] = field(default_factory=dict)  # instruction -> register
 
 
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A function that the code of several phases calls. Those of the same name are the same."""
+
+    name: str
+    text: str
+    declarations: tuple[str, ...]
+
+
 class Builder:
     """Collects the lines of one function body. `declarations` is shared by the functions of a module."""
 
@@ -34,7 +43,7 @@ class Builder:
         self.lines: Lines = []
         self.notes: dict[int, str] = {}  # index into `lines` -> the buffer the line stores to
         self.block = "body"
-        self.squares: dict[str, tuple[list[str], list[str]]] = {}  # the first of each kind: its lines (see `transpose`)
+        self.helpers: set[Helper] = set()
         self._counter = 0
         self._regions = [_Region(None)]
         self._depths: dict[str, int] = {}  # register -> number of the region it is defined in; those not here: 0

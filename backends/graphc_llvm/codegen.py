@@ -8,9 +8,10 @@ import ctypes
 import itertools
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -25,7 +26,7 @@ SETTINGS = "2"  # of the pass list and the code generator below; raise it when t
 
 ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
 LARGE = 12_000  # characters; smaller modules are compiled together, because each costs LLVM as much as 2,000 more do
-MOST_TOGETHER = 60_000
+PLAIN = 8  # times faster than the optimising code generator is the other one
 
 _numbers = itertools.count()
 _background = Background()
@@ -34,11 +35,15 @@ _runtime_begun: dict[int, Pending] = {}  # by process: what the parent of a fork
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One LLVM module. `plain`: calls and addresses only, where better code is not worth the time it takes."""
+    """One LLVM module. `plain`: calls and addresses only, where better code is not worth the time it takes.
+
+    shared: others declare what it defines, so that it is not to be joined with them.
+    """
 
     functions: str
     declarations: tuple[str, ...] = ()
     plain: bool = False
+    shared: bool = False
 
     @property
     def text(self) -> str:
@@ -48,7 +53,7 @@ class Module:
     @property
     def is_large(self) -> bool:
         """Whether it is compiled alone."""
-        return self.plain or len(self.functions) >= LARGE
+        return self.plain or self.shared or len(self.functions) >= LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +112,50 @@ def object_code(module: Module, target: host.Host) -> bytes:
     return code
 
 
-def begin(module: Module, target: host.Host) -> Pending:
-    """Compile a module while the caller goes on."""
-    return _background.submit(lambda: object_code(module, target))
+def begin(*modules: Module, target: host.Host) -> Pending:
+    """Compile modules, as one, while the caller goes on. What takes long is begun before what does not."""
+    whole = modules[0] if len(modules) == 1 else _joined(modules)
+    size = len(whole.functions) // (PLAIN if whole.plain else 1)
+    return _background.submit(lambda: object_code(whole, target), size)
 
 
-def objects(
-    modules: Sequence[Module], target: host.Host, begun: Mapping[Module, Pending] | None = None
-) -> tuple[bytes, ...]:
-    """Machine code of the modules, small ones together. `begun`: those that are being compiled."""
-    started = begun or {}
-    joined = together(modules)
-    pending = [started.get(module) or begin(module, target) for module in joined]
-    made = tuple(each.result() for each in pending)
-    if any(module.is_large and not module.plain for module in joined):
-        give_memory_back()
-    return made
+class Begun:
+    """Modules of a program that are being compiled: each as soon as it is known, small ones together."""
+
+    def __init__(self, target: host.Host) -> None:
+        self._target = target
+        self._known: set[Module] = set()
+        self._small: list[Module] = []
+        self._groups: list[tuple[tuple[Module, ...], Pending]] = []
+
+    def add(self, module: Module) -> None:
+        """Begin with a module, unless it was begun before; if it is small, when there are more."""
+        if module in self._known:
+            return
+        self._known.add(module)
+        if module.is_large:
+            self._groups.append(((module,), begin(module, target=self._target)))
+            return
+        self._small.append(module)
+        if sum(len(each.functions) for each in self._small) >= LARGE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._small:
+            small, self._small = tuple(self._small), []
+            self._groups.append((small, begin(*small, target=self._target)))
+
+    def objects(self, modules: Sequence[Module]) -> tuple[bytes, ...]:
+        """Machine code of these modules, in their order; of others too if they were compiled with one of them."""
+        for module in modules:
+            self.add(module)
+        self._flush()
+        place = {module: number for number, module in enumerate(modules)}
+        groups = [(min(place.get(each, len(place)) for each in group), pending) for group, pending in self._groups]
+        made = tuple(pending.result() for first, pending in sorted(groups, key=itemgetter(0)) if first < len(place))
+        if any(module.is_large and not module.plain for module in modules):
+            give_memory_back()
+        return made
 
 
 def give_memory_back() -> None:
@@ -138,21 +171,6 @@ def _process() -> ctypes.CDLL | None:
         return ctypes.CDLL(None)
     except (OSError, TypeError):
         return None  # a system without it
-
-
-def together(modules: Iterable[Module]) -> list[Module]:
-    """The modules in order, runs of small ones as one."""
-    result: list[Module] = []
-    small: list[Module] = []
-    for module in modules:
-        if module.is_large:
-            result.append(module)
-            continue
-        if sum(len(each.functions) for each in small) + len(module.functions) > MOST_TOGETHER:
-            result.append(_joined(small))
-            small = []
-        small.append(module)
-    return [*result, _joined(small)] if small else result
 
 
 def _joined(modules: Sequence[Module]) -> Module:
@@ -190,7 +208,7 @@ def runtime() -> Library:
 def begin_runtime() -> None:
     """Have the thread pool's native side compiled while the caller goes on."""
     if not _runtime_begun:
-        _runtime_begun[os.getpid()] = begin(_runtime_module(), host.host())
+        _runtime_begun[os.getpid()] = begin(_runtime_module(), target=host.host())
 
 
 def _runtime_module() -> Module:

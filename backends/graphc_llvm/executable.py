@@ -95,7 +95,7 @@ class CpuExecutable:
         from graphc_llvm.program import program_text
 
         program = self._text = program_text(self._plan, ahead=ahead)
-        objects = codegen.objects(program.modules, self._target, None if ahead is None else ahead.begun)
+        objects = (codegen.Begun(self._target) if ahead is None else ahead.begun).objects(program.modules)
         return Code(objects, program.runs, program.calls, program.scratch_bytes, text_digest(program.text))
 
     @property
@@ -312,7 +312,7 @@ class CpuExecutable:
             from graphc_llvm.program import program_text
 
             program = program_text(self._whole(), timed=True)
-            objects = codegen.objects(program.modules, self._target)
+            objects = codegen.Begun(self._target).objects(program.modules)
             self._timed = program, codegen.link(objects, list(program.runs.values()))
         return self._timed
 

@@ -13,7 +13,7 @@ from math import prod
 from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Alloc, Binary, Buffer, Const, Expr, For, Kernel, Let, Load, Stmt, Var, index, operands
-from graphc_llvm.builder import Builder
+from graphc_llvm.builder import Builder, Helper
 from graphc_llvm.cost import cost
 from graphc_llvm.expressions import Place, Scope
 from graphc_llvm.statements import Scratch, StatementEmitter
@@ -34,7 +34,8 @@ class Phase:
     writes: frozenset[int]
     scratch_bytes: int
     notes: dict[int, str] = field(hash=False)  # line -> the buffer it stores to
-    declarations: tuple[str, ...]  # of the intrinsics it calls
+    declarations: tuple[str, ...]  # of the functions it calls
+    helpers: tuple[Helper, ...] = ()  # those among them that are no intrinsics
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ def _emit_phase(group: tuple[Stmt, ...], buffers: Sequence[Buffer], lets: Sequen
         frozenset(k for k, x in enumerate(buffers) if x.name in names) for names in (used, stored_by(group))
     )
     declarations = tuple(sorted(b.declarations))
-    return Phase(b.text(""), extent, ns, reads, writes, scratch.peak, b.line_notes(), declarations)
+    helpers = tuple(sorted(b.helpers, key=lambda helper: helper.name))
+    return Phase(b.text(""), extent, ns, reads, writes, scratch.peak, b.line_notes(), declarations, helpers)
 
 
 def _parallel_nest(statement: Stmt) -> list[For]:

@@ -13,11 +13,10 @@ from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.kernel.structure import Structures
 from graphc.plan.ir import Plan
-from graphc_llvm.background import Pending
+from graphc_llvm.builder import Helper
 from graphc_llvm.call_code import call_text
-from graphc_llvm.codegen import Module, begin
+from graphc_llvm.codegen import Begun, Module
 from graphc_llvm.driver import Stamps, all_launches, entry_text, launch_text, nanoseconds, run_text
-from graphc_llvm.host import Host
 from graphc_llvm.jobs import KernelFunction
 from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, Phase, compile_kernel
 
@@ -45,19 +44,19 @@ class ProgramText:
 
 @dataclass(slots=True)
 class Ahead:
-    """Kernels of a plan to come: their text is written, and what is large goes through LLVM in the background."""
+    """Kernels of a plan to come: their text is written, and goes through LLVM in the background."""
 
-    begun: dict[Module, Pending] = field(default_factory=dict)
+    begun: Begun
     _texts: dict[int, tuple[Kernel, Compiled]] = field(default_factory=dict)  # by identity of the body
 
-    def add(self, kernel: Kernel, target: Host) -> None:
+    def add(self, kernel: Kernel) -> None:
         """Begin with a kernel. Raises `BackendError` when it cannot be emitted."""
         compiled = compile_kernel(kernel)
         self._texts[id(kernel.body)] = kernel, compiled  # the kernel keeps its body's identity from being used again
         for phase in compiled.phases:
-            module = phase_module(phase, phase_name(phase))
-            if module.is_large and module not in self.begun:
-                self.begun[module] = begin(module, target)
+            self.begun.add(phase_module(phase, phase_name(phase)))
+            for helper in phase.helpers:
+                self.begun.add(helper_module(helper))
 
     def compiled(self, kernel: Kernel) -> Compiled:
         """The text of a kernel, which may be new."""
@@ -73,18 +72,21 @@ def program_text(plan: Plan, timed: bool = False, ahead: Ahead | None = None) ->
     The timed version has the same kernels, and reads the clock around each instruction of an entry. `ahead`: the
     kernels whose text is known.
     """
-    source = ahead or Ahead()
     structures = Structures()
     known: dict[int, KernelFunction] = {}  # by structure
     kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
     phases: dict[str, Module] = {}  # by name
+    helpers: dict[str, Module] = {}
     parts: list[str] = []
     functions: dict[int, KernelFunction] = {}  # by identity of the launch
     for entry in plan.entries.values():
         for launch in all_launches(entry.block):
             structure = structures.of(launch.kernel)
             if structure not in known:
-                known[structure] = _emit(launch.kernel, source.compiled(launch.kernel), len(known), phases, parts)
+                known[structure] = _emit(launch.kernel, _text_of(launch.kernel, ahead), len(known), phases, parts)
+                helpers |= {
+                    each.name: helper_module(each) for p in known[structure].compiled.phases for each in p.helpers
+                }
             function = known[structure]
             if kernels.setdefault(launch.kernel.name, (launch.kernel, function))[1] is not function:
                 raise BackendError(f"two different kernels are called {launch.kernel.name}")
@@ -101,7 +103,7 @@ def program_text(plan: Plan, timed: bool = False, ahead: Ahead | None = None) ->
         parts.append(run_text(runs[entry.name], name))
         parts.append(call_text(calls[entry.name], name, entry, nanoseconds(entry.block, functions), may_abandon))
     driver = Module("\n\n".join(parts), tuple(sorted(declarations)), plain=True)
-    return ProgramText((*phases.values(), driver), runs, calls, kernels, stamps)
+    return ProgramText((*helpers.values(), *phases.values(), driver), runs, calls, kernels, stamps)
 
 
 def _emit(
@@ -119,6 +121,10 @@ def _emit(
     return function
 
 
+def _text_of(kernel: Kernel, ahead: Ahead | None) -> Compiled:
+    return compile_kernel(kernel) if ahead is None else ahead.compiled(kernel)
+
+
 def phase_name(phase: Phase) -> str:
     """A name that only phases of the same text have."""
     return f"phase_{hashlib.sha256(phase.body.encode()).hexdigest()[:20]}"
@@ -127,3 +133,8 @@ def phase_name(phase: Phase) -> str:
 def phase_module(phase: Phase, name: str) -> Module:
     """A module of one function."""
     return Module(PHASE_SIGNATURE.format(define="define", name=name) + phase.body, phase.declarations)
+
+
+def helper_module(helper: Helper) -> Module:
+    """A module of one function that phases of any kernel call."""
+    return Module(helper.text, helper.declarations, shared=True)

@@ -10,8 +10,9 @@ reads are read, before the first step instead of during the steps; so nothing th
 
 Stores of a square wait until the last step and are written as rows: exactly the elements that the loop stores.
 
-LLVM takes about 0.2 ms for each shuffle of a large square. So a phase that has several squares of a kind calls a
-function for them.
+LLVM takes about 0.1 ms for each shuffle of a large square. So squares of a kind are transposed by a function that all
+phases of a program call. It is compiled in half the time when LLVM cannot look for shuffles that are two rounds at
+once, of which there are none.
 """
 
 from functools import cache
@@ -20,7 +21,7 @@ from graphc.kernel.affine import loads, stride_of, variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Accumulate, For, Let, Load, Store
 from graphc_llvm import host
-from graphc_llvm.builder import Builder
+from graphc_llvm.builder import Builder, Helper
 from graphc_llvm.expressions import Scope
 from graphc_llvm.types import memory, suffix, widen
 from graphc_llvm.values import Linear, Value, integer
@@ -191,46 +192,34 @@ def square(b: Builder, load: Load, rows: list[str], lanes: int, columns: int) ->
     if lanes not in CALLED_LANES or not host.passes_in_registers(lanes, bits):
         return _shuffled(b, vector, rows, lanes, columns)
     name = f"square_{suffix(load.dtype, lanes, in_memory=True)}"
-    full = rows + [_ZERO] * (lanes - len(rows))
-    if name in b.squares:
-        b.declarations.add(_square_function(name, vector, lanes))
-        inline, calling = b.squares[name]
-        inline[:] = calling
-        called = [b.fresh("%v") for _ in range(columns)]
-        b.lines += _call(b, name, vector, full, called)
-        return called
-    start = len(b.lines)
-    result = _shuffled(b, vector, rows, lanes, columns)
-    inline = [line for line in b.lines[start:] if isinstance(line, str)]
-    b.lines[start:] = [inline]
-    b.squares[name] = inline, _call(b, name, vector, full, result)
-    return result
-
-
-def _call(b: Builder, name: str, vector: str, rows: list[str], columns: list[str]) -> list[str]:
-    """The lines that define the columns of a square by a call."""
-    kind, result = f"{{ {', '.join([vector] * len(rows))} }}", b.fresh("%v")
-    given = ", ".join(f"{vector} {row}" for row in rows)
-    parts = [f"  {column} = extractvalue {kind} {result}, {n}" for n, column in enumerate(columns)]
-    return [f"  {result} = call x86_regcallcc {kind} @{name}({given})", *parts]
+    kind = f"{{ {', '.join([vector] * lanes)} }}"
+    b.declarations.add(f"declare x86_regcallcc {kind} @{name}({', '.join([vector] * lanes)})")
+    b.helpers.add(_square_function(name, vector, lanes, bits))
+    given = ", ".join(f"{vector} {row}" for row in rows + [_ZERO] * (lanes - len(rows)))
+    result = b.emit(f"call x86_regcallcc {kind} @{name}({given})")
+    return [b.emit(f"extractvalue {kind} {result}, {n}") for n in range(columns)]
 
 
 @cache
-def _square_function(name: str, vector: str, lanes: int) -> str:
-    """The text of a function of the rows of a square that returns its columns."""
+def _square_function(name: str, vector: str, lanes: int, bits: int) -> Helper:
+    """A function of the rows of a square that returns its columns."""
     b = Builder(set())
-    columns = _shuffled(b, vector, [f"%r{n}" for n in range(lanes)], lanes, lanes)
+    columns = _shuffled(b, vector, [f"%r{n}" for n in range(lanes)], lanes, lanes, bits // 32)
     kind = f"{{ {', '.join([vector] * lanes)} }}"
     result = "poison"
     for n, column in enumerate(columns):
         result = b.emit(f"insertvalue {kind} {result}, {vector} {column}, {n}")
     b.do(f"ret {kind} {result}")
     rows = ", ".join(f"{vector} %r{n}" for n in range(lanes))
-    return b.text(f"define internal x86_regcallcc {kind} @{name}({rows}) noinline #0")
+    text = b.text(f"define x86_regcallcc {kind} @{name}({rows}) #0")
+    return Helper(name, text, tuple(sorted(b.declarations)))
 
 
-def _shuffled(b: Builder, vector: str, rows: list[str], lanes: int, columns: int) -> list[str]:
-    """A square by log2(lanes) rounds of shuffles; those that the first columns do not need are left out."""
+def _shuffled(b: Builder, vector: str, rows: list[str], lanes: int, columns: int, fence: int = 0) -> list[str]:
+    """A square by log2(lanes) rounds of shuffles; those that the first columns do not need are left out.
+
+    fence: vectors have the size of so many float32, and LLVM is to take each round as it is; 0: it may look further.
+    """
     distances = [1 << n for n in range(lanes.bit_length() - 1)]
     needed = [set(range(columns))]  # positions after each round, the last round first
     for distance in distances:
@@ -247,8 +236,17 @@ def _shuffled(b: Builder, vector: str, rows: list[str], lanes: int, columns: int
             pick = picks[1 if target & distance else 0]
             zero = x == y == _ZERO
             following[target] = _ZERO if zero else b.emit(f"shufflevector {vector} {x}, {vector} {y}, {pick}")
-        current = following
+        last = distance == 1
+        current = following if last or not fence else {n: _fenced(b, vector, v, fence) for n, v in following.items()}
     return [current[n] for n in range(columns)]
+
+
+def _fenced(b: Builder, vector: str, value: str, floats: int) -> str:
+    """The same bits, of which LLVM does not see where they come from. No instruction comes of it."""
+    kind = f"<{floats} x float>"
+    as_floats = b.emit(f"bitcast {vector} {value} to {kind}")
+    fenced = b.call(f"llvm.arithmetic.fence.v{floats}f32", kind, [(kind, as_floats)])
+    return b.emit(f"bitcast {kind} {fenced} to {vector}")
 
 
 _ZERO = "zeroinitializer"

@@ -67,23 +67,26 @@ def code_of(compiled: gc.CompiledFunction) -> CpuExecutable:
     return executable
 
 
-def test_small_modules_are_compiled_together_and_large_ones_alone() -> None:
+def test_small_modules_are_compiled_together_and_large_ones_alone(compiled: list[codegen.Module]) -> None:
     def module(name: str, size: int, plain: bool = False) -> codegen.Module:
         body = "  call void @other()\n" * (size // 21)
         return codegen.Module(f"define void @{name}() {{\n{body}  ret void\n}}", ("declare void @other()",), plain)
 
     small = [module(f"small{n}", 10_000) for n in range(9)]
     large, driver = module("large", 2 * codegen.LARGE), module("driver", 100, plain=True)
-    joined = codegen.together([*small[:4], large, *small[4:], driver])
-    assert joined[0] is large and joined[2] is driver
-    assert sum(each.functions.count("define") for each in joined) == 11
-    assert all(len(each.functions) <= codegen.MOST_TOGETHER for each in joined) and len(joined) == 4
-    assert len(codegen.objects([*small, large], host.host())) == 3
+    begun = codegen.Begun(host.host())
+    for each in (small[0], large, small[0], small[1]):
+        begun.add(each)
+    made = begun.objects([large, *small, driver])
+    assert [module.functions.count("define") for module in compiled if module.plain] == [1]
+    joined = [module.functions.count("define") for module in compiled if not module.plain]
+    assert sorted(joined) == [1, 1, 2, 2, 2, 2] and len(made) == 7
+    assert len(codegen.Begun(host.host()).objects([*small, large])) == 6
 
 
 def test_an_error_in_the_background_is_raised_where_the_result_is_wanted() -> None:
-    good = codegen.begin(codegen.Module("define void @f() {\n  ret void\n}"), host.host())
-    bad = codegen.begin(codegen.Module("define nonsense"), host.host())
+    good = codegen.begin(codegen.Module("define void @f() {\n  ret void\n}"), target=host.host())
+    bad = codegen.begin(codegen.Module("define nonsense"), target=host.host())
     assert good.result()
     with pytest.raises(BackendError, match="rejects the generated text"):
         bad.result()
@@ -126,7 +129,7 @@ def test_code_does_not_depend_on_who_compiles_beside(monkeypatch: pytest.MonkeyP
     text = "define float @f(float %x) {{\n  %y = fmul float %x, {}.0\n  ret float %y\n}}\n"
     modules = [codegen.Module(text.format(number)) for number in range(2, 42)]
     alone = [codegen.object_code(module, host.host()) for module in modules]
-    pending = [codegen.begin(module, host.host()) for module in modules]
+    pending = [codegen.begin(module, target=host.host()) for module in modules]
     assert [each.result() for each in pending] == alone
     monkeypatch.setattr(unlocked, "_emit", lambda: None)  # an llvmlite that is built in another way
     assert [codegen.object_code(module, host.host()) for module in modules] == alone

@@ -9,7 +9,8 @@ from graphc.kernel.text import parse_kernel
 from graphc.kernel.verify import verify
 from graphc_llvm import host
 from graphc_llvm.kernels import compile_kernel
-from tests.backends.llvm_kernels import agree, run_interpreted, run_native, same_bits
+from graphc_llvm.program import program_text
+from tests.backends.llvm_kernels import Cases, agree, plan_of, run_interpreted, run_native, same_bits
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32}
 
@@ -92,11 +93,66 @@ def test_several_squares_are_transposed_by_a_function(
     agree(kernel, [x])
     (phase,) = compile_kernel(kernel).phases
     called = phase.body.count("call x86_regcallcc")
-    functions = [text for text in phase.declarations if text.startswith("define")]
     width = {"f32": 256, "f64": 512, "bool": 64}[dtype]
     in_registers = host.host().triple.startswith("x86_64") and 128 <= width <= host.host().vector_bits
-    assert called == (squares if squares > 1 and in_registers else 0)
-    assert len(functions) == min(called, 1)
+    assert called == (squares if in_registers else 0)
+    assert len(phase.helpers) == min(called, 1)
+
+
+def test_phases_of_a_program_share_the_function_of_their_squares() -> None:
+    if not host.passes_in_registers(256):
+        pytest.skip("squares are transposed where they are read")
+    text = """kernel squares{n}(
+  in in0: f32[{rows}, 8] "",
+  out out0: f32[8, 8] "",
+) flops 0:
+  vector lane in 0..8:
+    unroll j in 0..8:
+      out0[j, lane] = in0[{n} + lane, j]
+"""
+    kernels = [parse_kernel(text.format(n=n, rows=8 + n)) for n in range(3)]
+    modules = program_text(plan_of(*kernels)).modules
+    assert [module.functions.count("define x86_regcallcc") for module in modules] == [1, 0, 0, 0, 0]
+    cases = Cases()
+    for kernel in kernels:
+        cases.add(kernel, [np.random.default_rng(0).normal(size=kernel.params[0].buffer.shape).astype(np.float32)])
+    cases.check()
+
+
+def test_what_was_read_is_read_again_after_a_store_that_may_lie_there() -> None:
+    kernel = parse_kernel("""kernel again(
+  in in0: f32[16] "",
+  out out0: f32[16] "",
+  out out1: f32[16] "" alias(in0),
+  out out2: f32[16] "",
+) flops 0:
+  vector lane in 0..16:
+    alloc register kept: f32[4]
+    kept[0] = in0[lane]
+    kept[1] = kept[0] + in0[lane]
+    out0[lane] = kept[1]
+    out1[lane] = kept[0] * 3.0:f32
+    kept[0] = kept[1] * 2.0:f32
+    out2[lane] = kept[0] + kept[1]
+""")
+    verify(kernel)
+    (phase,) = compile_kernel(kernel).phases
+    assert phase.body.count(" load <16 x float>") == 1  # what is kept is known
+    x = np.random.default_rng(0).normal(size=16).astype(np.float32)
+    agree(kernel, [x])
+    agree(
+        parse_kernel("""kernel moving(
+  in in0: i64[4] "",
+  out out0: f32[4] "",
+) flops 0:
+  alloc worker kept: f32[4]
+  serial k in 0..4:
+    kept[k] = 1.0:f32
+    kept[in0[k]] = 2.0:f32
+    out0[k] = kept[k]
+"""),
+        [np.array([0, 3, 2, 0], np.int64)],
+    )
 
 
 def _classify(x):

@@ -21,7 +21,7 @@ class _Region:
     """Code that runs under one condition. `preheader`: of a loop, the lines in front of it; None for a branch."""
 
     preheader: list[str] | None
-    known: dict[str, str] = field(default_factory=dict)  # instruction -> register
+    known: dict[object, str] = field(default_factory=dict)  # instruction, or other key -> register
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,17 @@ class Builder:
                 return region.known[text]
         name = self._regions[-1].known[text] = self.emit(text)
         return name
+
+    def known(self, key: object) -> str | None:
+        """The register that `know` was told of, where it is defined."""
+        for region in self._regions:
+            if key in region.known:
+                return region.known[key]
+        return None
+
+    def know(self, key: object, register: str) -> None:
+        """Remember a register as long as it is defined."""
+        self._regions[self._depths.get(register, 0)].known[key] = register
 
     def _deepest(self, registers: tuple[str, ...]) -> int:
         depth = 0

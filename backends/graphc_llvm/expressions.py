@@ -5,9 +5,9 @@ mask of
 active lanes (None: all). The mask is never empty: a masked block is entered only when some lane is active.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any
 
 from graphc.core.dtypes import DType, bool_, int64
 from graphc.core.errors import BackendError
@@ -73,6 +73,10 @@ class Scope:
     read: dict[Load, Value] = field(default_factory=dict)  # loads whose value is known at this point
     counter: str | None = None  # the register that counts the innermost loop
     fetched: dict[str, Fetch] = field(default_factory=dict)  # what is prefetched in it, by its address now
+    # Where accesses lie, by buffer and identity of the index (which is kept): a constant and summands with factors.
+    _sums: dict[tuple[str, int], tuple[tuple[Expr, ...], int, tuple[tuple[Expr, int], ...]]] = field(
+        default_factory=dict
+    )
 
     def evaluate(self, expr: Expr) -> Value:
         """Emit `expr`."""
@@ -80,31 +84,7 @@ class Scope:
 
     def lazily(self, expr: Expr) -> Value | Linear:
         """Emit `expr`, but for sums of integers that an address may take as they are."""
-        match expr:
-            case Const(value, dtype):
-                return Linear(int(value)) if dtype is int64 else Value(dtype, constant(value, dtype))
-            case Var(name):
-                return self.values[name]
-            case Load(buffer, index):
-                return self._load(buffer, index)
-            case Unary(op, x):
-                return self._unary(op, self.evaluate(x))
-            case Binary(op, lhs, rhs):
-                return self._binary(op, self.lazily(lhs), self.lazily(rhs))
-            case Compare(op, lhs, rhs):
-                return self._compare(op, self.evaluate(lhs), self.evaluate(rhs))
-            case Select(cond, on_true, on_false):
-                return self._select(self.evaluate(cond), self.evaluate(on_true), self.evaluate(on_false))
-            case Cast(x, dtype):
-                return self._convert(arithmetic.cast, self.evaluate(x), dtype)
-            case Bitcast(x, dtype):
-                return self._convert(arithmetic.bitcast, self.evaluate(x), dtype)
-            case Fma(x, y, z):
-                return self._fma(self.evaluate(x), self.evaluate(y), self.evaluate(z))
-            case DotPair(x, y, z):
-                return self._dot_pair(self.evaluate(x), self.evaluate(y), self.evaluate(z))
-            case _:
-                assert_never(expr)
+        return _EMIT[type(expr)](self, expr)
 
     # -------------------------------------------------------------------------------------------------- operations
 
@@ -193,32 +173,31 @@ class Scope:
 
     def offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value | Linear:
         """The element number of `buffer[index]`, counting the private copies of other lanes."""
-        stride = self.places[buffer.name].lanes
-        whole = Sum() if stride == 1 else Sum(step=1, lanes=self.lanes)
-        for expr, extent in zip(reversed(index), reversed(buffer.shape), strict=True):
-            self._gather(expr, stride, whole)
-            stride *= extent
+        copies = self.places[buffer.name].lanes
+        # By identity, which the sum keeps from being used again: unrolled loops come here for each of their steps.
+        known = self._sums.get((buffer.name, id(index)))
+        if known is None:
+            parts: list[tuple[Expr, int]] = []
+            constant, stride = 0, copies
+            for expr, extent in zip(reversed(index), reversed(buffer.shape), strict=True):
+                constant += _collect(expr, stride, parts)
+                stride *= extent
+            known = self._sums[buffer.name, id(index)] = index, constant, tuple(parts)
+        _, constant, summands = known
+        whole = Sum(constant) if copies == 1 else Sum(constant, step=1, lanes=self.lanes)
+        for expr, factor in summands:
+            value = self.values[expr.name] if type(expr) is Var else self.lazily(expr)
+            if type(value) is Linear:
+                whole.add(value, factor)
+            else:
+                self._add_value(value, factor, whole)
         result: Value | Linear = whole.result()
         for value in whole.others:
             result = self._binary("add", result, value)
         return result
 
-    def _gather(self, expr: Expr, factor: int, whole: Sum) -> None:
-        """Add `factor` times an index to a sum. What `lazily` does, without a value for every part."""
-        if type(expr) is Var and type(known := self.values[expr.name]) is Linear:
-            whole.add(known, factor)
-            return
-        if type(expr) is Const and expr.dtype is int64:
-            whole.constant += int(expr.value) * factor
-            return
-        if type(expr) is Binary and expr.op in ("add", "sub"):
-            self._gather(expr.lhs, factor, whole)
-            self._gather(expr.rhs, factor if expr.op == "add" else -factor, whole)
-            return
-        if type(expr) is Binary and expr.op == "mul" and type(expr.rhs) is Const:
-            self._gather(expr.lhs, factor * int(expr.rhs.value), whole)
-            return
-        value = self.values[expr.name] if isinstance(expr, Var) else self.lazily(expr)
+    def _add_value(self, value: Value | Linear, factor: int, whole: Sum) -> None:
+        """Add `factor` times an integer of any width."""
         if value.dtype is not int64:
             value = self._convert(arithmetic.cast, emitted(self.builder, value), int64)
         found = linear(value)
@@ -235,11 +214,18 @@ class Scope:
         """The address of a uniform element, or of the first lane of a linear run."""
         b, element = self.builder, memory(buffer.dtype)
         pointer = self.places[buffer.name].pointer
-        sum_ = linear(offset)
+        sum_ = offset if type(offset) is Linear else linear(offset)
         if sum_ is None:
             raise BackendError(f"{buffer.name}: one address for lanes that lie apart")
-        for part in scaled(b, sum_.terms):
-            pointer = b.pure(f"getelementptr {element}, ptr {pointer}, i64 {part}", pointer, part)
+        if sum_.terms:
+            key = (pointer, sum_.terms)
+            base = b.known(key)
+            if base is None:
+                base = pointer
+                for part in scaled(b, sum_.terms):
+                    base = b.pure(f"getelementptr {element}, ptr {base}, i64 {part}", base, part)
+                b.know(key, base)
+            pointer = base
         constant = wrap(sum_.constant, 64)
         return b.near(f"getelementptr {element}, ptr {pointer}, i64 {constant}", pointer) if constant else pointer
 
@@ -293,44 +279,48 @@ class Scope:
 
     def _read(self, buffer: Buffer, offset: Value | Linear, kind: str, align: str) -> str:
         """What lies at `offset`."""
-
-        def load() -> tuple[str, ...]:
-            return (self.builder.emit(f"load {kind}, ptr {self.address(buffer, offset)}, {align}"),)
-
+        text = f"load {kind}, ptr {self.address(buffer, offset)}, {align}"
         if self._may_overlap(buffer, offset):
-            return load()[0]
-        return self.remembered(buffer, (kind, offset), load)[0]
+            return self.builder.emit(text)
+        known = self._remembered(buffer)
+        if text not in known:
+            known[text] = (self.builder.emit(text),)
+        return known[text][0]
 
     def remembered(self, buffer: Buffer, what: object, read: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
         """What is read of a buffer: once in a basic block, as long as nothing is stored that may lie there."""
-        known = self.builder.remembered.setdefault(self._memory(buffer), {})
-        key = (buffer.name, what)
+        known, key = self._remembered(buffer), (buffer.name, what)
         if key not in known:
             known[key] = read()
         return known[key]
+
+    def _remembered(self, buffer: Buffer) -> dict[object, tuple[str, ...]]:
+        """Registers, by what was read or stored. Buffers with another dictionary never overlap; parameters may: an
+        output can lie where an input does.
+        """
+        place, known = self.places[buffer.name], self.builder.remembered
+        memory = place.pointer if place.private else ""
+        if memory not in known:
+            known[memory] = {}
+        return known[memory]
 
     def _may_overlap(self, buffer: Buffer, offset: Value | Linear) -> bool:
         """Of private copies, rows at known places are the same or apart; others may be any of them."""
         return self.places[buffer.name].lanes > 1 and (not isinstance(offset, Linear) or bool(offset.terms))
 
-    def _memory(self, buffer: Buffer) -> str:
-        """Buffers with another one never overlap. Parameters may: an output can lie where an input does."""
-        place = self.places[buffer.name]
-        return place.pointer if place.private else ""
-
     def forget(self, buffer: Buffer) -> None:
         """Something is stored to this buffer."""
-        self.builder.remembered.pop(self._memory(buffer), None)
+        self._remembered(buffer).clear()
 
     def _write(self, buffer: Buffer, offset: Value | Linear, kind: str, text: str) -> None:
         """Store a register, and remember it."""
+        where = f"ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}"
+        self.builder.do(f"store {kind} {text}, {where}")
         may_overlap = self._may_overlap(buffer, offset)
         if may_overlap or self.places[buffer.name].lanes == 1:
             self.forget(buffer)
-        align = f"align {buffer.dtype.itemsize}"
-        self.builder.do(f"store {kind} {text}, ptr {self.address(buffer, offset)}, {align}")
         if not may_overlap:
-            self.builder.remembered.setdefault(self._memory(buffer), {})[buffer.name, (kind, offset)] = (text,)
+            self._remembered(buffer)[f"load {kind}, {where}"] = (text,)
 
     def prefetch(self, buffer: Buffer, offset: Value | Linear, least: int, ahead: int) -> None:
         """Ask for what the innermost loop reads here `ahead` iterations later, if it moves by `least` bytes or more.
@@ -433,3 +423,36 @@ class Scope:
         """Whether any lane is active."""
         kind = f"<{self.lanes} x i1>"
         return self.builder.call(f"llvm.vector.reduce.or.v{self.lanes}i1", "i1", [(kind, mask)])
+
+
+def _collect(expr: Expr, factor: int, parts: list[tuple[Expr, int]]) -> int:
+    """`factor` times an index: the constant of it; the summands go to `parts`."""
+    if type(expr) is Const and expr.dtype is int64:
+        return int(expr.value) * factor
+    if type(expr) is Binary and expr.op in ("add", "sub"):
+        constant = _collect(expr.lhs, factor, parts)
+        return constant + _collect(expr.rhs, factor if expr.op == "add" else -factor, parts)
+    if type(expr) is Binary and expr.op == "mul" and type(expr.rhs) is Const:
+        return _collect(expr.lhs, factor * int(expr.rhs.value), parts)
+    parts.append((expr, factor))
+    return 0
+
+
+def _constant(scope: Scope, expr: Const) -> Value | Linear:
+    return Linear(int(expr.value)) if expr.dtype is int64 else Value(expr.dtype, constant(expr.value, expr.dtype))
+
+
+# A table by type, as every expression comes here.
+_EMIT: Mapping[type, Callable[[Scope, Any], Value | Linear]] = {
+    Const: _constant,
+    Var: lambda scope, e: scope.values[e.name],
+    Load: lambda scope, e: scope._load(e.buffer, e.index),
+    Unary: lambda scope, e: scope._unary(e.op, scope.evaluate(e.x)),
+    Binary: lambda scope, e: scope._binary(e.op, scope.lazily(e.lhs), scope.lazily(e.rhs)),
+    Compare: lambda scope, e: scope._compare(e.op, scope.evaluate(e.lhs), scope.evaluate(e.rhs)),
+    Select: lambda scope, e: scope._select(*(scope.evaluate(x) for x in (e.cond, e.on_true, e.on_false))),
+    Cast: lambda scope, e: scope._convert(arithmetic.cast, scope.evaluate(e.x), e.dtype),
+    Bitcast: lambda scope, e: scope._convert(arithmetic.bitcast, scope.evaluate(e.x), e.dtype),
+    Fma: lambda scope, e: scope._fma(scope.evaluate(e.a), scope.evaluate(e.b), scope.evaluate(e.c)),
+    DotPair: lambda scope, e: scope._dot_pair(scope.evaluate(e.a), scope.evaluate(e.b), scope.evaluate(e.c)),
+}

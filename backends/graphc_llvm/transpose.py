@@ -15,7 +15,7 @@ phases of a program call. It is compiled in half the time when LLVM cannot look 
 once, of which there are none.
 """
 
-from functools import cache
+from functools import cache, partial
 
 from graphc.kernel.affine import loads, stride_of, variables
 from graphc.kernel.independence import expressions
@@ -57,7 +57,8 @@ def transposed_loads(scope: Scope, loop: For, steps: int) -> dict[Load, list[Val
         first = scope.offset(load.buffer, load.index)
         if first.lanes == 1 or first.step == 1:
             continue
-        columns = scope.remembered(load.buffer, ("columns", first, steps), lambda: _columns(scope, load, first, steps))
+        read = partial(_columns, scope, load, first, steps)
+        columns = scope.remembered(load.buffer, ("columns", first, steps), read)
         result[load] = [Value(load.dtype, text, scope.lanes) for text in columns]
     return result
 

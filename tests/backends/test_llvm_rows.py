@@ -100,7 +100,7 @@ def test_several_squares_are_transposed_by_a_function(
 
 
 def test_phases_of_a_program_share_the_function_of_their_squares() -> None:
-    if not host.passes_in_registers(256):
+    if not host.passes_in_registers(8, 256):
         pytest.skip("squares are transposed where they are read")
     text = """kernel squares{n}(
   in in0: f32[{rows}, 8] "",

@@ -3,7 +3,7 @@
 In: a kernel and one C-contiguous array per parameter, of the parameter's dtype and shape. Out: nothing; the arrays of
 "out" and "inout" parameters hold the results. Guaranteed: the bits are those the rules of `graphc.kernel.ir` ask for.
 
-Iterations of `vector` loops, and of `parallel` loops in chunks, are *lanes*: a value is a scalar when all lanes agree
+Iterations of `vector` loops, and of `parallel`, `block` and `thread` loops in chunks, are *lanes*: a value is a scalar when all lanes agree
 and else one array with an element per active lane, `If` and unequal loop bounds keep the active lanes only. An index
 out of bounds raises `VerifyError`, and scratch starts as NaN or an odd number, so reading it early shows.
 """
@@ -52,7 +52,7 @@ _SCRATCH = 1 << 26  # bytes of lane-private scratch at a time
 
 @dataclass(slots=True)
 class _Frame:
-    """What a statement sees. lanes: None outside of parallel and vector loops, else the number of active ones.
+    """What a statement sees. lanes: None outside of loops that are not serial, else the number of active ones.
 
     values: variables, and under "@name" the row of lane-private buffer `name` each lane owns.
     """

@@ -17,6 +17,13 @@ computed in it. `DotPair` alone may treat what is smaller than the smallest norm
 
 A `For(kind="vector")` runs its iterations in lockstep, one lane each (SPMD): a statement takes effect in all lanes
 before the next one starts, `If` inside it masks lanes, an `Alloc` inside it is private to each lane.
+
+For machines whose threads come in blocks, a phase may be a `For(kind="block")`, or several nested directly: a
+`parallel` loop each of whose iterations belongs to one block of threads. Inside it the iterations of a
+`For(kind="thread")` are independent too and belong to threads of the block, or, when there are thread loops inside
+them, to a team of threads each. What follows a thread loop begins when all its iterations are finished; there is no
+barrier to forget, since the emitter puts one where threads could see the difference. What a block or a team does
+outside of thread loops happens once.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,10 +32,10 @@ from typing import Any, Literal
 
 from graphc.core.dtypes import DType, bool_, int64, uint32
 
-Space = Literal["param", "register", "worker", "arena"]
+Space = Literal["param", "register", "worker", "shared", "arena"]
 # param: given by the plan; register: small, private, meant to live in registers; worker: scratch private to the
-# iteration of the parallel loop that allocates it; arena: scratch shared by all phases of a kernel, allocated at the
-# top level.
+# iteration of the parallel loop that allocates it; shared: scratch of a block or team of threads, in memory they all
+# see; arena: scratch shared by all phases of a kernel, allocated at the top level.
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +190,8 @@ Expr = Const | Var | Load | Unary | Binary | Compare | Select | Cast | Bitcast |
 
 # ----------------------------------------------------------------------------------------------------- statements
 
-LoopKind = Literal["serial", "parallel", "vector", "unroll"]
+LoopKind = Literal["serial", "parallel", "vector", "unroll", "block", "thread"]
+INDEPENDENT: tuple[LoopKind, ...] = ("parallel", "block", "thread")  # no iteration touches what another one writes
 Combine = Literal["add", "mul", "min", "max", "and", "or", "argmax", "argmin"]
 
 

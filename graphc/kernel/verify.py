@@ -19,8 +19,11 @@ Types
   for floats.
 
 Structure
-- extents of vector, unroll and parallel loops are constants; no extent is negative; `While` has a positive bound;
-- `Alloc`: "arena" at the top level only; "register" and "worker" anywhere below or at the top; never "param";
+- extents of all but serial loops are constants; no extent is negative; `While` has a positive bound;
+- a block loop is a phase, or all that a block loop holds; a thread loop is inside a block loop, and not inside a
+  parallel or vector loop;
+- `Alloc`: "arena" at the top level only; "shared" inside a block loop; "register" and "worker" anywhere below or at the
+  top; never "param";
 - an "in" parameter is never stored to; `aliases_ok` names "in" parameters of the same size in bytes.
 
 Bounds
@@ -29,7 +32,8 @@ Bounds
   any other index must not be provably outside.
 
 Independence
-- parallel: no element of a buffer from outside the loop is stored by one iteration and accessed by another;
+- parallel, block, thread: no element of a buffer from outside the loop is stored by one iteration and accessed by
+  another;
 - vector: no statement stores to one element from two lanes.
   Indices that are not affine in the counters prove nothing, so a scatter belongs in serial loops.
 """
@@ -42,6 +46,7 @@ from graphc.core.errors import VerifyError
 from graphc.kernel.affine import NOTHING, Facts, Interval, bounds, loads, normal, variables
 from graphc.kernel.independence import Access, Scope, conflict, inside_loop
 from graphc.kernel.ir import (
+    INDEPENDENT,
     Accumulate,
     Alloc,
     Binary,
@@ -79,7 +84,7 @@ def verify(kernel: Kernel) -> None:
 
 @dataclass(slots=True)
 class _Loop:
-    """An open parallel or vector loop: buffers visible outside of it, and the accesses made inside."""
+    """An open loop that is not serial: buffers visible outside of it, and the accesses made inside."""
 
     loop: For
     shared: frozenset[str]
@@ -163,16 +168,28 @@ class _Verifier:
         _require(constant, f"for {loop.var.name}: the extent of a {loop.kind} loop must be constant")
         extent = bounds(loop.extent, self.facts)
         _require(extent.high is None or extent.high >= 0, f"for {loop.var.name}: negative extent")
+        self.nesting(loop)
         self.define(loop.var.name)
         before = self.vars, self.facts
         self.vars = {**self.vars, loop.var.name: int64}
         self.facts = inside_loop(loop, self.facts)
-        if loop.kind in ("parallel", "vector"):
+        if loop.kind in _NOT_SERIAL:
             self.open_loops.append(_Loop(loop, frozenset(self.buffers), self.facts))
         self.block(loop.body)
-        if loop.kind in ("parallel", "vector"):
+        if loop.kind in _NOT_SERIAL:
             self.independent(self.open_loops.pop())
         self.vars, self.facts = before
+
+    def nesting(self, loop: For) -> None:
+        """Where block and thread loops may stand."""
+        around = [each.loop for each in self.open_loops]
+        if loop.kind == "block":
+            alone = bool(around) and around[-1].kind == "block" and around[-1].body == (loop,)
+            _require(self.depth == 1 or alone, f"for {loop.var.name}: a block loop is a phase of its own")
+        if loop.kind == "thread":
+            kinds = {each.kind for each in around}
+            fits = "block" in kinds and kinds <= {"block", "thread"}
+            _require(fits, f"for {loop.var.name}: a thread loop is inside block and thread loops only")
 
     def condition(self, cond: Expr, body: tuple[Stmt, ...], holds: bool) -> None:
         self.expr(cond)
@@ -210,6 +227,8 @@ class _Verifier:
         _require(buffer.space != "param", f"alloc {buffer.name}: space param is for parameters")
         top = self.depth == 1
         _require(buffer.space != "arena" or top, f"alloc {buffer.name}: arena scratch belongs at the top level")
+        in_block = any(each.loop.kind == "block" for each in self.open_loops)
+        _require(buffer.space != "shared" or in_block, f"alloc {buffer.name}: shared scratch belongs to a block loop")
         self.define(buffer.name)
         self.buffers[buffer.name] = buffer
 
@@ -300,11 +319,11 @@ def _pairs(accesses: list[Access], lockstep: bool) -> Iterator[tuple[Access, Acc
 
 
 def _parallel_counters(body: tuple[Stmt, ...]) -> Iterator[str]:
-    """Counters of parallel and vector loops below."""
+    """Counters of loops below that are not serial."""
     for statement in body:
         match statement:
             case For(var, _, kind, inner):
-                if kind in ("parallel", "vector"):
+                if kind in _NOT_SERIAL:
                     yield var.name
                 yield from _parallel_counters(inner)
             case If(_, then, orelse):
@@ -314,6 +333,7 @@ def _parallel_counters(body: tuple[Stmt, ...]) -> Iterator[str]:
                 yield from _parallel_counters(inner)
 
 
+_NOT_SERIAL = (*INDEPENDENT, "vector")
 _FLOAT_ONLY = ("sqrt", "floor", "ceil", "trunc", "rint")
 _BITS = ("and", "or", "xor", "shl", "shr")
 _BOOL = ("and", "or", "xor", "min", "max")

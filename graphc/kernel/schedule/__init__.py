@@ -18,8 +18,10 @@ from graphc.kernel.schedule.edit import (
     replace_statement,
     substitute,
     substitute_expr,
+    with_buffers,
 )
 from graphc.kernel.schedule.loops import (
+    bind,
     expand_alloc,
     fission,
     fuse_loops,
@@ -41,6 +43,7 @@ __all__ = [
     "Interval",
     "Names",
     "as_affine",
+    "bind",
     "bounds",
     "counter_range",
     "edit",
@@ -71,6 +74,7 @@ __all__ = [
     "substitute_expr",
     "unroll",
     "vectorize",
+    "with_buffers",
 ]
 
 

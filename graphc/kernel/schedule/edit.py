@@ -138,6 +138,15 @@ def substitute(statements: Block, values: Mapping[str, Expr]) -> Block:
     return map_block(statements, lambda e: substitute_expr(e, values))
 
 
+def with_buffers(statements: Block, moved: Mapping[str, Buffer]) -> Block:
+    """Put other buffers of the same shape in the place of some, by name: scratch in another space, for example."""
+
+    def node(expr: Expr) -> Expr:
+        return Load(moved.get(expr.buffer.name, expr.buffer), expr.index) if isinstance(expr, Load) else expr
+
+    return map_block(statements, lambda e: map_expr(e, node), lambda b, i: (moved.get(b.name, b), i))
+
+
 def fresh_copy(statements: Block, names: Names) -> Block:
     """The same statements with every name they define replaced by a fresh one."""
     variables: dict[str, Expr] = {}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from graphc.kernel.affine import loads, variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import (
+    INDEPENDENT,
     Accumulate,
     Alloc,
     Buffer,
@@ -27,7 +28,7 @@ from graphc.kernel.schedule.edit import Block, Names, fresh_copy
 
 
 def hoist(statements: Block) -> Block:
-    """Every `Let` in front of the loops around it that it does not depend on; parallel loops keep theirs.
+    """Every `Let` in front of the loops around it that it does not depend on; loops that machines share out keep theirs.
 
     Loops that may run no iteration keep their loads.
     """
@@ -36,7 +37,7 @@ def hoist(statements: Block) -> Block:
         match statement:
             case For(var, extent, kind, body):
                 body = hoist(body)
-                if kind != "parallel":
+                if kind not in INDEPENDENT:
                     runs = isinstance(extent, Const) and int(extent.value) > 0
                     moved, body = invariant({var.name}, body, may_load=runs)
                     result += moved

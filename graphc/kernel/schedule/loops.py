@@ -11,6 +11,7 @@ from graphc.core.errors import ScheduleError
 from graphc.kernel.affine import loads
 from graphc.kernel.independence import expressions, iterations_independent, may_meet
 from graphc.kernel.ir import (
+    INDEPENDENT,
     Accumulate,
     Alloc,
     Binary,
@@ -40,9 +41,16 @@ def parallelize(loop: For) -> For:
     return _independent_kind(loop, "parallel")
 
 
+def bind(loop: For, kind: Literal["block", "thread"]) -> For:
+    """Give every iteration a block of threads, or a thread (a team, if there are thread loops inside) of its block."""
+    if kind == "thread" and any(isinstance(s, For) and s.kind in ("parallel", "vector") for s in walk(loop.body)):
+        raise ScheduleError(f"thread {loop.var.name}: a loop inside is shared out in another way")
+    return _independent_kind(loop, kind)
+
+
 def vectorize(loop: For) -> For:
     """Run iterations in lockstep lanes."""
-    if any(isinstance(s, For) and s.kind == "parallel" for s in walk(loop.body)):
+    if any(isinstance(s, For) and s.kind in INDEPENDENT for s in walk(loop.body)):
         raise ScheduleError(f"vectorize {loop.var.name}: a parallel loop is inside")
     return _independent_kind(loop, "vector")
 
@@ -64,7 +72,7 @@ def _independent_kind(loop: For, kind: LoopKind) -> For:
     static_extent(loop)
     if loop.kind == kind:
         return loop
-    if loop.kind != "parallel" and not iterations_independent(loop):
+    if loop.kind not in INDEPENDENT and not iterations_independent(loop):
         raise ScheduleError(f"{kind} {loop.var.name}: iterations may touch the same element")
     return replace(loop, kind=kind)
 
@@ -124,6 +132,8 @@ def _as_kind(loop: For, kind: LoopKind | None) -> For:
             return loop
         case "parallel":
             return parallelize(loop)
+        case "block" | "thread":
+            return bind(loop, kind)
         case "vector":
             return vectorize(loop)
         case "unroll":
@@ -140,7 +150,7 @@ def interchange(loop: For) -> For:
     swapped = replace(inner, body=(replace(loop, body=inner.body),))
     kinds = {loop.kind, inner.kind}
     in_lockstep = kinds in ({"vector", "serial"}, {"vector", "unroll"})  # one order of statements either way round
-    if in_lockstep or loop.kind == "parallel":
+    if in_lockstep or loop.kind in INDEPENDENT:
         return swapped
     if not (iterations_independent(loop) or iterations_independent(swapped)):
         raise ScheduleError(f"interchange {loop.var.name}, {inner.var.name}: iterations of both depend on each other")
@@ -187,7 +197,7 @@ def fission(loop: For, at: int, names: Names) -> tuple[For, For]:
     first, second = loop.body[:at], loop.body[at:]
     if not first or not second:
         raise ScheduleError(f"fission {loop.var.name}: one side is empty")
-    if loop.kind != "parallel" and may_meet(loop, first, second):
+    if loop.kind not in INDEPENDENT and may_meet(loop, first, second):
         raise ScheduleError(f"fission {loop.var.name}: a later iteration's first part may touch what the second uses")
     used = _names_used(second)
     for statement in first:

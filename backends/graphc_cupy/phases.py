@@ -1,0 +1,133 @@
+"""A scheduled kernel becomes one CUDA function per phase, launched one after the other.
+
+The arguments of a function are the addresses of the parameters and the arena scratch that it uses, in the order of the
+kernel. Names inside are those of the kernel; the function is named by a hash of its text, so that equal phases of any
+kernel are one function.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphc.core.errors import BackendError
+from graphc.kernel.affine import loads
+from graphc.kernel.ir import Alloc, Buffer, For, Kernel, Let, Stmt
+from graphc_cupy.expressions import Place, Scope
+from graphc_cupy.spelling import memory
+from graphc_cupy.statements import StatementEmitter, touched
+from graphc_cupy.teams import Layout, extent_of, layout
+
+MOST_STATIC = 48 * 1024  # bytes of shared memory a function has without asking for more
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One CUDA function. `args`: positions in the kernel's parameters followed by its arena scratch."""
+
+    name: str
+    text: str
+    blocks: int
+    threads: int
+    shared_bytes: int
+    args: tuple[int, ...]
+    reads: frozenset[int]  # positions, likewise
+    writes: frozenset[int]
+    notes: dict[int, str] = field(hash=False, compare=False)  # line of the text -> the buffer it stores to
+
+
+def phases(kernel: Kernel) -> tuple[Phase, ...]:
+    """Emit all phases. Raises `BackendError` naming the kernel and its lines when something cannot be emitted."""
+    buffers = [param.buffer for param in kernel.params]
+    buffers += [s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]
+    lets = [s for s in kernel.body if isinstance(s, Let)]
+    writable = {param.buffer.name for param in kernel.params if param.mode != "in"}
+    shared_by = {name for p in kernel.params for name in (*p.aliases_ok, *([p.buffer.name] if p.aliases_ok else []))}
+    try:
+        return tuple(
+            _emit(group, buffers, lets, writable | {b.name for b in buffers if b.space == "arena"}, shared_by)
+            for group in _groups(kernel.body)
+        )
+    except BackendError as error:
+        where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
+        raise BackendError(f"gpu backend, kernel {kernel.name}{where}: {error}") from error
+
+
+def _groups(body: tuple[Stmt, ...]) -> list[tuple[Stmt, ...]]:
+    """The statements of each phase: a nest of block loops, or what stands between two of them."""
+    groups: list[tuple[Stmt, ...]] = []
+    serial: list[Stmt] = []
+    for statement in (*body, None):
+        is_nest = isinstance(statement, For) and statement.kind == "block"
+        if (is_nest or statement is None) and any(not isinstance(s, Let) for s in serial):
+            groups.append(tuple(serial))
+        if is_nest or statement is None:
+            serial = []
+        if is_nest:
+            assert statement is not None
+            groups.append((statement,))
+        elif statement is not None and not (isinstance(statement, Alloc) and statement.buffer.space == "arena"):
+            serial.append(statement)
+    return groups
+
+
+def _emit(
+    group: tuple[Stmt, ...], buffers: Sequence[Buffer], lets: Sequence[Let], writable: set[str], aliased: set[str]
+) -> Phase:
+    nest, body = _block_nest(group)
+    shape = layout(body) if nest else Layout(1, 0)
+    known = tuple(let for let in lets if let not in group and not loads(let.value))
+    reads, writes = touched(group)
+    args = [number for number, buffer in enumerate(buffers) if buffer.name in reads | writes]
+    scope = Scope({buffers[n].name: Place(buffers[n].name) for n in args})
+    emitter = StatementEmitter(scope, shape, [buffers[n].name for n in args])
+    blocks = 1
+    for loop in nest:
+        blocks *= extent_of(loop)
+    _numbers(emitter, shape)
+    emitter.block(known)
+    emitter.counters(nest, "blockIdx.x", blocks)
+    emitter.block(body)
+    params = ", ".join(_parameter(buffers[n], writable, aliased) for n in args)
+    bounds = f" __launch_bounds__({shape.threads})" if shape.threads > 1 else ""
+    text = "\n".join([f"(void){bounds} NAME({params}) {{", *emitter.lines, "}"])
+    text = text.removeprefix("(void)")
+    name = f"gc_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    text = f'extern "C" __global__ void{text.replace(" NAME(", f" {name}(", 1)}'
+    return Phase(
+        name,
+        text,
+        blocks,
+        shape.threads,
+        emitter.shared_bytes,
+        tuple(args),
+        frozenset(n for n in args if buffers[n].name in reads),
+        frozenset(n for n in args if buffers[n].name in writes),
+        {line + 1: buffer for line, buffer in emitter.notes.items()},
+    )
+
+
+def _block_nest(group: tuple[Stmt, ...]) -> tuple[list[For], tuple[Stmt, ...]]:
+    """The block loops around a phase, outermost first, and what is inside."""
+    nest: list[For] = []
+    body = group
+    while len(body) == 1 and isinstance(first := body[0], For) and first.kind == "block":
+        nest.append(first)
+        body = first.body
+    return nest, body
+
+
+def _numbers(emitter: StatementEmitter, shape: Layout) -> None:
+    """Which thread, and which of its team, this is."""
+    if shape.threads > 1:
+        emitter.line("const int gc_thread = threadIdx.x;")
+    if shape.width:
+        emitter.line(f"const int gc_team = gc_thread / {shape.width}, gc_lane = gc_thread % {shape.width};")
+        members = (1 << shape.width) - 1
+        emitter.line(f"const u32 gc_mask = {members:#x}u << (gc_thread % 32 - gc_lane);")
+
+
+def _parameter(buffer: Buffer, writable: set[str], aliased: set[str]) -> str:
+    const = "" if buffer.name in writable else "const "
+    alone = "" if buffer.name in aliased else " __restrict__"
+    return f"{const}{memory(buffer.dtype)} *{alone.strip() + ' ' if alone else ''}{buffer.name}"
+

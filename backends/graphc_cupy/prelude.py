@@ -1,0 +1,81 @@
+"""What every CUDA source begins with: names of element types, and the operations that C++ lacks or leaves undefined.
+
+All functions follow the rules at the top of `graphc.kernel.ir`. They use no header, and of CUDA's own functions only
+those in `INTRINSICS`, so that the same text also compiles for a processor where somebody defines these.
+"""
+
+INTRINSICS = (
+    "__fmaf_rn", "__fma_rn", "__float_as_uint", "__uint_as_float", "__double_as_longlong", "__longlong_as_double",
+    "__shfl_sync", "__shfl_down_sync", "__syncthreads", "__syncwarp", "sqrtf", "sqrt", "floorf", "floor", "ceilf",
+    "ceil", "truncf", "trunc", "rintf", "rint", "fabsf", "fabs", "fmodf", "fmod",
+)  # fmt: skip
+
+PRELUDE = """\
+typedef signed char i8;
+typedef unsigned char u8;
+typedef short i16;
+typedef unsigned short u16;
+typedef int i32;
+typedef unsigned int u32;
+typedef long long i64;
+typedef unsigned long long u64;
+typedef float f32;
+typedef double f64;
+typedef unsigned short bf16;
+
+#define GC_FUNCTION __device__ __forceinline__
+
+GC_FUNCTION f32 gc_fma(f32 a, f32 b, f32 c) { return __fmaf_rn(a, b, c); }
+GC_FUNCTION f64 gc_fma(f64 a, f64 b, f64 c) { return __fma_rn(a, b, c); }
+
+GC_FUNCTION u32 gc_bits(f32 x) { return __float_as_uint(x); }
+GC_FUNCTION u64 gc_bits(f64 x) { return (u64)__double_as_longlong(x); }
+GC_FUNCTION f32 gc_float(u32 x) { return __uint_as_float(x); }
+GC_FUNCTION f64 gc_float(u64 x) { return __longlong_as_double((i64)x); }
+
+GC_FUNCTION f32 gc_rem(f32 a, f32 b) { return fmodf(a, b); }
+GC_FUNCTION f64 gc_rem(f64 a, f64 b) { return fmod(a, b); }
+// Towards zero; 0 for a zero divisor; the smallest number by -1 wraps.
+template <class T> GC_FUNCTION T gc_div(T a, T b) {
+  return b == 0 ? (T)0 : (T)-1 < (T)0 && b == (T)-1 ? (T)(0ull - (u64)a) : (T)(a / b);
+}
+template <class T> GC_FUNCTION T gc_rem(T a, T b) {
+  return b == 0 || ((T)-1 < (T)0 && b == (T)-1) ? (T)0 : (T)(a % b);
+}
+
+// Float to integer: towards zero, saturating, 0 for NaN.
+template <class T, class F> GC_FUNCTION T gc_whole(F x) {
+  const bool has_sign = (T)-1 < (T)0;
+  const int bits = 8 * (int)sizeof(T) - has_sign;
+  const F end = (F)(1ull << (bits - 1)) * (F)2;
+  const T most = has_sign ? (T)((1ull << (bits - 1)) * 2 - 1) : (T)~0ull;
+  if (x >= end) return most;
+  if (x < (has_sign ? -end : (F)0)) return has_sign ? (T)~most : (T)0;
+  return x != x ? (T)0 : (T)x;
+}
+
+// NaN wins; of equal numbers only the sign of zero can differ.
+template <class T> GC_FUNCTION T gc_min(T a, T b) { return b < a ? b : a; }
+template <class T> GC_FUNCTION T gc_max(T a, T b) { return a < b ? b : a; }
+template <class T> GC_FUNCTION T gc_least(T a, T b) {
+  return a == b ? gc_float(gc_bits(a) | gc_bits(b)) : a < b || a != a ? a : b;
+}
+template <class T> GC_FUNCTION T gc_greatest(T a, T b) {
+  return a == b ? gc_float(gc_bits(a) & gc_bits(b)) : a > b || a != a ? a : b;
+}
+GC_FUNCTION f32 gc_min(f32 a, f32 b) { return gc_least(a, b); }
+GC_FUNCTION f64 gc_min(f64 a, f64 b) { return gc_least(a, b); }
+GC_FUNCTION f32 gc_max(f32 a, f32 b) { return gc_greatest(a, b); }
+GC_FUNCTION f64 gc_max(f64 a, f64 b) { return gc_greatest(a, b); }
+
+GC_FUNCTION f32 gc_wide(bf16 x) { return gc_float((u32)x << 16); }
+GC_FUNCTION bf16 gc_narrow(f32 x) {
+  const u32 bits = gc_bits(x);
+  return (bf16)((x != x ? bits | 0x7fc00000u : bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+GC_FUNCTION u32 gc_pair(const bf16 *x) { return (u32)x[0] | (u32)x[1] << 16; }
+GC_FUNCTION f32 gc_dot_pair(u32 a, u32 b, f32 c) {
+  c = gc_fma(gc_float(a & 0xffff0000u), gc_float(b & 0xffff0000u), c);
+  return gc_fma(gc_float(a << 16), gc_float(b << 16), c);
+}
+"""

@@ -1,0 +1,249 @@
+"""Schedules for a GPU: which loops go to blocks, which to threads of a block.
+
+In: a kernel as lowering writes it, whose `parallel` loops are independent iterations. Out: the same kernel with block
+and thread loops. Guaranteed: every element is computed by the same operations in the same order, so no bit changes.
+
+What decides is which counter moves along memory: neighbouring threads read neighbouring elements at once. Where that is
+one of the outer loops, each of its iterations is a thread. Where it is a loop inside the rows, each row gets a team.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from graphc.kernel.affine import Facts, stride_of
+from graphc.kernel.independence import accesses
+from graphc.kernel.ir import (
+    Alloc,
+    Binary,
+    Compare,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    LoopKind,
+    Stmt,
+    Var,
+    While,
+    index,
+    walk,
+)
+from graphc.kernel.program import Scheduled
+from graphc.kernel.schedule.edit import Block, Names, substitute, with_buffers
+from graphc_cupy.teams import holder
+
+THREADS = 128  # of a block
+TEAM = 16  # threads of a row: a reduction has so many lanes
+MOST_SHARED = 48 * 1024  # bytes of a block
+MOST_UNROLLED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One independent loop."""
+
+    var: Var
+    extent: int
+
+
+def schedule(kernel: Kernel) -> Scheduled:
+    """The kernel arranged for this backend."""
+    names = Names(kernel)
+    body: list[Stmt] = []
+    for statement in kernel.body:
+        if isinstance(statement, For) and statement.kind == "parallel" and isinstance(statement.extent, Const):
+            body += _phase(statement, names)
+        else:
+            body.append(statement)
+    return Scheduled(replace(kernel, body=tuple(body)))
+
+
+def _phase(statement: For, names: Names) -> Block:
+    axes, leaf = _nest(statement)
+    if any(axis.extent == 0 for axis in axes):
+        return ()
+    best = max(axes, key=lambda axis: (_along(axis.var, leaf), axis is axes[-1]))
+    if _inside(leaf) > _along(best.var, leaf):
+        rows = _rows(axes, leaf, names)
+        if rows is not None:
+            return rows
+    return _flat([axis for axis in axes if axis is not best] + [best], _in_order(leaf), names)
+
+
+def _nest(statement: For) -> tuple[list[Axis], Block]:
+    """The perfectly nested parallel loops from here inwards, and the body of the last one."""
+    axes: list[Axis] = []
+    body: Block = (statement,)
+    while len(body) == 1 and isinstance(loop := body[0], For) and loop.kind == "parallel":
+        if not isinstance(loop.extent, Const):
+            break
+        axes.append(Axis(loop.var, int(loop.extent.value)))
+        body = loop.body
+    return axes, body
+
+
+# --------------------------------------------------------------------------------------------------------- which loop
+
+
+def _along(var: Var, leaf: Block) -> float:
+    """The part of all accesses to memory that move by at most one element when a counter does."""
+    facts = Facts({}, {s.var.name: s.value for s in walk(leaf) if isinstance(s, Let)})
+    found = list(accesses(leaf))
+    near = sum(stride_of(access.buffer, access.idx, var, facts) in (0, 1) for access in found)
+    return near / max(len(found), 1)
+
+
+def _inside(leaf: Block) -> float:
+    """The same for the parallel loops inside the leaf, each with what it holds; 0 without any."""
+    loops = [s for s in walk(leaf) if isinstance(s, For) and s.kind == "parallel"]
+    shares = [_along(loop.var, loop.body) for loop in loops if list(accesses(loop.body))]
+    if not any(_reads_memory(loop) for loop in loops) or not shares:
+        return 0.0
+    return sum(shares) / len(shares)
+
+
+def _reads_memory(loop: For) -> bool:
+    return any(access.buffer.space in ("param", "arena") for access in accesses(loop.body))
+
+
+# -------------------------------------------------------------------------------------------------- a thread for each
+
+
+def _flat(axes: list[Axis], leaf: Block, names: Names) -> Block:
+    """A thread for each iteration; those of the last axis are neighbours."""
+    threads: list[tuple[Var, int]] = []
+    blocks: list[tuple[Var, int]] = []
+    guards: list[Expr] = []
+    values: dict[str, Expr] = {}
+    room = THREADS
+    for axis in reversed(axes):
+        within = min(axis.extent, room)
+        room //= max(within, 1)
+        if within == axis.extent:
+            threads.insert(0, (axis.var, axis.extent))
+            continue
+        if within <= 1:
+            room = 0
+            blocks.insert(0, (axis.var, axis.extent))
+            continue
+        outer, inner = names.var(axis.var.name), names.var(axis.var.name)
+        threads.insert(0, (inner, within))
+        blocks.insert(0, (outer, -(-axis.extent // within)))
+        values[axis.var.name] = Binary("add", Binary("mul", outer, index(within)), inner)
+        if axis.extent % within:
+            guards.append(Compare("lt", values[axis.var.name], index(axis.extent)))
+    body = substitute(leaf, values)
+    for guard in guards:
+        body = (If(guard, body),)
+    blocks = blocks or [(names.var("once"), 1)]
+    return _around(blocks, "block", _around(threads, "thread", body))
+
+
+def _around(counters: list[tuple[Var, int]], kind: LoopKind, body: Block) -> Block:
+    """A nest of loops, outermost first."""
+    for var, extent in reversed(counters):
+        body = (For(var, index(extent), kind, body),)
+    return body
+
+
+def _in_order(statements: Block) -> Block:
+    """Parallel loops inside a thread run in order; short ones are unrolled, so that what they index is in registers."""
+    result: list[Stmt] = []
+    for statement in statements:
+        match statement:
+            case For(_, extent, kind, body):
+                if kind == "parallel":
+                    is_short = isinstance(extent, Const) and extent.value <= MOST_UNROLLED
+                    kind = "unroll" if is_short else "serial"
+                result.append(replace(statement, kind=kind, body=_in_order(body)))
+            case If(_, then, orelse):
+                result.append(replace(statement, then=_in_order(then), orelse=_in_order(orelse)))
+            case While(_, _, body):
+                result.append(replace(statement, body=_in_order(body)))
+            case _:
+                result.append(statement)
+    return tuple(result)
+
+
+# ----------------------------------------------------------------------------------------------------- a team for each
+
+
+def _rows(axes: list[Axis], leaf: Block, names: Names) -> Block | None:
+    """A team for each row; None when its scratch does not fit shared memory."""
+    axis = max(axes, key=lambda axis: axis.extent)
+    body = settled(_shared_out(leaf, names), TEAM)
+    scratch = sum(_rounded(s.buffer.nbytes) for s in walk(body) if isinstance(s, Alloc) and s.buffer.space == "shared")
+    if scratch > MOST_SHARED:
+        return None
+    teams = min(THREADS // TEAM, axis.extent, MOST_SHARED // max(scratch, 1))
+    outer, team = names.var(axis.var.name), names.var(axis.var.name)
+    row = Binary("add", Binary("mul", outer, index(teams)), team)
+    body = substitute(body, {axis.var.name: row})
+    if axis.extent % teams:
+        body = (If(Compare("lt", row, index(axis.extent)), body),)
+    blocks = [(outer, -(-axis.extent // teams)) if a is axis else (a.var, a.extent) for a in axes]
+    return _around(blocks, "block", (For(team, index(teams), "thread", body),))
+
+
+def _rounded(nbytes: int) -> int:
+    return -(-nbytes // 16) * 16
+
+
+def _shared_out(statements: Block, names: Names) -> Block:
+    """The innermost parallel loops for the threads of a team, `TEAM` iterations at a time; those around them in order."""
+    result: list[Stmt] = []
+    for statement in statements:
+        match statement:
+            case For(var, extent, kind, body):
+                inner = any(isinstance(s, For) and s.kind == "parallel" for s in walk(body))
+                if kind != "parallel" or inner or not isinstance(extent, Const):
+                    kind = "serial" if kind == "parallel" else kind
+                    result.append(replace(statement, kind=kind, body=_shared_out(body, names)))
+                else:
+                    result += _strips(var, int(extent.value), body, names)
+            case If(_, then, orelse):
+                then, orelse = _shared_out(then, names), _shared_out(orelse, names)
+                result.append(replace(statement, then=then, orelse=orelse))
+            case While(_, _, body):
+                result.append(replace(statement, body=_shared_out(body, names)))
+            case _:
+                result.append(statement)
+    return tuple(result)
+
+
+def _strips(var: Var, extent: int, body: Block, names: Names) -> Block:
+    """A loop in strips of as many iterations as a team has threads."""
+    if extent <= TEAM:
+        return (For(var, index(extent), "thread", body),)
+    strip, thread = names.var(var.name), names.var(var.name)
+    place = Binary("add", Binary("mul", strip, index(TEAM)), thread)
+    body = substitute(body, {var.name: place})
+    if extent % TEAM:
+        body = (If(Compare("lt", place, index(extent)), body),)
+    return (For(strip, index(-(-extent // TEAM)), "serial", (For(thread, index(TEAM), "thread", body),)),)
+
+
+def settled(body: Block, size: int) -> Block:
+    """The body of a team of so many threads, with scratch that is handed from thread to thread in shared memory."""
+    moved = {
+        s.buffer.name: replace(s.buffer, space="shared")
+        for block in _together(body)
+        for position, s in enumerate(block)
+        if isinstance(s, Alloc) and holder(s.buffer, block[position + 1 :], size) == "all"
+    }
+    return with_buffers(body, moved)
+
+
+def _together(block: Block) -> Iterator[Block]:
+    """The blocks of statements that a team does together."""
+    yield block
+    for statement in block:
+        match statement:
+            case For(_, _, kind, body) if kind != "thread":
+                yield from _together(body)
+            case While(_, _, body):
+                yield from _together(body)
+            case If(_, then, orelse):
+                yield from _together(then)
+                yield from _together(orelse)

@@ -130,4 +130,3 @@ def _parameter(buffer: Buffer, writable: set[str], aliased: set[str]) -> str:
     const = "" if buffer.name in writable else "const "
     alone = "" if buffer.name in aliased else " __restrict__"
     return f"{const}{memory(buffer.dtype)} *{alone.strip() + ' ' if alone else ''}{buffer.name}"
-

@@ -191,7 +191,7 @@ def _rounded(nbytes: int) -> int:
 
 
 def _shared_out(statements: Block, names: Names) -> Block:
-    """The innermost parallel loops for the threads of a team, `TEAM` iterations at a time; those around them in order."""
+    """The innermost parallel loops for the threads of a team, `TEAM` iterations at a time; others in order."""
     result: list[Stmt] = []
     for statement in statements:
         match statement:

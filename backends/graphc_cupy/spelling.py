@@ -20,7 +20,9 @@ def row(common: str = "", **kinds: str) -> Row:
 
 
 def _wrapping(symbol: str, **kinds: str) -> Row:
-    return row(f"(T)({{0}} {symbol} {{1}})", int=f"(T)((U){{0}} {symbol} (U){{1}})", float=f"{{0}} {symbol} {{1}}", **kinds)
+    return row(
+        f"(T)({{0}} {symbol} {{1}})", int=f"(T)((U){{0}} {symbol} (U){{1}})", float=f"{{0}} {symbol} {{1}}", **kinds
+    )
 
 
 UNARY: Mapping[str, Row] = {

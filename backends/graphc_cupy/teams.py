@@ -40,7 +40,7 @@ def has_threads(statements: tuple[Stmt, ...]) -> bool:
 
 
 def leaf_nest(loop: For) -> tuple[For, ...]:
-    """The perfect nest of thread loops from here inwards, one thread per iteration; empty when it is a loop of teams."""
+    """The perfect nest of thread loops from here inwards, one thread per iteration; empty for a loop of teams."""
     nest = [loop]
     while len(nest[-1].body) == 1 and isinstance(inner := nest[-1].body[0], For) and inner.kind == "thread":
         nest.append(inner)
@@ -159,8 +159,14 @@ def _own_accesses(buffer: Buffer, statement: Stmt, is_together: bool, thread: Va
         for load in loads(expr):
             if load.buffer.name == buffer.name:
                 yield TeamAccess(load.index, False, is_together, thread)
-    targets = ((statement.buffer, statement.index),) if isinstance(statement, Store) else ()
-    targets = statement.targets if isinstance(statement, Accumulate) else targets
+    targets: tuple[tuple[Buffer, tuple[Expr, ...]], ...] = ()
+    match statement:
+        case Store(stored_to, at):
+            targets = ((stored_to, at),)
+        case Accumulate(several):
+            targets = several
+        case _:
+            return
     for target, index in targets:
         if target.name == buffer.name:
             yield TeamAccess(index, True, is_together, thread)

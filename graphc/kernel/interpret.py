@@ -3,9 +3,10 @@
 In: a kernel and one C-contiguous array per parameter, of the parameter's dtype and shape. Out: nothing; the arrays of
 "out" and "inout" parameters hold the results. Guaranteed: the bits are those the rules of `graphc.kernel.ir` ask for.
 
-Iterations of `vector` loops, and of `parallel`, `block` and `thread` loops in chunks, are *lanes*: a value is a scalar when all lanes agree
-and else one array with an element per active lane, `If` and unequal loop bounds keep the active lanes only. An index
-out of bounds raises `VerifyError`, and scratch starts as NaN or an odd number, so reading it early shows.
+Iterations of `vector` loops, and of `parallel`, `block` and `thread` loops in chunks, are *lanes*: a value is a scalar
+when all lanes agree and else one array with an element per active lane, `If` and unequal loop bounds keep the active
+lanes only. An index out of bounds raises `VerifyError`, and scratch starts as NaN or an odd number, so reading it early
+shows.
 """
 
 from collections.abc import Callable, Sequence

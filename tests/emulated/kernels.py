@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from graphc.kernel import interpret
 from graphc.kernel.ir import Kernel
 from graphc.kernel.verify import verify
 from graphc.plan.build import arena_allocs
+from graphc_cupy import nvrtc
 from graphc_cupy.phases import Phase, phases
 from graphc_cupy.recipes import schedule
 from graphc_cupy.source import source_of
-from tests.emulated.toolchain import RUN, build
+from tests.emulated.toolchain import RUN, build, compiler
 
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
+needs_nvrtc = pytest.mark.skipif(not nvrtc.is_installed(), reason='there is no NVRTC: pip install "graphc[gpu]"')
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 Arrays = list[np.ndarray]
 

@@ -23,6 +23,16 @@ def compiler() -> str | None:
     return shutil.which("g++") or shutil.which("clang++")
 
 
+@functools.cache
+def sanitizer() -> str | None:
+    """The library of the address sanitizer, which has to be loaded before anything else."""
+    cxx = compiler()
+    if cxx is None:
+        return None
+    found = subprocess.run([cxx, "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    return found if Path(found).is_absolute() and Path(found).exists() else None
+
+
 def folder() -> Path:
     """Where compiled code is kept between runs."""
     path = Path(tempfile.gettempdir()) / f"graphc-emulated-{os.getuid()}"

@@ -31,6 +31,7 @@ from graphc.kernel.ir import (
     While,
     index,
 )
+from graphc.kernel.text import parse_kernel, print_kernel
 from graphc.kernel.verify import verify
 
 i, j, k = Var("i"), Var("j"), Var("k")
@@ -289,3 +290,38 @@ def test_rejects(name: str) -> None:
     with pytest.raises(VerifyError, match=message) as raised:
         verify(build())
     assert str(raised.value).startswith("kernel k: ")
+
+
+def test_blocks_and_threads_stand_where_they_may() -> None:
+    good = """kernel k(
+  in x: f32[4, 8],
+  out y: f32[4, 8],
+):
+  block a in 0..2:
+    block b in 0..2:
+      alloc shared row: f32[8]
+      thread t in 0..8:
+        row[t] = x[a * 2 + b, t]
+      serial c in 0..2:
+        thread u in 0..4:
+          y[a * 2 + b, c * 4 + u] = row[7 - c * 4 - u]
+"""
+    verify(parse_kernel(good))
+    assert print_kernel(parse_kernel(good)) + "\n" == good
+    for old, new, message in (
+        ("block a", "serial a", "a block loop is a phase of its own"),
+        ("block b", "thread b", "alone"),
+        ("alloc shared", "alloc arena", "arena scratch belongs at the top level"),
+        ("serial c", "parallel c", "a thread loop is inside block and thread loops only"),
+        ("row[t] =", "row[0] =", "two iterations of the thread loop t may meet"),
+        ("y[a * 2 + b, c", "y[b, c", "two iterations of the block loop a may meet"),
+    ):
+        assert old in good
+        if message == "alone":
+            verify(parse_kernel(good.replace(old, new)))  # teams of threads
+            continue
+        with pytest.raises(VerifyError, match=message):
+            verify(parse_kernel(good.replace(old, new)))
+    plain = good.replace("block", "parallel").replace("thread", "parallel")
+    with pytest.raises(VerifyError, match="shared scratch belongs to a block loop"):
+        verify(parse_kernel(plain))

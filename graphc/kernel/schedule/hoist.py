@@ -28,7 +28,7 @@ from graphc.kernel.schedule.edit import Block, Names, fresh_copy
 
 
 def hoist(statements: Block) -> Block:
-    """Every `Let` in front of the loops around it that it does not depend on; loops that machines share out keep theirs.
+    """Every `Let` in front of the loops around it that it does not depend on, but for loops that are shared out.
 
     Loops that may run no iteration keep their loads.
     """

@@ -1,0 +1,66 @@
+"""The backend object the entry point names."""
+
+from typing import TYPE_CHECKING, Literal
+
+from graphc.core.errors import BackendError
+from graphc.plan.ir import Plan
+from graphc.runtime.protocol import Executable, Target
+from graphc_cupy import cupy_device, nvrtc
+from graphc_cupy.executable import GpuExecutable
+
+if TYPE_CHECKING:
+    from graphc.kernel.ir import Kernel
+    from graphc.kernel.program import Scheduled
+
+WARP_BITS = 32 * 32  # what a warp computes at once
+
+
+class GpuBackend:
+    """CUDA through CuPy."""
+
+    name = "gpu"
+    consumes: Literal["plan"] = "plan"
+
+    def target(self, device: int | None = None) -> Target:
+        """The card found at run time. Raises `BackendError` when there is none."""
+        card = _card(device)
+        return Target(card.description, WARP_BITS, card.processors, (card.cache_bytes,), (card.arch,))
+
+    def schedule(self, kernel: "Kernel") -> "Scheduled":
+        """Share loops out to blocks and threads; results keep every bit."""
+        from graphc_cupy import recipes
+
+        return recipes.schedule(kernel)
+
+    def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
+        """Generate code and allocate memory."""
+        if threads is not None:
+            raise BackendError("the gpu backend has no threads to choose the number of; leave out threads=")
+        return GpuExecutable(plan, _card(device))
+
+    def doctor(self) -> list[tuple[str, bool, str]]:
+        """What `graphc doctor` says about this backend."""
+        try:
+            compiler = ("NVRTC", True, nvrtc.version())
+        except BackendError as error:
+            compiler = ("NVRTC", False, str(error))
+        rows = [compiler]
+        for number in range(cupy_device.count()):
+            rows.append((f"card {number}", True, cupy_device.open_device(number).description))
+        return rows if len(rows) > 1 else [*rows, ("card", False, _missing())]
+
+
+def _card(number: int | None) -> cupy_device.CupyDevice:
+    found = cupy_device.count()
+    if not found:
+        raise BackendError(f"the gpu backend cannot run here: {_missing()}")
+    chosen = 0 if number is None else number
+    if not 0 <= chosen < found:
+        raise BackendError(f"device {chosen}: this machine has {found}, numbered from 0")
+    return cupy_device.open_device(chosen)
+
+
+def _missing() -> str:
+    if not nvrtc.is_installed():
+        return 'CuPy is not installed; pip install "graphc[gpu]"'
+    return "no CUDA card, or no driver for it, was found"

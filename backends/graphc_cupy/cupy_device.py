@@ -1,0 +1,153 @@
+"""A real GPU through CuPy. The only file that calls it, but for the compiler (`nvrtc`).
+
+CuPy's own kernels, memory pool and libraries are not used: memory is allocated once per program, and what runs in a
+captured step is what the backend emitted.
+"""
+
+import ctypes
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.core.errors import BackendError
+from graphc_cupy import nvrtc
+from graphc_cupy.device import Event, Function, Graph
+
+DEFAULT_SHARED = 48 * 1024  # bytes of shared memory a function has without asking for more
+
+
+def count() -> int:
+    """How many cards there are; 0 without a driver."""
+    if not nvrtc.is_installed():
+        return 0
+    from cupy_backends.cuda.api import runtime
+
+    try:
+        return int(runtime.getDeviceCount())
+    except runtime.CUDARuntimeError:
+        return 0
+
+
+class CupyDevice:
+    """Implements `graphc_cupy.device.Device` on card `number`."""
+
+    def __init__(self, number: int) -> None:
+        import cupy
+
+        self._cupy: Any = cupy
+        self._card = cupy.cuda.Device(number)
+        with self._card:
+            self._card.use()
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._memory: dict[int, Any] = {}
+        self._modules: list[Any] = []
+        properties = cupy.cuda.runtime.getDeviceProperties(number)
+        self.name = properties["name"].decode()
+        self.total_bytes = int(properties["totalGlobalMem"])
+        self.processors = int(properties["multiProcessorCount"])
+        self.cache_bytes = int(properties["l2CacheSize"])
+        self.arch = f"sm_{self._card.compute_capability}"
+
+    @property
+    def description(self) -> str:
+        return f"{self.name}, {self.total_bytes / 2**30:.0f} GiB, {self.arch}"
+
+    def load(self, source: str, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
+        driver = self._cupy.cuda.driver
+        with self._card:
+            module = self._cupy.cuda.function.Module()
+            module.load(nvrtc.cubin(source, self.arch))
+            self._modules.append(module)
+            found: dict[str, Function] = {}
+            for name, nbytes in shared_bytes.items():
+                function = module.get_function(name)
+                if nbytes > DEFAULT_SHARED:
+                    driver.funcSetAttribute(
+                        function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, nbytes
+                    )
+                found[name] = Function(function)
+        return found
+
+    def assembly(self, source: str) -> str:
+        return nvrtc.ptx(source, self.arch)
+
+    def allocate(self, nbytes: int) -> int:
+        with self._card:
+            free, _ = self._cupy.cuda.runtime.memGetInfo()
+            if nbytes > free:
+                raise BackendError(
+                    f"gpu backend: {nbytes} bytes do not fit {self.description}, of which {free} are free"
+                )
+            memory = self._cupy.cuda.Memory(nbytes)
+            self._cupy.cuda.runtime.memsetAsync(memory.ptr, 0, nbytes, self._stream.ptr)
+        self._memory[int(memory.ptr)] = memory
+        return int(memory.ptr)
+
+    def release(self, address: int) -> None:
+        self._memory.pop(address, None)
+
+    def pinned(self, nbytes: int) -> np.ndarray:
+        with self._card:
+            memory = self._cupy.cuda.alloc_pinned_memory(max(nbytes, 1))
+        return np.frombuffer(memory, np.uint8, nbytes)
+
+    def launch(self, function: Function, blocks: int, threads: int, shared_bytes: int, words: Sequence[int]) -> None:
+        values = (ctypes.c_int64 * max(len(words), 1))(*words)
+        start = ctypes.addressof(values)
+        places = (ctypes.c_void_p * max(len(words), 1))(*(start + 8 * k for k in range(len(words))))
+        driver, pointer = self._cupy.cuda.driver, getattr(function, "ptr")  # noqa: B009  (opaque to everybody else)
+        shape = (blocks, 1, 1, threads, 1, 1, shared_bytes)
+        with self._card:
+            driver.launchKernel(pointer, *shape, self._stream.ptr, ctypes.addressof(places), 0)
+
+    def upload(self, target: int, source: np.ndarray) -> None:
+        self._move(target, source.ctypes.data, source.nbytes, "memcpyHostToDevice")
+
+    def download(self, target: np.ndarray, source: int) -> None:
+        self._move(target.ctypes.data, source, target.nbytes, "memcpyDeviceToHost")
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        self._move(target, source, nbytes, "memcpyDeviceToDevice")
+
+    def _move(self, target: int, source: int, nbytes: int, kind: str) -> None:
+        runtime = self._cupy.cuda.runtime
+        with self._card:
+            runtime.memcpyAsync(target, source, nbytes, getattr(runtime, kind), self._stream.ptr)
+
+    def begin_capture(self) -> None:
+        with self._card:
+            self._stream.begin_capture()
+
+    def end_capture(self) -> Graph:
+        with self._card:
+            return Graph(self._stream.end_capture())
+
+    def replay(self, graph: Graph) -> None:
+        with self._card:
+            getattr(graph, "launch")(self._stream)  # noqa: B009
+
+    def record(self) -> Event:
+        with self._card:
+            event = self._cupy.cuda.Event(block=True, disable_timing=True)
+            event.record(self._stream)
+        return Event(event)
+
+    def wait(self, event: Event) -> None:
+        getattr(event, "synchronize")()  # noqa: B009
+
+    def synchronize(self) -> None:
+        with self._card:
+            self._stream.synchronize()
+
+
+_open: "weakref.WeakValueDictionary[int, CupyDevice]" = weakref.WeakValueDictionary()
+
+
+def open_device(number: int) -> CupyDevice:
+    """The card of that number; programs share it while one of them is alive."""
+    found = _open.get(number)
+    if found is None:
+        found = _open[number] = CupyDevice(number)
+    return found

@@ -1,0 +1,85 @@
+"""The few things the backend asks of a GPU. `cupy_device` asks a real one; tests put other machines in its place.
+
+Work is queued in one stream and done in order: every method that takes addresses returns before it is done, and arrays
+of the host that it reads or writes must stay as they are until then. Between `begin_capture` and `end_capture` launches
+and copies are noted down instead; what is noted is queued as a whole by `replay`. During a capture nothing else may be
+asked for.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NewType, Protocol
+
+import numpy as np
+
+Function = NewType("Function", object)
+Graph = NewType("Graph", object)
+Event = NewType("Event", object)
+
+
+class Device(Protocol):
+    """One GPU, or something that behaves like one."""
+
+    @property
+    def description(self) -> str:
+        """Its name and size, for people."""
+        ...
+
+    def load(self, source: str, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
+        """Compile a source; its functions by name, each with the shared memory it needs."""
+        ...
+
+    def assembly(self, source: str) -> str:
+        """The code of a source as PTX."""
+        ...
+
+    def allocate(self, nbytes: int) -> int:
+        """The address of fresh memory, aligned to 256 bytes or more. Raises `BackendError` when there is too little."""
+        ...
+
+    def release(self, address: int) -> None:
+        """Give memory back."""
+        ...
+
+    def pinned(self, nbytes: int) -> np.ndarray:
+        """Bytes of the host that `download` fills without staging them."""
+        ...
+
+    def launch(self, function: Function, blocks: int, threads: int, shared_bytes: int, words: Sequence[int]) -> None:
+        """Run a function. Every argument is one word of 8 bytes: an address or an integer."""
+        ...
+
+    def upload(self, target: int, source: np.ndarray) -> None:
+        """Host to device."""
+        ...
+
+    def download(self, target: np.ndarray, source: int) -> None:
+        """Device to host."""
+        ...
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Device to device."""
+        ...
+
+    def begin_capture(self) -> None:
+        """From now on note down."""
+        ...
+
+    def end_capture(self) -> Graph:
+        """What was noted down."""
+        ...
+
+    def replay(self, graph: Graph) -> None:
+        """Queue what was noted down."""
+        ...
+
+    def record(self) -> Event:
+        """A mark behind everything queued so far."""
+        ...
+
+    def wait(self, event: Event) -> None:
+        """Until everything before a mark is done."""
+        ...
+
+    def synchronize(self) -> None:
+        """Until everything is done."""
+        ...

@@ -1,0 +1,179 @@
+"""A loaded plan on a device: calls, and runs of many steps that are queued ahead of the host.
+
+While the device works on one half of the record, the other half is read back: no step waits for the host to look at
+its loss. The host is at most two halves behind, and a half is as many steps as take about `SLICE_SECONDS`, so that a
+request to stop is honoured soon. When somebody polls, everything queued is finished first: what the poll sees is the
+state after exactly the steps it is told of.
+"""
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from graphc.core.errors import ArgumentError
+from graphc.plan.ir import Plan, Slot
+from graphc.runtime.protocol import KernelText, Progress
+from graphc_cupy.device import Device, Event
+from graphc_cupy.memory import Segments, release
+from graphc_cupy.mirror import Mirror
+from graphc_cupy.program import program_of
+from graphc_cupy.source import COUNT, RECORD
+from graphc_cupy.steps import Steps
+from graphc_cupy.texts import texts
+
+POLL_SECONDS = 0.1
+SLICE_SECONDS = 0.02
+
+Poll = Callable[[Progress, Sequence[np.ndarray]], bool]
+
+
+class GpuExecutable:
+    """Implements `graphc.runtime.protocol.Executable`."""
+
+    scratch_bytes = 0
+
+    def __init__(self, plan: Plan, device: Device) -> None:
+        self._plan = plan
+        self._device = device
+        self._program = program_of(plan)
+        self._functions = device.load(self._program.source, {**self._program.shared_bytes, RECORD: 0, COUNT: 0})
+        self._segments = Segments.allocate(plan, device)
+        self._mirror = Mirror(plan, device, self._segments.state)
+        self._entries: dict[str, Steps] = {}
+        self._guard = threading.RLock()  # a poll may call
+        self._blocks = [self._segments.block]
+        weakref.finalize(self, release, device, self._blocks)
+
+    def _entry(self, name: str) -> Steps:
+        if name not in self._plan.entries:
+            raise ArgumentError(f"no entry {name!r}; this program has {', '.join(self._plan.entries)}")
+        if name not in self._entries:
+            entry, queued = self._plan.entries[name], self._program.entries[name]
+            made = Steps.prepare(self._device, self._functions, self._segments, entry, queued)
+            self._blocks.append(made.memory.block)
+            self._entries[name] = made
+        return self._entries[name]
+
+    def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
+        """Run one entry once."""
+        with self._guard:
+            steps = self._entry(entry)
+            _check(entry, steps.entry.inputs, inputs)
+            outputs = [np.empty(slot.shape, slot.dtype.numpy) for slot in steps.entry.outputs]
+            self._mirror.before()
+            steps.give(inputs)
+            steps.begin(step, 0)
+            steps.call()
+            steps.take(outputs)
+            self._device.synchronize()
+            self._mirror.after()
+            return outputs
+
+    def run(
+        self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int, poll: Poll | None = None
+    ) -> tuple[int, list[np.ndarray]]:
+        """Run n steps; see the module for what the host does meanwhile."""
+        if n < 0:
+            raise ArgumentError(f"run: the number of steps must not be negative, not {n}")
+        with self._guard:
+            steps = self._entry(entry)
+            _check(entry, steps.entry.inputs, inputs)
+            outputs = [np.zeros((n, *slot.shape), slot.dtype.numpy) for slot in steps.entry.outputs]
+            if not n:
+                return 0, outputs
+            self._mirror.before()
+            running = _Running(self._device, steps, outputs, first, n)
+            try:
+                steps.give(inputs)
+                running.go(None if poll is None else partial(self._polled, running, poll, inputs))
+            finally:
+                self._device.synchronize()
+                self._mirror.after()
+            return running.done, outputs
+
+    def _polled(self, running: "_Running", poll: Poll, inputs: Sequence[np.ndarray]) -> bool:
+        """Ask whether to stop. The poll may call entries, this one too, and look at the state."""
+        self._mirror.after()
+        given = running.steps.given
+        if poll(Progress(running.first, running.done), running.outputs):
+            return True
+        self._mirror.before()
+        if running.steps.given != given:
+            running.steps.give(inputs)
+        return False
+
+    def state(self) -> list[np.ndarray]:
+        """Views of host memory that is kept equal to the state on the device."""
+        with self._guard:
+            return self._mirror.views()
+
+    def texts(self) -> Mapping[str, Sequence[KernelText]]:
+        """The stages "cuda" and "ptx"."""
+        return texts(self._program, self._device.assembly)
+
+
+class _Running:
+    """One run under way. `queued` steps are on their way, of which `done` are known to be finished."""
+
+    def __init__(self, device: Device, steps: Steps, outputs: list[np.ndarray], first: int, n: int) -> None:
+        self.device = device
+        self.steps = steps
+        self.outputs = outputs
+        self.first = first
+        self.n = n
+        self.queued = 0
+        self.done = 0
+        self.slice = 1  # steps queued at a time
+        self.halves: list[tuple[Event, int, int]] = []  # on their way: the mark behind, which half, how many rows
+        self.looked = 0.0
+
+    def go(self, poll: Callable[[], bool] | None) -> None:
+        """Queue all steps, and deliver what they recorded."""
+        half, last = 0, time.perf_counter()
+        polled = self.looked = last
+        while self.done < self.n:
+            if self.queued < self.n and len(self.halves) < 2:
+                rows = min(self.slice, self.steps.half, self.n - self.queued)
+                self._queue(half, rows)
+                half = 1 - half
+                continue
+            self._finish()
+            if poll is not None and self.done < self.n and time.perf_counter() - polled >= POLL_SECONDS:
+                while self.halves:
+                    self._finish()
+                if self.done == self.n or poll():
+                    return
+                polled = self.looked = time.perf_counter()
+                half = 0
+
+    def _queue(self, half: int, rows: int) -> None:
+        self.steps.begin(self.first + self.queued, half)
+        self.steps.record(rows)
+        self.steps.read_back(half, rows)
+        self.halves.append((self.device.record(), half, rows))
+        self.queued += rows
+
+    def _finish(self) -> None:
+        """Wait for the half that was queued first, and see how long its steps took."""
+        event, half, rows = self.halves.pop(0)
+        self.device.wait(event)
+        self.steps.deliver(half, rows, self.outputs, self.done)
+        self.done += rows
+        now = time.perf_counter()
+        each, self.looked = max(now - self.looked, 1e-9) / rows, now
+        wanted = int(SLICE_SECONDS / each)
+        self.slice = max(1, min(wanted, 2 * max(self.slice, self.steps.unit), self.steps.half))
+
+
+def _check(entry: str, slots: Sequence[Slot], inputs: Sequence[np.ndarray]) -> None:
+    """Raise `ArgumentError` unless every input is what the entry takes."""
+    if len(inputs) != len(slots):
+        raise ArgumentError(f"{entry}: takes {len(slots)} inputs, not {len(inputs)}")
+    for array, slot in zip(inputs, slots):
+        if array.shape != slot.shape or array.dtype != slot.dtype.numpy:
+            found = f"{array.dtype}{list(array.shape)}"
+            raise ArgumentError(f"{entry}: {slot.name} must be {slot.dtype.name}{list(slot.shape)}, not {found}")

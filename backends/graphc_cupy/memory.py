@@ -1,0 +1,138 @@
+"""Where everything lies on the device.
+
+The plan's segments are one allocation. Inputs, outputs and the record of outputs of an entry are another one, made when
+the entry is first used: fixed addresses, so that a captured step stays true.
+"""
+
+import gc
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.plan.ir import ALIGNMENT, Entry, Plan, Ref, Slot
+from graphc_cupy.device import Device
+
+GRANULE = max(ALIGNMENT, 256)  # CUDA's own allocations begin at multiples of 256 bytes
+
+
+class Bump:
+    """Places in one block of memory, one after the other."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+
+    def take(self, nbytes: int) -> int:
+        """The offset of the next place."""
+        offset = self.nbytes
+        self.nbytes += -(-nbytes // GRANULE) * GRANULE
+        return offset
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Addresses of the plan's segments."""
+
+    block: int
+    arena: int
+    state: int
+    constants: int
+    step: int  # the number of the step, and behind it the row of the record it is written to
+
+    @staticmethod
+    def allocate(plan: Plan, device: Device) -> "Segments":
+        """One allocation for all of them; constants are put in their places."""
+        places = Bump()
+        sizes = (plan.arena_bytes, plan.state_bytes, plan.constant_bytes, 16)
+        offsets = [places.take(nbytes) for nbytes in sizes]
+        block = device.allocate(max(places.nbytes, GRANULE))
+        found = Segments(block, *(block + offset for offset in offsets))
+        for offset, array in plan.constants:
+            if array.nbytes:
+                device.upload(found.constants + offset, as_bytes(array))
+        device.synchronize()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class EntryMemory:
+    """Addresses of what crosses the border of an entry. A record is `rows` outputs one after the other."""
+
+    block: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    records: tuple[int, ...]
+    rows: int
+
+    @staticmethod
+    def allocate(entry: Entry, device: Device, rows: int) -> "EntryMemory":
+        """One allocation for all of them."""
+        places = Bump()
+
+        def several(slots: Sequence[Slot], count: int) -> list[int]:
+            return [places.take(slot.nbytes * count) for slot in slots]
+
+        groups = several(entry.inputs, 1), several(entry.outputs, 1), several(entry.outputs, rows)
+        block = device.allocate(max(places.nbytes, GRANULE))
+        inputs, outputs, records = (tuple(block + offset for offset in group) for group in groups)
+        return EntryMemory(block, inputs, outputs, records, rows)
+
+
+def address(ref: Ref, segments: Segments, entry: EntryMemory) -> int:
+    """Where a `Ref` points to."""
+    match ref.segment:
+        case "input":
+            return entry.inputs[ref.slot] + ref.offset
+        case "output":
+            return entry.outputs[ref.slot] + ref.offset
+        case "arena":
+            return segments.arena + ref.offset
+        case "state":
+            return segments.state + ref.offset
+        case "constants":
+            return segments.constants + ref.offset
+        case "step":
+            return segments.step + ref.offset
+
+
+_guard = threading.Lock()
+_captures = 0  # under way
+_later: list[tuple[Device, int]] = []  # to be given back when none is
+
+
+def release(device: Device, blocks: Sequence[int]) -> None:
+    """Give memory back, now or, since a capture must not be disturbed by it, when captures under way have ended."""
+    with _guard:
+        if _captures:
+            _later.extend((device, block) for block in blocks)
+            return
+    for block in blocks:
+        device.release(block)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """While a step is captured: no memory is given back, by this thread or another, and nothing is collected."""
+    global _captures
+    collects = gc.isenabled()
+    gc.disable()  # destructors of others may ask the device for something too
+    with _guard:
+        _captures += 1
+    try:
+        yield
+    finally:
+        with _guard:
+            _captures -= 1
+            waiting = [] if _captures else _later[:]
+            del _later[: len(waiting)]
+        if collects:
+            gc.enable()
+    for device, block in waiting:
+        device.release(block)
+
+
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """The bytes of an array, in order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

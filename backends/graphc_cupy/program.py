@@ -1,0 +1,105 @@
+"""A Plan becomes one CUDA source, and for each entry the list of things to queue.
+
+Addresses are still `Ref`s; `Queued` names what happens in order, with `Repeat`s written out.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from graphc.core.errors import BackendError
+from graphc.kernel.ir import Kernel
+from graphc.kernel.structure import Structures
+from graphc.plan.ir import Block, Branch, Copy, Entry, Launch, Plan, Ref, Repeat
+from graphc_cupy.phases import Phase, phases
+from graphc_cupy.source import source_of
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One launch of a phase. `args` are the addresses it takes."""
+
+    phase: Phase
+    args: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One copy on the device."""
+
+    source: Ref
+    target: Ref
+
+
+Queued = Run | Move
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`kernels`: by name, the kernel and its phases. `entries`: what to queue for one step."""
+
+    source: str
+    kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]]
+    entries: Mapping[str, tuple[Queued, ...]]
+
+    @property
+    def shared_bytes(self) -> dict[str, int]:
+        """The shared memory of every function."""
+        return {phase.name: phase.shared_bytes for _, found in self.kernels.values() for phase in found}
+
+
+def program_of(plan: Plan) -> Program:
+    """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name."""
+    structures = Structures()
+    emitted: dict[int, tuple[Phase, ...]] = {}  # by structure
+    kernels: dict[str, tuple[Kernel, tuple[Phase, ...]]] = {}
+    for entry in plan.entries.values():
+        for launch in _launches(entry.block):
+            number = structures.of(launch.kernel)
+            if number not in emitted:
+                emitted[number] = phases(launch.kernel)
+            known = kernels.setdefault(launch.kernel.name, (launch.kernel, emitted[number]))
+            if known[1] is not emitted[number]:
+                raise BackendError(f"two different kernels are called {launch.kernel.name}")
+    entries = {name: tuple(_queued(entry, kernels)) for name, entry in plan.entries.items()}
+    return Program(source_of(phase for found in emitted.values() for phase in found), kernels, entries)
+
+
+def _launches(block: Block) -> Iterator[Launch]:
+    """Every launch of a block, nested ones too."""
+    for instruction in block.instructions:
+        match instruction:
+            case Launch():
+                yield instruction
+            case Repeat(_, body):
+                yield from _launches(body)
+            case Branch(_, then, orelse):
+                yield from _launches(then)
+                yield from _launches(orelse)
+            case Copy():
+                continue
+
+
+def _queued(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]]) -> Iterator[Queued]:
+    def block(instructions: Block, counters: tuple[int, ...]) -> Iterator[Queued]:
+        for instruction in instructions.instructions:
+            match instruction:
+                case Launch(kernel, args, scratch):
+                    refs = tuple(_fixed(ref, counters) for ref in (*args, *scratch))
+                    for phase in kernels[kernel.name][1]:
+                        yield Run(phase, tuple(refs[k] for k in phase.args))
+                case Copy(source, target):
+                    if source.nbytes:
+                        yield Move(_fixed(source, counters), _fixed(target, counters))
+                case Repeat(count, body):
+                    for counter in range(count):
+                        yield from block(body, (*counters, counter))
+                case Branch():
+                    raise BackendError(f"gpu backend, {entry.name}: a branch cannot be part of a captured step yet")
+
+    return block(entry.block, ())
+
+
+def _fixed(ref: Ref, counters: tuple[int, ...]) -> Ref:
+    """The address at some values of the enclosing counters."""
+    offset = ref.offset + sum(counter * stride for counter, stride in zip(counters, ref.strides))
+    return Ref(ref.segment, offset, ref.nbytes, ref.slot)

@@ -1,0 +1,182 @@
+"""A device without a card: kernels run on this machine's processor, from the very text that a card would get.
+
+It keeps the rules that a card has and that programs break unseen: work is queued, and done only when somebody waits for
+it, so that a host that does not wait sees old bytes; fresh memory is full of odd bytes; and everything asked for is
+checked (`Misuse`): addresses must lie in memory that is allocated now, nothing but launches and copies may happen while
+a step is captured, and nothing may be waited for then.
+"""
+
+from __future__ import annotations
+
+import bisect
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc_cupy.device import Event, Function, Graph
+from tests.emulated.toolchain import RUN, build
+
+ALIGNMENT = 256
+Work = Callable[[], None]
+
+
+class Misuse(AssertionError):
+    """A device was asked for something that a real one would not do, or not do right."""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    position: int
+
+
+class EmulatedDevice:
+    """Implements `graphc_cupy.device.Device`. `order` is the order of threads: see `kernels.ORDERS`."""
+
+    def __init__(self, order: int = 0) -> None:
+        self.order = order
+        self.log: list[str] = []  # what was asked for, without arguments
+        self.description = "emulated"
+        self._blocks: dict[int, np.ndarray] = {}
+        self._starts: list[int] = []
+        self._queue: list[Work] = []
+        self._finished = 0  # how much of everything ever queued is done
+        self._capture: list[Work] | None = None
+        self._pinned: list[np.ndarray] = []
+
+    # ------------------------------------------------------------------------------------------------------ compiling
+
+    def load(self, source: str, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
+        self._outside("load")
+        library = ctypes.CDLL(str(build(source, list(shared_bytes))))
+        texts = {name: _function(source, name) for name in shared_bytes}
+        together = {name: "__sync" in text or "__shfl" in text for name, text in texts.items()}
+        return {name: Function((RUN((f"run_{name}", library)), together[name], name)) for name in shared_bytes}
+
+    def assembly(self, source: str) -> str:
+        return ""
+
+    # --------------------------------------------------------------------------------------------------------- memory
+
+    def allocate(self, nbytes: int) -> int:
+        self._outside("allocate")
+        block = np.full(nbytes + ALIGNMENT, 0xA5, np.uint8)
+        start = -(-block.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self._blocks[start] = block[start - block.ctypes.data :][:nbytes]
+        bisect.insort(self._starts, start)
+        return start
+
+    def release(self, address: int) -> None:
+        self._outside("release")
+        self._drain()
+        if address not in self._blocks:
+            raise Misuse(f"release of {address:#x}, which is not allocated")
+        del self._blocks[address]
+        self._starts.remove(address)
+
+    def pinned(self, nbytes: int) -> np.ndarray:
+        self._outside("pinned")
+        self._pinned.append(np.full(nbytes, 0xA5, np.uint8))
+        return self._pinned[-1]
+
+    def bytes_at(self, address: int, nbytes: int) -> np.ndarray:
+        """Allocated memory. Raises `Misuse` when it is not."""
+        position = bisect.bisect_right(self._starts, address) - 1
+        start = self._starts[position] if position >= 0 else 0
+        block = self._blocks.get(start)
+        if block is None or address + nbytes > start + block.nbytes:
+            raise Misuse(f"{nbytes} bytes at {address:#x} are not allocated")
+        return block[address - start : address - start + nbytes]
+
+    # -------------------------------------------------------------------------------------------------------- queueing
+
+    def launch(self, function: Function, blocks: int, threads: int, shared_bytes: int, words: Sequence[int]) -> None:
+        run, together, name = function  # type: ignore[misc]
+        if not blocks or not 0 < threads <= 1024 or shared_bytes > 227 * 1024:
+            raise Misuse(f"{name}: a launch of {blocks} blocks of {threads} threads, {shared_bytes} bytes shared")
+        for word in words:
+            if word > 1 << 32:
+                self.bytes_at(word, 1)
+        held = [ctypes.c_int64(word) for word in words]
+        argv = (ctypes.c_void_p * max(len(held), 1))(*(ctypes.addressof(word) for word in held))
+
+        def work() -> None:
+            problem = run(argv, blocks, threads, shared_bytes, self.order, held[0].value % 97 if held else 0, together)
+            if problem is not None:
+                raise Misuse(f"{name}: {problem.decode()}")
+
+        self._put("launch", work)
+
+    def upload(self, target: int, source: np.ndarray) -> None:
+        self._outside("upload", is_queued=True)
+        place = self.bytes_at(target, source.nbytes)
+        self._put("upload", lambda: _assign(place, source))
+
+    def download(self, target: np.ndarray, source: int) -> None:
+        self._outside("download", is_queued=True)
+        place = self.bytes_at(source, target.nbytes)
+        self._put("download", lambda: _assign(target, place))
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        to, of = self.bytes_at(target, nbytes), self.bytes_at(source, nbytes)
+        self._put("copy", lambda: _assign(to, of))
+
+    def begin_capture(self) -> None:
+        self._outside("begin_capture")
+        self._capture = []
+
+    def end_capture(self) -> Graph:
+        if self._capture is None:
+            raise Misuse("end_capture without begin_capture")
+        self.log.append("end_capture")
+        captured, self._capture = self._capture, None
+        return Graph(captured)
+
+    def replay(self, graph: Graph) -> None:
+        self._outside("replay")
+        self._queue += graph  # type: ignore[arg-type]
+
+    def record(self) -> Event:
+        self._outside("record")
+        return Event(_Mark(self._finished + len(self._queue)))
+
+    def wait(self, event: Event) -> None:
+        self._outside("wait")
+        assert isinstance(event, _Mark)
+        self._drain(event.position)
+
+    def synchronize(self) -> None:
+        self._outside("synchronize")
+        self._drain()
+
+    # --------------------------------------------------------------------------------------------------------- details
+
+    def _outside(self, what: str, is_queued: bool = False) -> None:
+        if self._capture is not None:
+            raise Misuse(f"{what} while a step is captured")
+        if not is_queued:
+            self.log.append(what)
+
+    def _put(self, what: str, work: Work) -> None:
+        if self._capture is not None:
+            self._capture.append(work)
+        else:
+            self.log.append(what)
+            self._queue.append(work)
+
+    def _drain(self, position: int | None = None) -> None:
+        while self._queue and (position is None or self._finished < position):
+            work = self._queue.pop(0)
+            self._finished += 1
+            work()
+
+
+def _assign(target: np.ndarray, source: np.ndarray) -> None:
+    target[:] = source
+
+
+def _function(source: str, name: str) -> str:
+    """The text of one function."""
+    start = source.index(f" {name}(")
+    return source[start : source.index("\n}\n", start)]

@@ -1,0 +1,59 @@
+"""Every primitive as CUDA: each sample's kernel has the interpreter's bits in every order of threads, and NVRTC
+compiles it for two families of cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from graphc.kernel.ir import Kernel
+from graphc.kernel.lower import lower_graph
+from graphc.passes.partition import partition
+from graphc_cupy import nvrtc
+from tests.emulated.kernels import Cases, needs_compiler, needs_nvrtc
+from tests.samples import SAMPLES, Sample, graph_of
+
+PARTS = 8
+PART = [pytest.param(k, marks=[] if k == 0 else [pytest.mark.slow]) for k in range(PARTS)]
+
+
+def kernels(sample: Sample) -> Iterator[tuple[Kernel, list[np.ndarray]]]:
+    """The kernel of a sample with its inputs; none where nothing is computed."""
+    program = lower_graph(partition(graph_of(sample)), name="main")
+    if len(program.calls) != 1:
+        return
+    (call,) = program.calls
+    given = dict(zip(program.inputs, sample.inputs, strict=True))
+    inputs: list[np.ndarray] = []
+    for param, number in zip(call.kernel.params, call.args, strict=True):
+        if param.mode == "in":
+            tensor = program.tensors[number]
+            array = program.constants[tensor.slot] if tensor.role == "constant" else given[number]
+            inputs.append(np.ascontiguousarray(array).reshape(param.buffer.shape))
+    yield call.kernel, inputs
+
+
+def cases_of(part: int) -> Cases:
+    cases = Cases()
+    for sample in SAMPLES[part::PARTS]:
+        for kernel, inputs in kernels(sample):
+            cases.add(kernel, inputs)
+    assert len(cases.cases) > 100
+    return cases
+
+
+@needs_compiler
+@pytest.mark.parametrize("part", PART)
+def test_samples_have_the_interpreters_bits(part: int) -> None:
+    cases_of(part).check()
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("part", PART)
+def test_samples_compile_for_cards(part: int) -> None:
+    source = cases_of(part).source
+    for arch in ("sm_80", "sm_90"):
+        assert nvrtc.cubin(source, arch)[:4] == b"\x7fELF"

@@ -1,0 +1,163 @@
+"""How the threads of a block work together: who holds scratch, where they wait, and what happens when they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphc.core.errors import BackendError
+from graphc.kernel.ir import Kernel
+from graphc.kernel.parser import parse_kernel
+from graphc.kernel.verify import verify
+from graphc_cupy.phases import Phase, phases
+from graphc_cupy.source import source_of
+from tests.acceptance.jobs import python
+from tests.emulated.kernels import ORDERS, Cases, Library, interpreted, needs_compiler, run, same_bits
+from tests.emulated.toolchain import sanitizer
+
+X = [np.random.default_rng(0).normal(size=(7, 64)).astype(np.float32)]
+
+NEIGHBOURS = """kernel neighbours(
+  in x: f32[7, 64],
+  out y: f32[7, 64],
+):
+  block b in 0..7:
+    alloc shared row: f32[64]
+    thread t in 0..64:
+      row[t] = x[b, t]
+    serial turn in 0..3:
+      thread t_2 in 0..32:
+        row[t_2] = row[t_2] + row[t_2 + 32]
+      thread t_3 in 0..32:
+        row[63 - t_3] = row[31 - t_3] * 0.5:f32
+    thread t_4 in 0..64:
+      y[b, t_4] = row[t_4]
+"""
+
+TEAMS = """kernel teams(
+  in x: f32[7, 64],
+  out y: f32[7, 64],
+):
+  block b in 0..4:
+    thread r in 0..2:
+      if b * 2 + r < 7:
+        alloc register acc: f32[16]
+        alloc shared kept: f32[16]
+        alloc register most: f32[]
+        thread t in 0..16:
+          acc[t] = x[b * 2 + r, t]
+        serial c in 0..3:
+          thread t_2 in 0..16:
+            acc[t_2] max= x[b * 2 + r, c * 16 + 16 + t_2]
+        thread t_3 in 0..8:
+          acc[t_3] max= acc[t_3 + 8]
+        let first: f32 = acc[0]
+        most[] = first + acc[7]
+        thread t_4 in 0..16:
+          kept[15 - t_4] = acc[t_4] - most[]
+        serial c_2 in 0..4:
+          thread t_5 in 0..16:
+            y[b * 2 + r, c_2 * 16 + t_5] = kept[t_5] + x[b * 2 + r, c_2 * 16 + t_5]
+"""
+
+
+def parsed(text: str) -> Kernel:
+    kernel = parse_kernel(text)
+    verify(kernel)
+    return kernel
+
+
+def results(kernel: Kernel, found: list[Phase], order: str) -> list[np.ndarray]:
+    return run(Library(source_of(found), found), kernel, found, X, order)
+
+
+@needs_compiler
+@pytest.mark.parametrize("text", [NEIGHBOURS, TEAMS], ids=["neighbours", "teams"])
+def test_threads_wait_where_they_have_to(text: str) -> None:
+    cases = Cases()
+    cases.add_scheduled(parsed(text), X)
+    cases.check()
+
+
+@pytest.mark.parametrize(("text", "barriers", "shuffles"), [(NEIGHBOURS, 3, 0), (TEAMS, 1, 3)])
+def test_they_wait_nowhere_else(text: str, barriers: int, shuffles: int) -> None:
+    (phase,) = phases(parsed(text))
+    assert phase.text.count("__sync") == barriers
+    assert phase.text.count("__shfl") == shuffles
+
+
+@needs_compiler
+@pytest.mark.parametrize("text", [NEIGHBOURS, TEAMS], ids=["neighbours", "teams"])
+def test_every_missing_barrier_is_found(text: str) -> None:
+    kernel = parsed(text)
+    (phase,) = phases(kernel)
+    wanted = interpreted(kernel, X)
+    lines = phase.text.split("\n")
+    barriers = [number for number, line in enumerate(lines) if line.strip().startswith("__sync")]
+    for number in barriers:
+        broken = Phase(
+            phase.name,
+            "\n".join(lines[:number] + lines[number + 1 :]),
+            *(phase.blocks, phase.threads, phase.shared_bytes, phase.args, phase.reads, phase.writes, {}),
+        )
+        found = [results(kernel, [broken], order) for order in ORDERS]
+        assert not all(same_bits(got[0], wanted[0]) for got in found), lines[number - 2 : number + 2]
+
+
+@needs_compiler
+def test_a_barrier_that_not_all_reach_is_found() -> None:
+    kernel = parsed(NEIGHBOURS)
+    (phase,) = phases(kernel)
+    text = phase.text.replace(
+        "__syncthreads();", "if (gc_thread != 5) __syncthreads(); else __syncwarp(0xffffffffu);", 1
+    )
+    broken = Phase(
+        phase.name, text, phase.blocks, phase.threads, phase.shared_bytes, phase.args, *[frozenset()] * 2, {}
+    )
+    with pytest.raises(AssertionError, match="wait for others"):
+        results(kernel, [broken], "forward")
+
+
+@needs_compiler
+def test_an_index_out_of_bounds_is_found(tmp_path: Path) -> None:
+    """In memory of the device and in shared memory. The address sanitizer has to be there before Python is."""
+    runtime = sanitizer()
+    if runtime is None:
+        pytest.skip("the compiler has no address sanitizer")
+    for old, new in (("y[b * 64 + t_4]", "y[b * 64 + t_4 + 1]"), ("row[t_4]", "row[t_4 + 1]")):
+        for is_broken in (False, True):
+            program = tmp_path / "program.py"
+            program.write_text(SANITIZED.format(old=old, new=new if is_broken else old))
+            environment = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"}
+            done = python(program, **environment)
+            assert (done.returncode != 0) == is_broken, done.stderr[-2000:]
+            assert ("AddressSanitizer" in done.stderr) == is_broken, done.stderr[-2000:]
+
+
+SANITIZED = """\
+import sys
+sys.path.insert(0, "")
+from graphc_cupy.source import source_of
+from graphc_cupy.phases import phases
+from dataclasses import replace
+from tests.emulated.kernels import Library, run
+from tests.emulated.test_teams import NEIGHBOURS, X, parsed
+
+kernel = parsed(NEIGHBOURS)
+(phase,) = phases(kernel)
+old, new = {old!r}, {new!r}
+assert old in phase.text, phase.text
+phase = replace(phase, text=phase.text.replace(old, new))
+run(Library(source_of([phase]), [phase], sanitize=True), kernel, [phase], X, "forward")
+"""
+
+
+def test_what_threads_cannot_do_is_said() -> None:
+    handed_over = NEIGHBOURS.replace("shared", "register")
+    with pytest.raises(BackendError, match="row: register scratch is handed from thread to thread"):
+        phases(parsed(handed_over))
+    wide = TEAMS.replace("in 0..16", "in 0..64").replace("[16]", "[64]").replace("in 0..3", "in 0..0")
+    with pytest.raises(BackendError, match="a team has at most 32 threads"):
+        phases(parse_kernel(wide))

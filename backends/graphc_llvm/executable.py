@@ -1,7 +1,7 @@
 """A loaded plan: its memory, its code, and the calls into it.
 
 All memory is allocated when the plan is loaded, except the outputs that are returned. Callers take turns on it natively
-(`pool_code.gc_begin`): a program with state, or with a large arena, serves one call at a time and others wait; others
+(`turns_code.gc_begin`): a program with state, or with a large arena, serves one call at a time and others wait; others
 get an arena of their own for as many calls as come at once. Executables with the same number of threads share workers.
 """
 

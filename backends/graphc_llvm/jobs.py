@@ -13,7 +13,7 @@ from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Launch, Ref
 from graphc.plan.verify import overlap
 from graphc_llvm.kernels import Compiled
-from graphc_llvm.pool_code import MAX_UNITS
+from graphc_llvm.units_code import MAX_UNITS
 
 SHARE_NS = 5_000.0  # work of a job worth handing out: waking nobody, a job costs 0.2 us and the last unit's wait
 UNIT_NS = 3_000.0  # work of the smallest piece a thread takes

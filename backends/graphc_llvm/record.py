@@ -1,4 +1,4 @@
-"""The record: what native code knows of one loaded program, as int64 words that `driver` and `pool_code` read."""
+"""The record: what native code knows of one loaded program, as int64 words that `driver` and `turns_code` read."""
 
 from collections.abc import Mapping
 

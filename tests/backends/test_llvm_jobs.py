@@ -12,7 +12,7 @@ from graphc_llvm.driver import all_launches
 from graphc_llvm.executable import CpuExecutable
 from graphc_llvm.jobs import SHARE_NS, UNIT_NS, Batch, KernelFunction, Task, batches
 from graphc_llvm.kernels import compile_kernel
-from graphc_llvm.pool_code import MAX_UNITS
+from graphc_llvm.units_code import MAX_UNITS
 
 N = 16
 NBYTES = 4 * N

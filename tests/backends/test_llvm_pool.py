@@ -11,7 +11,8 @@ import pytest
 
 import graphc as gc
 from graphc_llvm import codegen, pool
-from graphc_llvm.pool_code import EXPORTS, FIELDS, POOL_BYTES, runtime_text
+from graphc_llvm.pool_code import FIELDS, POOL_BYTES
+from graphc_llvm.runtime_code import EXPORTS, runtime_text
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs sched_getaffinity")
 

@@ -6,9 +6,11 @@ the time that the slowest thread takes.
 """
 
 from dataclasses import dataclass, field
+from math import gcd
 
 from graphc_llvm.contraction.recognise import Contraction, Operand
 from graphc_llvm.contraction.roles import (
+    COPY_NS,
     ROWS_NS,
     STORE_NS,
     Roles,
@@ -26,10 +28,11 @@ READ_NS, SHARED_NS = 0.07, 0.02  # to bring one element of columns from a farthe
 FAR_NS = 0.3  # to pack one element of rows, tile by tile, when a step of the sum is a page on
 ROW_BYTES = 1 << 20  # of rows packed together
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
-FARTHER = 1.03  # panels of a chunk do not stay in the second cache
+FARTHER = ((1.0, 1.1), (0.6, 1.03))  # panels of a chunk that fill so much of the second cache do not stay there
 IN_PLACE = 1.05  # columns read where they lie: more lines and pages per step
 RAGGED = 0.05  # a last block of other height costs code, and time
-PAGE_BYTES = 4096  # every step of the sum on another page: only what is read once is read where it lies
+PAGE_BYTES = 4096  # steps of the sum that many bytes apart, or a part of it, meet in the same places of a cache
+SHORT_BYTES, SHORT = 256, 1.5  # runs of columns that are copied from one step of the sum; shorter ones cost so much
 FEW_TILES = 8  # down the rows: columns that lie well are packed from here on
 
 
@@ -133,8 +136,13 @@ class _Estimate:
             if self._bytes(1) > PANEL_BYTES:
                 return None
             if operand.is_plain and operand.moves_by(roles.lane.var.name, found.known):
-                least = max(least, FEW_TILES if stride_bytes(found, operand, loops[-1][0]) < PAGE_BYTES else 2)
+                least = max(least, 2 if self._collides(stride_bytes(found, operand, loops[-1][0])) else FEW_TILES)
         return least
+
+    def _collides(self, stride: int) -> bool:
+        """Whether steps of the sum so far apart share so few places in the second cache that they do not stay there."""
+        sizes = self.machine.caches
+        return len(sizes) > 1 and self.found.length * gcd(stride, PAGE_BYTES) > sizes[1]
 
     def _crosses(self, operand: Operand) -> bool:
         row = self.roles.row
@@ -167,20 +175,28 @@ class _Estimate:
 
     def chunk(self, rows: int, panels: int, tail: int, shared: bool = False) -> float:
         """Nanoseconds of one chunk."""
-        found, roles, machine = self.found, self.roles, self.machine
+        found, machine = self.found, self.machine
         width = panels * self.cut.vectors * machine.lanes + tail
         compute = sweep_ns(rows, width, self.cut.vectors, machine)
         packing = 0.0
         if shared or self.packs_columns(rows):
-            packing += width * (SHARED_NS if shared else lane_ns(found, found.sums[0], roles))
-            if len(machine.caches) > 1 and self._bytes(panels) > machine.caches[1] * 0.6:
-                compute *= FARTHER
+            packing += width * (SHARED_NS if shared else self._lane_ns(panels))
+            if len(machine.caches) > 1:
+                filled = self._bytes(panels) / machine.caches[1]
+                compute *= next((cost for least, cost in FARTHER if filled > least), 1.0)
         else:
             compute *= IN_PLACE
             packing += width * READ_NS
         if self.packs_rows(width):
             packing += rows * (ROWS_NS if self.row_bytes(rows) <= ROW_BYTES else FAR_NS)
         return found.length * (compute + packing) + rows * width * STORE_NS * len(found.stores) + CHUNK_OVERHEAD_NS
+
+    def _lane_ns(self, panels: int) -> float:
+        """To pack one element of columns, so many panels side by side: more where runs of memory are short."""
+        cost = lane_ns(self.found, self.found.sums[0], self.roles)
+        itemsize = self.found.sums[0].store.buffer.dtype.itemsize
+        run = max(panels, 1) * self.cut.vectors * self.machine.lanes * itemsize
+        return cost * SHORT if cost == COPY_NS and run < SHORT_BYTES else cost
 
     def makespan(self, row_blocks: int, panels: int, shared: bool, rows: int, repeats: int) -> float:
         """Nanoseconds until the slowest thread is done."""
@@ -197,5 +213,5 @@ class _Estimate:
         front = 0.0
         if shared:
             columns = self.roles.lane.extent * repeats
-            front = self.found.length * columns * lane_ns(self.found, self.found.sums[0], self.roles) / cores + SHARE_NS
+            front = self.found.length * columns * self._lane_ns(1) / cores + SHARE_NS
         return front + total / cores + uneven + 0.1 * max(full, tail) + ragged

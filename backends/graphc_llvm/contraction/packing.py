@@ -19,6 +19,7 @@ from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 from graphc_llvm.traverse import expressions
 
 MOST_UNROLLED = 16  # vectors side by side
+SHARES = 8  # least pieces that packing for all chunks is cut into
 PANEL = Var("@panel")  # the panel a tile lies in, counted from the first one that is packed with it
 STRIP = Var("@strip")  # the tile's place among those whose rows are packed with its own
 
@@ -70,12 +71,16 @@ def pack_columns(
     shape = (*(axis.extent for axis in around_it), panels, *(extent for _, extent in loops), tile.width)
     space: Space = "worker" if shared is None else "arena"
     buffer = Buffer(names.fresh("columns"), operand.value.dtype, shape, space)
-    panel = names.var("panel")
-    start = plus(first, times(panel, tile.width))
     across = bool(loops) and not operand.moves_by(lane.var.name, found.known)
     across = across and operand.moves_by(loops[-1][0], found.known)
     whole = tile.vectors if tile.last == tile.lanes else tile.vectors - 1
-    source = _Source(operand, buffer, (*(counter for counter, _ in counters), panel), lane, loops, outer)
+    # Panels side by side are copied step by step of the sum, all of them in each: long runs of memory.
+    together = 1 if across else _together(panels, tile.vectors, panels if shared is None else panels // SHARES)
+    group, panel = names.var("panels"), names.var("panel")
+    number = plus(times(group, together), panel) if together > 1 else group
+    start = plus(first, times(number, tile.width))
+    beside = (panel, together) if together > 1 else None
+    source = _Source(operand, buffer, (*(counter for counter, _ in counters), number), lane, loops, outer, beside)
     copy = source.transposed if across else source.copied
     body: tuple[Stmt, ...] = ()
     if whole:
@@ -83,9 +88,15 @@ def pack_columns(
     if whole < tile.vectors:
         place = whole * tile.lanes
         body += source.cleared(place, tile.lanes) + copy(plus(start, index(place)), place, 1, tile.last)
-    fill = around([*counters, (panel, panels)], "serial" if shared is None else "parallel", body)
+    fill = around([*counters, (group, panels // together)], "serial" if shared is None else "parallel", body)
     at = (*(axis.var for axis in around_it), PANEL, *(Var(name) for name, _ in loops), LANE_PLACE)
     return Packed(buffer, fill, Load(buffer, at))
+
+
+def _together(panels: int, vectors: int, most: int) -> int:
+    """How many of the panels are copied side by side."""
+    fitting = (n for n in range(1, most + 1) if panels % n == 0 and n * vectors <= MOST_UNROLLED)
+    return max(fitting, default=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,7 @@ class _Source:
     lane: Axis
     loops: tuple[tuple[str, int], ...]
     outer: Substitution
+    panels: tuple[Var, int] | None = None  # that are copied side by side
 
     def copied(self, start: Expr, place: int, vectors: int, lanes: int) -> tuple[Stmt, ...]:
         """Vectors along the columns."""
@@ -106,8 +118,10 @@ class _Source:
         at: list[Expr] = [counter for counter, _ in counters]
         v, l = names.var("v"), names.var("lane")
         body = self._store(start, place, at, plus(times(v, lanes), l))
-        body = (loop(l, lanes, "vector", (loop(v, vectors, "unroll", body),)),)
-        return nested(counters, body)
+        body = (loop(v, vectors, "unroll", body),)
+        if self.panels is not None:
+            body = around([self.panels], "unroll", body)
+        return nested(counters, (loop(l, lanes, "vector", body),))
 
     def transposed(self, start: Expr, place: int, vectors: int, lanes: int) -> tuple[Stmt, ...]:
         """Squares of vectors along the innermost sum, transposed."""

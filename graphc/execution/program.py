@@ -125,21 +125,21 @@ class Program:
 
     def memory(self, entry: str | None = None) -> MemoryReport:
         """Peak bytes and what lives then, of one entry or of the one that needs most. Known before the first step."""
-        return memory_of(self._compiled, entry)
+        return memory_of(self.compilation, entry)
 
     def cost(self, entry: str) -> CostReport:
         """Float operations and bytes of one entry, per kernel and per line."""
         self._known(entry)
-        return cost_report(entry, self._compiled.optimized[entry], self._compiled.loops.get(entry))
+        return cost_report(entry, self.compilation.optimized[entry], self.compilation.loops.get(entry))
 
     def text(self, stage: str) -> str:
         """The text of one stage (see `graphc.stages.STAGES`), all entries."""
-        return stage_text(self._compiled, {name: item.primals for name, item in self._traced.items()}, stage)
+        return stage_text(self.compilation, {name: item.primals for name, item in self._traced.items()}, stage)
 
     @property
     def timings(self) -> tuple[Timing, ...]:
         """Seconds per stage and pass of the latest compilation, tracing first."""
-        return (*self._trace_timings, *self._compiled.timings)
+        return (*self._trace_timings, *self.compilation.timings)
 
     def profile(
         self,
@@ -170,7 +170,7 @@ class Program:
         self._running += 1
         try:
             return profile_entry(
-                self._compiled,
+                self.compilation,
                 name,
                 arrays,
                 first=first,
@@ -193,14 +193,15 @@ class Program:
         self._extend(inputs)
 
     @property
-    def _compiled(self) -> Compilation:
+    def compilation(self) -> Compilation:
+        """Everything the compiler made, stage by stage. Raises `ArgumentError` when that is nothing yet."""
         if self._compilation is None:
             raise ArgumentError("program: nothing is compiled yet; pass inputs={entry: batch specs} to gc.program")
         return self._compilation
 
     @property
     def _executable(self) -> Executable:
-        executable = self._compiled.executable
+        executable = self.compilation.executable
         assert executable is not None
         return executable
 

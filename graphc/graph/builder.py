@@ -1,6 +1,6 @@
 """Build graphs node by node: the type rule of each op runs as its node is added, so what is built is well typed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from graphc.core.errors import GraphcError
 from graphc.core.source import UNKNOWN, Loc
@@ -60,20 +60,3 @@ class GraphBuilder:
 
     def build(self, outputs: Sequence[Value], aliases: tuple[tuple[int, int], ...] = ()) -> Graph:
         return Graph(self.name, tuple(self.inputs), tuple(self.nodes), tuple(outputs), aliases)
-
-
-def replace_values(graph: Graph, replacement: Mapping[Value, Value]) -> Graph:
-    """The same graph with uses of some values replaced by others (chains are followed). No node is removed."""
-
-    def final(value: Value) -> Value:
-        while value in replacement:
-            value = replacement[value]
-        return value
-
-    nodes = [
-        node
-        if not any(v in replacement for v in node.operands)
-        else Node(node.op, tuple(final(v) for v in node.operands), node.attrs, node.results, node.loc)
-        for node in graph.nodes
-    ]
-    return Graph(graph.name, graph.inputs, tuple(nodes), tuple(final(v) for v in graph.outputs), graph.aliases)

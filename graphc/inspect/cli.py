@@ -1,4 +1,4 @@
-"""The command line: `graphc inspect`, `graphc profile`, `graphc doctor`, `graphc ops`."""
+"""The command line: `graphc inspect`, `graphc explain`, `graphc profile`, `graphc doctor`, `graphc ops`."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from graphc.execution.stages import STAGES
 from graphc.graph import ops  # noqa: F401  registers the primitives
 from graphc.graph.registry import all_ops
 from graphc.inspect.doctor import doctor
+from graphc.inspect.explain import explanation
 from graphc.inspect.load import load_target
 from graphc.inspect.profile import add_profile, profile
 from graphc.runtime.discovery import backend_names
@@ -21,17 +22,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graphc", description="Look inside compiled programs.")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="print a stage of a compiled function, program or job")
-    inspect.add_argument("place", metavar="FILE.py:NAME", help="a function, graph, compiled function, program or job")
+    _add_target(inspect)
     inspect.add_argument("--stage", default="optimized", choices=STAGES, help="default: optimized")
-    inspect.add_argument("--spec", action="append", default=[], help="one per argument of a function: f32[64,784]")
-    inspect.add_argument("--backend", default=None, help=f"installed: {', '.join(backend_names())}")
     inspect.add_argument("--memory", action="store_true", help="the memory report instead of a stage")
     inspect.add_argument("--cost", action="store_true", help="the cost report instead of a stage")
     inspect.add_argument("--time", action="store_true", help="seconds per stage and pass instead of a stage")
+    _add_target(commands.add_parser("explain", help="what was fused, computed again or kept, and why"))
     add_profile(commands.add_parser("profile", help="time and roofline fraction of every kernel"))
     commands.add_parser("doctor", help="what works on this machine, and what is missing")
     commands.add_parser("ops", help="list the primitives")
     return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("place", metavar="FILE.py:NAME", help="a function, graph, compiled function, program or job")
+    parser.add_argument("--spec", action="append", default=[], help="one per argument of a function: f32[64,784]")
+    parser.add_argument("--backend", default=None, help=f"installed: {', '.join(backend_names())}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "ops":
             print("\n".join(f"{op.name:<16} {op.kind}" for op in all_ops()))
             return 0
-        print(profile(arguments) if arguments.command == "profile" else _inspect(arguments))
+        texts = {"inspect": _inspect, "explain": _explain, "profile": profile}
+        print(texts[arguments.command](arguments))
     except GraphcError as error:
         print(f"graphc: {error}", file=sys.stderr)
         return 1
@@ -66,6 +73,10 @@ def _inspect(arguments: argparse.Namespace) -> str:
     if arguments.time:
         return time_table(getattr(target, "timings", ()))
     return target.text(arguments.stage)
+
+
+def _explain(arguments: argparse.Namespace) -> str:
+    return explanation(load_target(arguments.place, arguments.spec, arguments.backend), arguments.place)
 
 
 def _report(target: object, what: str) -> object:

@@ -46,6 +46,25 @@ def test_every_stage_of_the_cpu_backend_prints(file, capsys, stage):
     assert len(capsys.readouterr().out) > 50
 
 
+def test_explain_says_what_was_decided_and_where(tmp_path, capsys):
+    path = tmp_path / "twice.py"
+    path.write_text("def f(x, w):\n    y = x + 1\n    z = y @ w\n    return z, z.sum(), y @ w.T\n")
+    arguments = [f"{path}:f", "--spec", "f32[300,400]", "--spec", "f32[400,400]"]
+    assert main(["inspect", *arguments, "--stage", "fused"]) == 0
+    fused = parse(capsys.readouterr().out)
+    assert main(["explain", *arguments]) == 0
+    first, *decisions = capsys.readouterr().out.splitlines()
+    assert first == f"f: 6 nodes become {len(fused.nodes)}"
+    assert any("add f32[300,400]: gains" in line and "twice.py:2" in line for line in decisions)
+
+
+def test_explain_knows_programs_and_says_what_it_cannot(file, capsys):
+    assert main(["explain", f"{file}:counter"]) == 0
+    assert capsys.readouterr().out.startswith("add: 1 nodes become 1")
+    assert main(["explain", f"{file}:graph", "--backend", "reference"]) == 1
+    assert "the reference backend fuses nothing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["graph", "counter", "exe"])
 @pytest.mark.parametrize("what", ["--memory", "--cost", "--time"])
 def test_reports(file, capsys, name, what):

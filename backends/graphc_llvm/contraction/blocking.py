@@ -160,7 +160,7 @@ class _Estimate:
                 return False
             if rows_lie_well(found, each, roles):
                 return False
-            if operand.is_plain and width < 2 * self.machine.lanes:
+            if operand.is_plain and len(operand.loads) == 1 and width < 2 * self.machine.lanes:
                 return False
         return True
 

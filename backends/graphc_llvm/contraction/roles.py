@@ -126,6 +126,8 @@ def rows_lie_well(found: Contraction, each: Sum, roles: Roles) -> bool:
     step = loops[-1][0]
     if operand.moves_by(step, found.known):
         return True
+    if len(operand.loads) > 1:  # elements that do not lie together are put together once, where they are packed
+        return False
     return operand.moves_by(roles.row.var.name, found.known) and stride_bytes(found, operand, step) <= NEAR_BYTES
 
 

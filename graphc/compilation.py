@@ -8,12 +8,13 @@ program from the cache the stages are run when somebody asks for one of them.
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Literal
 
 from graphc.core import config
 from graphc.core.collector import paused
 from graphc.core.errors import ArgumentError, BackendError, MemoryBudgetError, UnsupportedError, VerifyError
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph
 from graphc.graph.program import GraphBackend, GraphProgram
 from graphc.plan.ir import Plan

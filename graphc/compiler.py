@@ -6,10 +6,11 @@ stage can be stopped at and printed: `Compilation.stages`. Programs from the cac
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from graphc.compilation import Compilation, Stages, Timing, check_memory, checked_executable
 from graphc.core import config
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphBackend, GraphProgram
 from graphc.graph.verify import verify

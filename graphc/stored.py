@@ -8,7 +8,6 @@ bytes: the sizes and offsets of the plan, the backend's code, and those constant
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +16,7 @@ import numpy as np
 from graphc.core import config
 from graphc.core.digest import array_digest, source_digest
 from graphc.core.errors import BackendError
+from graphc.core.records import dataclass
 from graphc.graph.digest import INLINE_BYTES, GraphDigests
 from graphc.graph.program import GraphProgram
 from graphc.plan.ir import Block, Entry, Plan, Slot, StateSlot

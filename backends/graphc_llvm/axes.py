@@ -1,7 +1,6 @@
 """What schedules ask about loops: the nest of independent loops, and how well an axis suits vector lanes."""
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.kernel.affine import Facts, stride_of
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Load, Stmt, Store, Var, While, walk
 from graphc_llvm.cost import UNKNOWN_EXTENT

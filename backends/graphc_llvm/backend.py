@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +11,7 @@ import llvmlite.binding as llvm
 from graphc.core import config
 from graphc.core.digest import source_digest
 from graphc.core.errors import BackendError, GraphcError
+from graphc.core.records import dataclass
 from graphc.plan.ir import Plan
 from graphc.runtime.cache import ObjectCache
 from graphc.runtime.protocol import Executable, Target

@@ -11,9 +11,10 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.core import config
+from graphc.core.records import dataclass
 
 IDLE_SECONDS = 0.2  # how long a thread waits for more before it ends
 SWITCH_SECONDS = 0.0002

@@ -9,8 +9,9 @@ of the loops that do not change its operands, and not again where its result is 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from graphc.core.records import dataclass
 from graphc_llvm.types import widen
 
 Lines = list[str | list[str]]

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from graphc.core.records import dataclass
 
 _LENGTH = 8  # bytes of the length of the description
 

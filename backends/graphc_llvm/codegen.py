@@ -9,7 +9,6 @@ import itertools
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 
@@ -17,6 +16,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from graphc.core.errors import BackendError
+from graphc.core.records import dataclass
 from graphc.runtime.cache import ObjectCache
 from graphc_llvm import host, unlocked
 from graphc_llvm.background import Background, Pending

@@ -1,9 +1,8 @@
 """What one call needs while it runs: an arena, scratch of all threads, tables of addresses, and its record."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from graphc.core.records import dataclass
 from graphc_llvm import codegen
 from graphc_llvm.arrays import interpreter_functions
 from graphc_llvm.memory import address, aligned

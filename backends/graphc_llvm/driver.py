@@ -14,9 +14,10 @@ A second version of an entry reads the clock around each batch of launches (`Sta
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 
+from graphc.core.records import dataclass
 from graphc.plan.build import arena_allocs
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat
 from graphc_llvm.builder import Builder

@@ -11,12 +11,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphc.core.errors import ArgumentError, BackendError
+from graphc.core.records import dataclass
 from graphc.plan.ir import Entry, Plan, Slot
 from graphc.runtime.protocol import Direct, KernelText, LaunchTimes, Progress
 from graphc_llvm import codegen, host

@@ -6,11 +6,12 @@ active lanes (None: all). The mask is never empty: a masked block is entered onl
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from graphc.core.dtypes import DType, bool_, int64
 from graphc.core.errors import BackendError
+from graphc.core.records import dataclass
 from graphc.kernel.ir import (
     Binary,
     Bitcast,

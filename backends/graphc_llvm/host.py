@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import llvmlite.binding as llvm
 
 from graphc.core import config
 from graphc.core.errors import BackendError
+from graphc.core.records import dataclass
 from graphc.runtime.protocol import Target
 
 _DEFAULT_CACHES = (32 * 1024, 1024 * 1024, 8 * 1024 * 1024)

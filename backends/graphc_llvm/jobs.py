@@ -7,8 +7,9 @@ iterations.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Launch, Ref
 from graphc.plan.verify import overlap

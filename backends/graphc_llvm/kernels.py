@@ -7,11 +7,12 @@ kernels that differ in names only have the same text.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 
 from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Alloc, Binary, Buffer, Const, Expr, For, Kernel, Let, Load, Stmt, Var, index, operands
 from graphc_llvm.builder import Builder, Helper
 from graphc_llvm.cost import cost

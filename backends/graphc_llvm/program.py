@@ -7,9 +7,10 @@ the cache again.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.core.errors import BackendError
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Kernel
 from graphc.kernel.structure import Structures
 from graphc.plan.ir import Plan

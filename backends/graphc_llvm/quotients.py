@@ -5,8 +5,7 @@ Random bits are the case: one evaluation of Philox gives the words of four posit
 the words in one vector of quotients, leave them in scratch in the order of positions, and read them from there.
 """
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.kernel.affine import Affine, Facts, affine, normal, to_expr, variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import (

@@ -4,10 +4,11 @@ Names are unique in a kernel, so every copy of a statement renames what it binds
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import assert_never
 
 from graphc.core.dtypes import int64
+from graphc.core.records import dataclass
 from graphc.kernel.ir import (
     Accumulate,
     Alloc,

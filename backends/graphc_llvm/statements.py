@@ -5,11 +5,11 @@ power of two of them, the surplus masked off. Loops of kind `parallel` below the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import assert_never
 
 from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
+from graphc.core.records import dataclass
 from graphc.kernel.affine import flat_index
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt, Store, Var, While
 from graphc_llvm.accumulate import combine

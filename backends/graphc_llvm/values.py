@@ -5,9 +5,10 @@ is how an address keeps its parts apart: what is constant goes into the instruct
 computed before them, and it becomes a register only when something other than an address needs it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.core.dtypes import DType, int64
+from graphc.core.records import dataclass
 from graphc_llvm.builder import Builder
 from graphc_llvm.types import register, scalar, wrap
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
 from graphc.core.errors import ArgumentError
+from graphc.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ NumPy takes it where it takes a dtype. The table below is the whole set. NumPy's
 which is imported when such an array is first needed.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphc.core.errors import DTypeError, UnsupportedError
+from graphc.core.records import dataclass
 
 Kind = Literal["bool", "int", "uint", "float"]
 

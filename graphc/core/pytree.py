@@ -5,10 +5,10 @@ Containers are tuple, named tuple, list, dict (keys in sorted order), None (no l
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphc.core.errors import ArgumentError
+from graphc.core.records import dataclass
 
 Leaf = object
 Tree = object

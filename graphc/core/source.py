@@ -7,8 +7,10 @@ every pass; `role` says what became of it ("gradient of", "tangent of").
 import os
 import sys
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FrameType
+
+from graphc.core.records import dataclass
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 

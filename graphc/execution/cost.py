@@ -1,9 +1,9 @@
 """`exe.cost`: float operations and bytes, per kernel and per source line; depth, width and work of the graph."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from graphc.core.records import dataclass
 from graphc.graph.cost import dimensions, node_bytes, node_flops
 from graphc.graph.ir import Graph
 

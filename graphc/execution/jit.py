@@ -8,7 +8,6 @@ import inspect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from graphc.compilation import Options
 from graphc.core import pytree
 from graphc.core.errors import ArgumentError, GraphcError
+from graphc.core.records import dataclass
 from graphc.execution.arguments import type_of
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.graph.ir import TensorType

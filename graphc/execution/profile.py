@@ -4,10 +4,11 @@ Made by `graphc.execution.profiling`, which is imported when something is profil
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from graphc.core.errors import ArgumentError
+from graphc.core.records import dataclass
 
 if TYPE_CHECKING:
     from graphc.runtime.peaks import Peaks

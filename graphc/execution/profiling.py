@@ -7,13 +7,13 @@ that take turns with the timed ones. The state is put back afterwards.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.compilation import Compilation
 from graphc.core.dtypes import DType, bfloat16, float32, float64
 from graphc.core.errors import ArgumentError, UnsupportedError
+from graphc.core.records import dataclass
 from graphc.execution.profile import MOST_STEPS, KernelProfile, ProfileReport
 from graphc.graph.ir import TensorType
 from graphc.kernel.ir import Kernel

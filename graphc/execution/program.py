@@ -6,7 +6,6 @@ owns; its buffers are updated in place. `step` is an int64 scalar.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from graphc.compilation import Compilation, Options, Timing, compile_program
 from graphc.core import pytree
 from graphc.core.dtypes import int64
 from graphc.core.errors import ArgumentError, TraceError
+from graphc.core.records import dataclass
 from graphc.execution.arguments import check_all, type_of
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation

@@ -5,7 +5,9 @@ Nothing is remembered, and nothing kept alive, outside of `recording()`.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from graphc.core.records import dataclass
 
 
 @dataclass(slots=True)

@@ -5,11 +5,11 @@ Movements that would change nothing add no node and return their operand.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core.dtypes import DType
+from graphc.core.records import dataclass
 from graphc.core.source import UNKNOWN, Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import NO_ATTRS, Attrs, Op, TensorType, Value

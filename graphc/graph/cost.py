@@ -2,8 +2,7 @@
 multiply-add.
 """
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value, regions
 from graphc.graph.ops.contraction import DotAttrs
 

@@ -10,13 +10,14 @@ Values are compared by identity; whole graphs by structure (names and source lin
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from graphc.core.dtypes import DType
+from graphc.core.records import dataclass
 from graphc.core.source import UNKNOWN, Loc
 
 

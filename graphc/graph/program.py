@@ -1,11 +1,11 @@
 """A program of graphs: several entries over one state, and the protocol of a backend that runs graphs directly."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, TensorType
 
 

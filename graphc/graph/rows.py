@@ -6,8 +6,9 @@ of two stages. A reduction over the rows themselves (the mean of all rows' losse
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from graphc.core.records import dataclass
 from graphc.graph.dims import DimClasses, Slot, classes_of
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.reduction import ArgAttrs

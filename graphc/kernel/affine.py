@@ -6,9 +6,10 @@ Index arithmetic is taken not to wrap.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from graphc.core.dtypes import bool_
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Binary, Buffer, Cast, Compare, Const, Expr, Load, Select, Unary, Var, index, operands
 
 

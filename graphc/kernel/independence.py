@@ -5,9 +5,9 @@ in the loop counter, the numbers differ if the counter's stride cannot be made u
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import gcd
 
+from graphc.core.records import dataclass
 from graphc.kernel.affine import NOTHING, Affine, Facts, Interval, bounds, flat_index, loads, normal, variables
 from graphc.kernel.ir import (
     Accumulate,

@@ -10,7 +10,6 @@ shows.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from graphc.core.dtypes import DType, int64
 from graphc.core.errors import ArgumentError, VerifyError
+from graphc.core.records import dataclass
 from graphc.kernel import arith
 from graphc.kernel.ir import (
     Accumulate,

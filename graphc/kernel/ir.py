@@ -27,10 +27,10 @@ outside of thread loops happens once.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from graphc.core.dtypes import DType, bool_, int64, uint32
+from graphc.core.records import dataclass
 
 Space = Literal["param", "register", "worker", "shared", "arena"]
 # param: given by the plan; register: small, private, meant to live in registers; worker: scratch private to the

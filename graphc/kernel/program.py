@@ -4,11 +4,12 @@
 (input, state, constant). Steps run in order.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import numpy as np
 
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Kernel
 
 Role = Literal["temporary", "input", "constant", "state", "step"]

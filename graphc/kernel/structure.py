@@ -1,7 +1,8 @@
 """Which kernels compute the same."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Kernel, Stmt
 
 

@@ -39,10 +39,11 @@ Independence
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.core.dtypes import DType, bfloat16, bool_, float32, int64, uint32
 from graphc.core.errors import VerifyError
+from graphc.core.records import dataclass
 from graphc.kernel.affine import NOTHING, Facts, Interval, bounds, loads, normal, variables
 from graphc.kernel.independence import Access, Scope, conflict, inside_loop
 from graphc.kernel.ir import (

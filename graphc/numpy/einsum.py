@@ -1,9 +1,9 @@
 """`einsum`: sums of products by index letters, as transposes and contractions of two operands at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graphc.core.errors import ArgumentError, ShapeError
+from graphc.core.records import dataclass
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing.array import movement, reduction
 from graphc.tracing.array.contraction import contract

@@ -5,8 +5,9 @@ follow each other are one, those that do nothing are none; a reshape that only a
 broadcast after it (NumPy's keepdims); transposes sink into contractions; signs move outwards.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Op, Value
 from graphc.graph.layout import one_number
 from graphc.graph.ops import contraction, elementwise, movement, reduction, source

@@ -3,8 +3,7 @@
 Every primitive is a pure function (random bits follow from their key), so nothing is excepted.
 """
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value, attrs_key
 from graphc.passes.rewrite import COMMUTATIVE, with_regions
 

@@ -1,7 +1,6 @@
 """Dead code elimination: nodes no output depends on, and results and operands of calls that nobody needs."""
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops import structural
 from graphc.graph.ops.structural import CallAttrs

@@ -6,10 +6,9 @@ because a backend may round them differently. A broadcast constant stays one num
 to one number, broadcast; no fold makes a constant above `limit` elements.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from graphc.core.records import dataclass
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
 from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source

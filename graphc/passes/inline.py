@@ -1,8 +1,8 @@
 """Inlining: the body of a call in place of the call, so that fusion does not stop at function borders."""
 
 from collections import Counter
-from dataclasses import dataclass
 
+from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.structural import CallAttrs, FusionAttrs

@@ -10,11 +10,12 @@ What comes in keeps its inputs, the order of its outputs and its aliases; nodes 
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import numpy as np
 
 from graphc.core.dtypes import holds_floats
+from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose, Scalar
 from graphc.graph.ir import Attrs, Graph, Node, Op, TensorType, Value

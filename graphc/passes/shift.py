@@ -8,8 +8,9 @@ order, and whatever is written in between. Where some path ends otherwise, nothi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from graphc.core.records import dataclass
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
 from graphc.graph.ops import contraction, elementwise, movement, reduction

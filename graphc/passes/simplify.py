@@ -4,10 +4,9 @@ So `x + 0.0` stays (it turns -0.0 into 0.0) while `x - 0.0` goes. `change_floats
 of real numbers.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops import elementwise as e
 from graphc.passes.rewrite import AnyRule, Context, Lit, NodeRule, Rule, Var, op, rewrite

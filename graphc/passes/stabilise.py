@@ -6,8 +6,7 @@ Gradients are covered too: differentiation comes before this pass, so what it ma
 as well. Canonical forms come in: run `Canonicalise` and `Cse` first; both run in here between the steps.
 """
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops import elementwise as e
 from graphc.graph.ops import movement

@@ -10,11 +10,11 @@ end), `memory` (offsets in the arena).
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core.errors import VerifyError
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Alloc, Buffer, Kernel
 from graphc.kernel.program import LoopProgram, Tensor
 from graphc.plan.copies import Move, Spot, final_moves, spot

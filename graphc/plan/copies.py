@@ -6,8 +6,9 @@ value that is the old value of another state is moved before that other state is
 their values in a cycle, one of them is kept in a staging buffer of the arena.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from graphc.core.records import dataclass
 from graphc.kernel.program import LoopProgram
 from graphc.plan.ir import Segment
 from graphc.plan.liveness import Accesses

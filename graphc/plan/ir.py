@@ -10,12 +10,12 @@ Inside `run(entry, first, n)`, iteration t writes output i at `output + (t - fir
 along a new leading axis. That is the only difference between one call and n steps.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from graphc.core.dtypes import DType
+from graphc.core.records import dataclass
 from graphc.plan.memory import ALIGNMENT as ALIGNMENT
 
 if TYPE_CHECKING:  # a program from the cache has no kernels

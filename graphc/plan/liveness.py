@@ -12,9 +12,9 @@ views resolved), and the reads and writes of each owner in program order. Guaran
 """
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 
 from graphc.core.errors import VerifyError
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Param
 from graphc.kernel.program import KernelCall, LoopProgram, Tensor
 

@@ -11,12 +11,12 @@ search ends early at the lower bound, which chains and nested lifetimes nearly a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from graphc.core.errors import ArgumentError
+from graphc.core.records import dataclass
 
 ALIGNMENT = 64  # bytes; every buffer that owns memory starts at a multiple of it
 

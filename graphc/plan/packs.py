@@ -6,8 +6,9 @@ lives until its last reader, so it is shared only where there is room for it in 
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from graphc.core.records import dataclass
 from graphc.kernel.program import KernelCall, LoopProgram
 from graphc.plan.build import arena_needs
 from graphc.plan.liveness import Accesses, accesses

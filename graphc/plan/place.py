@@ -12,8 +12,7 @@ a copy, or memory, is saved:
   whose memory it takes over
 """
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.kernel.program import LoopProgram
 from graphc.plan.ir import Segment
 from graphc.plan.liveness import Access, Accesses, Range, sharing_allowed

@@ -3,9 +3,8 @@
 In: a `Plan`. Out: a `MemoryReport`, which prints as a short table.
 """
 
-from dataclasses import dataclass
-
 from graphc.core.errors import ArgumentError
+from graphc.core.records import dataclass
 from graphc.plan.ir import Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Repeat
 from graphc.plan.memory import Interval, live_sums
 

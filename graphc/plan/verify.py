@@ -20,11 +20,11 @@ overwritten before its reader follows from 3 and 4 together with the right lifet
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core.errors import VerifyError
+from graphc.core.records import dataclass
 from graphc.plan.build import arena_allocs
 from graphc.plan.ir import ALIGNMENT, Block, Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Ref, Repeat
 

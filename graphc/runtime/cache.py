@@ -10,10 +10,10 @@ import hashlib
 import os
 import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 from graphc.core import config
+from graphc.core.records import dataclass
 
 _MAGIC = b"graphc-object-1\n"
 _DIGEST = hashlib.sha256().digest_size

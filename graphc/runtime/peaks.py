@@ -12,7 +12,6 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from graphc.core import config
 from graphc.core.dtypes import DType, bfloat16, float32, uint32
+from graphc.core.records import dataclass
 from graphc.kernel.ir import (
     Alloc,
     Bitcast,

@@ -5,11 +5,11 @@ A backend package exposes `backend`, an object with the members of `Backend`. A 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from graphc.core.records import dataclass
 from graphc.plan.ir import Copy, Launch, Plan
 
 if TYPE_CHECKING:

@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
 from graphc.core.errors import ArgumentError, TraceError
 from graphc.core.pytree import Leaf, Tree, TreeDef, flatten, leaf_names, unflatten
+from graphc.core.records import dataclass
 from graphc.core.source import here
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph

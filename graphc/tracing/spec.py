@@ -1,7 +1,6 @@
 """Shapes and dtypes of arguments: what a function is traced with in place of arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +9,7 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.errors import ArgumentError, TraceError
 from graphc.core.pytree import Leaf, Tree, flatten, leaf_names, unflatten
+from graphc.core.records import dataclass
 from graphc.graph.ir import TensorType
 from graphc.tracing.context import TracedValue, with_line
 

@@ -5,12 +5,12 @@ differentiates through it like through any operand.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core.errors import GradientError
 from graphc.core.pytree import Leaf, Tree, TreeDef, flatten, leaf_names, unflatten
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, TensorType
 from graphc.tracing import Array, Traced, as_array, note_primal, spec_of, trace
 from graphc.tracing.bind import broadcast_to, is_scalar, scalar_array, staged

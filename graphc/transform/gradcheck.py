@@ -1,7 +1,6 @@
 """`gradcheck`: derivatives along random directions against central finite differences, in float64."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from graphc.core.dtypes import holds_floats
 from graphc.core.errors import ArgumentError, GradientError
 from graphc.core.pytree import Leaf, Tree, flatten, unflatten
+from graphc.core.records import dataclass
 from graphc.tracing import Traced, apply_graph, trace
 from graphc.tracing.context import with_line
 from graphc.tracing.function import argument_names, function_name, parameter_names

@@ -5,9 +5,10 @@ the rows of a tile stay in the first cache, the panels in the second. The shape 
 the time that the slowest thread takes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import gcd
 
+from graphc.core.records import dataclass
 from graphc_llvm.contraction.recognise import Contraction, Operand
 from graphc_llvm.contraction.roles import (
     COPY_NS,

@@ -6,8 +6,9 @@ accumulator that lies in an array is brought to a register around its innermost 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from graphc.core.records import dataclass
 from graphc.kernel.ir import (
     Alloc,
     Buffer,

@@ -7,9 +7,10 @@ that for loads that move by one element with an unrolled counter: see `transpose
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphc.core.dtypes import DType
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Space, Stmt, Store, Var, index, walk
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.jam import LANE_PLACE, ROW_PLACE

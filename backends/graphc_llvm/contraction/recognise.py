@@ -7,9 +7,10 @@ Out: a `Contraction`, or None. The multiplicands may be any pure expressions: a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.core.dtypes import bfloat16, uint32
+from graphc.core.records import dataclass
 from graphc.kernel.affine import Facts, loads, stride_of, variables
 from graphc.kernel.ir import (
     Accumulate,

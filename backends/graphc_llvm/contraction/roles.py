@@ -5,8 +5,7 @@ round are possible, and for outputs with few columns the other way is often bett
 stores. An estimate in nanoseconds decides.
 """
 
-from dataclasses import dataclass
-
+from graphc.core.records import dataclass
 from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Store, Var
 from graphc_llvm.axes import Axis

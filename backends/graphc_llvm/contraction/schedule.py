@@ -1,7 +1,8 @@
 """A contraction as loops over chunks, panels and register tiles."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from graphc.core.records import dataclass
 from graphc.kernel.ir import Binary, Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, index
 from graphc.kernel.schedule.edit import Names
 from graphc_llvm.axes import Axis, lanes_for

@@ -4,9 +4,9 @@ A tile is `rows` x `vectors` accumulators, each a whole vector, that stay in reg
 it reads one element per row and one vector per column of vectors, so a tile near square computes most per load.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
+from graphc.core.records import dataclass
 from graphc_llvm import host
 
 MOST_VECTORS = 4

@@ -4,13 +4,12 @@ Products of bfloat16 are added up in float32. The result is rounded to bfloat16 
 the attributes says so.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.records import dataclass
 from graphc.graph.ir import Attrs, TensorType
 from graphc.graph.registry import register
 

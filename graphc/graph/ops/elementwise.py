@@ -5,7 +5,6 @@ On bfloat16 every op computes in float32 and rounds its result once.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast as typing_cast
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.records import dataclass
 from graphc.graph.ir import Attrs, Op, TensorType
 from graphc.graph.registry import register
 

@@ -1,11 +1,10 @@
 """Movement primitives: reshape, transpose, broadcast, slice, pad, concatenate, reverse. No element is computed."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.records import dataclass
 from graphc.graph.ir import Attrs, TensorType
 from graphc.graph.registry import register
 

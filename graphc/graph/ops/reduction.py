@@ -4,13 +4,13 @@ A reduction of bfloat16 adds up in float32 and rounds its result once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.records import dataclass
 from graphc.graph.ir import Attrs, Op, TensorType
 from graphc.graph.ops.movement import AxesAttrs
 from graphc.graph.registry import register

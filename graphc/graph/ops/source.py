@@ -1,7 +1,5 @@
 """Primitives that make values: constant, iota, random bits, and the index shuffle of the data loader."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from graphc.core import dtypes
@@ -9,6 +7,7 @@ from graphc.core.counter_rng import philox4x32
 from graphc.core.counter_rng import shuffle_index as shuffle_meaning
 from graphc.core.dtypes import DType
 from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.records import dataclass
 from graphc.graph.ir import Attrs, TensorType
 from graphc.graph.ops.movement import ShapeAttrs
 from graphc.graph.registry import register

@@ -1,10 +1,9 @@
 """Ops that hold a region: `call` (a function) and `fusion` (what becomes one kernel)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.records import dataclass
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Attrs, Graph, TensorType
 from graphc.graph.registry import register

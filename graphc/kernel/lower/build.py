@@ -5,8 +5,9 @@ happens at the element written, before it is written; `finish` finds the inputs 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from graphc.core.records import dataclass
 from graphc.graph.cost import graph_flops
 from graphc.graph.ir import Graph, Value
 from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Param, Store, Var

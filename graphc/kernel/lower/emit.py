@@ -7,10 +7,11 @@ on an inner loop is placed outside of it.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.core.dtypes import DType
 from graphc.core.errors import UnsupportedError, VerifyError
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Let, Load, LoopKind, Space, Stmt, Var, index, operands
 from graphc.kernel.lower.expr import Index, delinear, linear

@@ -8,11 +8,11 @@ float32, and the result rounded by whoever asked.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core.dtypes import DType, int64
+from graphc.core.records import dataclass
 from graphc.graph.ir import Node
 from graphc.graph.ops.reduction import limits
 from graphc.kernel.ir import Accumulate, Buffer, Combine, Expr, Load, LoopKind, Space, Store, Var, index

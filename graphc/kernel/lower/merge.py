@@ -9,8 +9,9 @@ inputs and outputs differ. Loops over merged dims need no index arithmetic, and 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from graphc.core.records import dataclass
 from graphc.graph.dims import DimClasses, Slot, classes_of
 from graphc.graph.ir import Attrs, Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs

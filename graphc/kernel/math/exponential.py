@@ -5,10 +5,10 @@ leaves the nearest integer in the low bits. Twice the bias is added with it, so 
 the bits above leave at the top.
 """
 
-from dataclasses import dataclass
 from math import e, log2
 
 from graphc.core.dtypes import DType, float32, float64
+from graphc.core.records import dataclass
 from graphc.kernel.math import coefficients as table
 from graphc.kernel.math.scalar import FORMATS, Scalar, fma, polynomial
 

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.core.dtypes import DType, float32, float64, int32, int64, uint32, uint64
+from graphc.core.records import dataclass
 from graphc.kernel.ir import (
     Binary,
     BinaryOp,

@@ -7,8 +7,8 @@ are, never what comes out of them.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from graphc.core.records import dataclass
 from graphc.graph.ir import Node, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.elementwise import TRANSCENDENTAL

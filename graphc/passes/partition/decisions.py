@@ -3,9 +3,9 @@
 `partition(graph, log=decisions)` fills a list; `explain(graph)` prints it. Nothing is decided here.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
+from graphc.core.records import dataclass
 from graphc.core.source import UNKNOWN
 from graphc.graph.ir import Node
 

@@ -12,8 +12,8 @@ Nothing is computed twice or in another order, and state is not replaced before 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.structural import FusionAttrs

@@ -6,8 +6,8 @@ of that state, to be written over the old one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.layout import slice_offset
 

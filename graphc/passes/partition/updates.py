@@ -16,9 +16,9 @@ is saved does not pay for the kernels that are added.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value

@@ -5,7 +5,6 @@ have a result whose shape depends on data, which a static graph cannot hold.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.errors import ShapeError, TraceError, UnsupportedError
+from graphc.core.records import dataclass
 from graphc.graph.ops import elementwise, indexing
 from graphc.graph.ops.movement import AxisAttrs
 from graphc.graph.ops.source import IotaAttrs, iota

@@ -5,8 +5,8 @@ depends on the tangent inputs is the linearised function and the rest is the pri
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from graphc.core.records import dataclass
 from graphc.core.source import UNKNOWN, Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose

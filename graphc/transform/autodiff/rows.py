@@ -14,9 +14,9 @@ have rows, so any order of derivatives works. What a rule applies to a tangent m
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from graphc.core.records import dataclass
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
 

@@ -33,7 +33,7 @@ from graphc.execution.program import Program
 from graphc.graph.ir import Graph
 from graphc.graph.parser import parse
 from graphc.plan.report import MemoryReport
-from graphc.runtime.discovery import backend_names, find_backend
+from graphc.runtime.discovery import backend_names, find_backend, targets
 from graphc.runtime.protocol import Backend, Progress
 from graphc.tracing import Array, ArrayLike, Spec, Tracer, is_tracing, spec
 from graphc.tracing import trace as trace_function
@@ -315,7 +315,7 @@ linearize = transform.linearize
 
 
 def devices() -> list[str]:
-    """What programs can run on here: one line per installed backend that works.
+    """What programs can run on here: one line per device of each installed backend that works.
 
     >>> import graphc as gc
     >>> any(line.startswith("cpu") for line in gc.devices())
@@ -325,8 +325,12 @@ def devices() -> list[str]:
     for name in backend_names():
         backend = find_backend(name)
         if isinstance(backend, Backend):
-            target = backend.target()
-            lines.append(f"{name}: {target.name}, {target.cores} cores, {target.vector_bits}-bit vectors")
+            found = targets(backend)
+            numbers = [f" {number}" for number in range(len(found))] if len(found) > 1 else [""]
+            lines += [
+                f"{name}{number}: {target.name}, {target.cores} cores, {target.vector_bits}-bit vectors"
+                for number, target in zip(numbers, found)
+            ]
         else:
             lines.append(f"{name}: graph interpreter")
     return lines

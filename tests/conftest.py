@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from graphc.core import dtypes
+from graphc.runtime import discovery
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -24,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-seed", type=int, default=0, help="first seed of the random graphs (printed with each test)"
     )
+    parser.addoption("--in-place-of-cpu", default="", help="MODULE:BACKEND that every test gets that asks for cpu")
     parser.addoption("--fuzz-count", type=int, default=30, help="random graphs per check")
 
 
@@ -103,6 +105,21 @@ def compiler_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv("GRAPHC_VERIFY", "passes")
         patch.setenv("GRAPHC_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_place_of_cpu(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With the option of that name: another backend is found where the cpu backend is asked for."""
+    place = request.config.getoption("--in-place-of-cpu")
+    if not place:
+        yield
+        return
+    known = {**discovery._found("graphc.backends"), "cpu": place}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discovery, "_found", lambda group: known)
+        discovery.find_backend.cache_clear()
+        yield
+    discovery.find_backend.cache_clear()
 
 
 @pytest.fixture

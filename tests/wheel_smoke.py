@@ -14,7 +14,7 @@ def import_everything() -> int:
     """Imports all modules of the distribution; returns how many."""
     files = distribution("graphc").files or []
     packages = sorted({file.parts[0] for file in files if len(file.parts) == 2 and file.name == "__init__.py"})
-    assert {"graphc", "graphc_reference", "graphc_llvm"} <= set(packages), packages
+    assert {"graphc", "graphc_reference", "graphc_llvm", "graphc_cupy"} <= set(packages), packages
     assert any(str(file) == "graphc/py.typed" for file in files), "py.typed is not in the wheel"
     count = 0
     for package in packages:
@@ -50,8 +50,23 @@ def train_on(backend: str) -> None:
     assert after < before, f"{backend}: the loss did not fall, {before} to {after}"
 
 
+def gpu() -> str:
+    """Trains where there is a card; elsewhere the error must say what is missing."""
+    from graphc.core.errors import BackendError
+
+    try:
+        train_on("gpu")
+    except BackendError as error:
+        assert "the gpu backend cannot run here: CuPy is not installed" in str(error), error
+        return str(error)
+    return "trained"
+
+
 if __name__ == "__main__":
     print(f"imported {import_everything()} modules")
     for backend in sorted(entry_points(group="graphc.backends").names):
+        if backend == "gpu":
+            print(f"gpu: {gpu()}")
+            continue
         train_on(backend)
         print(f"trained on {backend}")

@@ -24,7 +24,9 @@ class GpuBackend:
     def target(self, device: int | None = None) -> Target:
         """The card found at run time. Raises `BackendError` when there is none."""
         card = _card(device)
-        return Target(card.description, WARP_BITS, card.processors, (card.cache_bytes,), (card.arch,))
+        return Target(
+            f"card {card.number}, {card.description}", WARP_BITS, card.processors, (card.cache_bytes,), (card.arch,)
+        )
 
     def schedule(self, kernel: "Kernel") -> "Scheduled":
         """Share loops out to blocks and threads; results keep every bit."""

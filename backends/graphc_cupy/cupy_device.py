@@ -37,6 +37,7 @@ class CupyDevice:
         import cupy
 
         self._cupy: Any = cupy
+        self.number = number
         self._card = cupy.cuda.Device(number)
         with self._card:
             self._card.use()

@@ -31,13 +31,13 @@ from graphc_cupy.spelling import BINARY, COMPARE, UNARY, constant, fill, kind_of
 class Place:
     """Where a buffer lies.
 
-    is_scalar: a variable instead of an array. is_distributed: element `t` of the first dimension lies with thread `t`,
-    which has only the rest of the shape.
+    is_scalar: a variable instead of an array. held: how many of the first indices say which thread has an element; it
+    has only the rest of the shape.
     """
 
     text: str
     is_scalar: bool = False
-    is_distributed: bool = False
+    held: int = 0
 
 
 @dataclass(slots=True)
@@ -71,7 +71,8 @@ class Scope:
             case Binary(op, lhs, rhs):
                 return self._binary(expr, op, lhs, rhs)
             case Compare(op_, lhs, rhs):
-                return f"({self.text(lhs)} {COMPARE[op_]} {self.text(rhs)})"
+                spell = self.place if self._counts(lhs) and self._counts(rhs) else self.text
+                return f"({spell(lhs)} {COMPARE[op_]} {spell(rhs)})"
             case Select(cond, on_true, on_false):
                 return f"({self.text(cond)} ? {self.text(on_true)} : {self.text(on_false)})"
             case Cast(x, dtype):
@@ -151,9 +152,9 @@ class Scope:
         place = self.places.get(buffer.name)
         if place is None:
             raise BackendError(f"{buffer.name} is not visible in its phase")
-        if place.is_distributed:
-            rest = Buffer(buffer.name, buffer.dtype, buffer.shape[1:], buffer.space)
-            return place.text if place.is_scalar else f"{place.text}[{self.position(rest, index[1:], bare=True)}]"
+        if place.held:
+            buffer = Buffer(buffer.name, buffer.dtype, buffer.shape[place.held :], buffer.space)
+            index = index[place.held :]
         return place.text if place.is_scalar else f"{place.text}[{self.position(buffer, index, bare=True)}]"
 
     def stored(self, value: Expr) -> str:

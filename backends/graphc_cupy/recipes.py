@@ -8,7 +8,7 @@ one of the outer loops, each of its iterations is a thread. Where it is a loop i
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphc.kernel.affine import Facts, stride_of
 from graphc.kernel.independence import accesses
@@ -22,7 +22,6 @@ from graphc.kernel.ir import (
     If,
     Kernel,
     Let,
-    LoopKind,
     Stmt,
     Var,
     While,
@@ -31,20 +30,15 @@ from graphc.kernel.ir import (
 )
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Block, Names, substitute, with_buffers
-from graphc_cupy.teams import holder
+from graphc.kernel.schedule.simplify import simplify_block
+from graphc_cupy.axes import Axis, around, nest
+from graphc_cupy.contraction import tiled
+from graphc_cupy.teams import ALL, holder
 
 THREADS = 128  # of a block
 TEAM = 16  # threads of a row: a reduction has so many lanes
 MOST_SHARED = 48 * 1024  # bytes of a block
 MOST_UNROLLED = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One independent loop."""
-
-    var: Var
-    extent: int
 
 
 def schedule(kernel: Kernel) -> Scheduled:
@@ -56,31 +50,22 @@ def schedule(kernel: Kernel) -> Scheduled:
             body += _phase(statement, names)
         else:
             body.append(statement)
-    return Scheduled(replace(kernel, body=tuple(body)))
+    return Scheduled(replace(kernel, body=simplify_block(tuple(body))))
 
 
 def _phase(statement: For, names: Names) -> Block:
-    axes, leaf = _nest(statement)
+    axes, leaf = nest(statement)
     if any(axis.extent == 0 for axis in axes):
         return ()
+    found = tiled(axes, leaf, names)
+    if found is not None:
+        return found
     best = max(axes, key=lambda axis: (_along(axis.var, leaf), axis is axes[-1]))
     if _inside(leaf) > _along(best.var, leaf):
         rows = _rows(axes, leaf, names)
         if rows is not None:
             return rows
     return _flat([axis for axis in axes if axis is not best] + [best], _in_order(leaf), names)
-
-
-def _nest(statement: For) -> tuple[list[Axis], Block]:
-    """The perfectly nested parallel loops from here inwards, and the body of the last one."""
-    axes: list[Axis] = []
-    body: Block = (statement,)
-    while len(body) == 1 and isinstance(loop := body[0], For) and loop.kind == "parallel":
-        if not isinstance(loop.extent, Const):
-            break
-        axes.append(Axis(loop.var, int(loop.extent.value)))
-        body = loop.body
-    return axes, body
 
 
 # --------------------------------------------------------------------------------------------------------- which loop
@@ -137,14 +122,7 @@ def _flat(axes: list[Axis], leaf: Block, names: Names) -> Block:
     for guard in guards:
         body = (If(guard, body),)
     blocks = blocks or [(names.var("once"), 1)]
-    return _around(blocks, "block", _around(threads, "thread", body))
-
-
-def _around(counters: list[tuple[Var, int]], kind: LoopKind, body: Block) -> Block:
-    """A nest of loops, outermost first."""
-    for var, extent in reversed(counters):
-        body = (For(var, index(extent), kind, body),)
-    return body
+    return around(blocks, "block", around(threads, "thread", body))
 
 
 def _in_order(statements: Block) -> Block:
@@ -183,7 +161,7 @@ def _rows(axes: list[Axis], leaf: Block, names: Names) -> Block | None:
     if axis.extent % teams:
         body = (If(Compare("lt", row, index(axis.extent)), body),)
     blocks = [(outer, -(-axis.extent // teams)) if a is axis else (a.var, a.extent) for a in axes]
-    return _around(blocks, "block", (For(team, index(teams), "thread", body),))
+    return around(blocks, "block", (For(team, index(teams), "thread", body),))
 
 
 def _rounded(nbytes: int) -> int:
@@ -230,7 +208,7 @@ def settled(body: Block, size: int) -> Block:
         s.buffer.name: replace(s.buffer, space="shared")
         for block in _together(body)
         for position, s in enumerate(block)
-        if isinstance(s, Alloc) and holder(s.buffer, block[position + 1 :], size) == "all"
+        if isinstance(s, Alloc) and holder(s.buffer, block[position + 1 :], size) is ALL
     }
     return with_buffers(body, moved)
 

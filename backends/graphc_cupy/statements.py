@@ -33,7 +33,7 @@ from graphc.kernel.ir import (
 )
 from graphc_cupy.expressions import Place, Scope
 from graphc_cupy.spelling import kind_of, memory
-from graphc_cupy.teams import Layout, distance, extent_of, holder, iterations, leaf_nest
+from graphc_cupy.teams import ALL, EVERYONE, Layout, distance, extent_of, holder, iterations, iterations_of, leaf_nest
 
 ALIGNMENT = 16  # of shared scratch
 
@@ -166,20 +166,15 @@ class StatementEmitter:
 
     def allocate(self, buffer: Buffer, rest: tuple[Stmt, ...]) -> None:
         """Scratch of a thread, a team or the block."""
-        count = max(buffer.size, 1)
-        kind = memory(buffer.dtype)
         alone = self.team is None or self.team.size == 1
-        held = "everyone" if self.team is None or alone else holder(buffer, rest, self.team.size)
-        if held == "all":
-            self.share(buffer, count)
+        held = EVERYONE if self.team is None or alone else holder(buffer, rest, self.team.size)
+        if held is ALL:
+            self.share(buffer, max(buffer.size, 1))
             return
-        shape = buffer.shape[1:] if held == "each" else buffer.shape
-        if held == "each":
-            count = 1
-            for extent in shape:
-                count *= extent
-        self.scope.places[buffer.name] = Place(buffer.name, is_scalar=not shape, is_distributed=held == "each")
-        self.line(f"{kind} {buffer.name};" if not shape else f"{kind} {buffer.name}[{max(count, 1)}];")
+        shape = buffer.shape[held.dims :]
+        count = max(iterations_of(shape), 1)
+        self.scope.places[buffer.name] = Place(buffer.name, is_scalar=not shape, held=held.dims)
+        self.line(f"{memory(buffer.dtype)} {buffer.name}{f'[{count}]' if shape else ''};")
 
     def share(self, buffer: Buffer, count: int) -> None:
         """An array in shared memory, one for each team."""
@@ -235,7 +230,7 @@ class StatementEmitter:
         """A loop that every thread runs in order."""
         if loop.kind == "vector":
             raise BackendError(f"loop {loop.var.name}: lanes of a vector do not exist here")
-        extent, name = self.together(loop.extent), self.count(loop.var)
+        extent, name = self.together(loop.extent, self.scope.place), self.count(loop.var)
         if loop.kind == "unroll":
             self.line("#pragma unroll")
         with self.braces(f"for (i64 {name} = 0; {name} < {extent}; ++{name})"):
@@ -296,10 +291,10 @@ class StatementEmitter:
 
     # ------------------------------------------------------------------------------------- what other threads hold
 
-    def together(self, value: Expr) -> str:
+    def together(self, value: Expr, spell: Callable[[Expr], str] | None = None) -> str:
         """A value that all threads of a team compute alike, or a thread for itself."""
         self.fetch_together((value,))
-        text = self.scope.value(value)
+        text = (spell or self.scope.value)(value)
         self.forget()
         return text
 
@@ -328,7 +323,7 @@ class StatementEmitter:
 
     def _is_distributed(self, load: Load) -> bool:
         place = self.scope.places.get(load.buffer.name)
-        return place is not None and place.is_distributed
+        return place is not None and place.held == 1
 
     def _fetch(self, load: Load, call: str) -> None:
         assert self.team is not None

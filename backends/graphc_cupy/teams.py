@@ -49,10 +49,7 @@ def leaf_nest(loop: For) -> tuple[For, ...]:
 
 def iterations(nest: tuple[For, ...]) -> int:
     """Of all loops of a nest."""
-    total = 1
-    for loop in nest:
-        total *= extent_of(loop)
-    return total
+    return iterations_of(tuple(map(extent_of, nest)))
 
 
 def _loops(statements: tuple[Stmt, ...]) -> Iterator[For]:
@@ -93,44 +90,71 @@ def layout(body: tuple[Stmt, ...]) -> Layout:
 
 # ------------------------------------------------------------------------------------------------------------ scratch
 
-Holder = Literal["everyone", "each", "all"]
-# of scratch of a team that is no array in shared memory: every thread holds the same copy of all of it; each thread
-# holds the part with its own number; all: it has to lie where all threads see it
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds scratch of a team that is no array in shared memory.
+
+    everyone: every thread has the same copy. each: a thread has the elements whose first `dims` indices are its own
+    numbers in the thread loops. all: it has to lie where all threads see it.
+    """
+
+    by: Literal["everyone", "each", "all"]
+    dims: int = 0
+
+
+EVERYONE, ALL = Holder("everyone"), Holder("all")
 
 
 @dataclass(frozen=True, slots=True)
 class TeamAccess:
-    """An access in the body of a team. `thread`: the counter of the thread loop around it, if that is one loop."""
+    """An access in the body of a team.
+
+    threads: the thread loops around it; empty when the team does it together, None when a smaller team does it.
+    """
 
     index: tuple[Expr, ...]
     is_store: bool
-    is_together: bool  # outside of thread loops
-    thread: Var | None
+    threads: tuple[For, ...] | None
 
 
 def holder(buffer: Buffer, body: tuple[Stmt, ...], size: int) -> Holder:
     """Who holds scratch that a team of `size` threads allocates in `body`, going by how it is used there."""
     if buffer.space == "shared":
-        return "all"
+        return ALL
     found = list(_accesses(buffer, body))
-    if all(access.is_together for access in found if access.is_store):
-        return "everyone"
-    if not buffer.shape or buffer.shape[0] > size:
-        return "all"
-    return "each" if all(_is_own(a) or _may_ask(a, buffer, size) for a in found) else "all"
+    if all(access.threads == () for access in found if access.is_store):
+        return EVERYONE
+    dims = max(len(access.threads or ()) for access in found)
+    if len(buffer.shape) < dims or iterations_of(buffer.shape[:dims]) > size:
+        return ALL
+    if all(_is_own(access, buffer, dims) or _may_ask(access, buffer, size) for access in found):
+        return Holder("each", dims)
+    return ALL
 
 
-def _is_own(access: TeamAccess) -> bool:
-    return access.thread is not None and access.index[0] == access.thread
+def iterations_of(extents: tuple[int, ...]) -> int:
+    """The product."""
+    total = 1
+    for extent in extents:
+        total *= extent
+    return total
+
+
+def _is_own(access: TeamAccess, buffer: Buffer, dims: int) -> bool:
+    """Whether every thread of the loops takes the element with its own numbers; loops of one shape number alike."""
+    if not access.threads or access.index[:dims] != tuple(loop.var for loop in access.threads):
+        return False
+    return dims == 1 or tuple(map(extent_of, access.threads)) == buffer.shape[:dims]
 
 
 def _may_ask(access: TeamAccess, buffer: Buffer, size: int) -> bool:
     """Whether threads of a warp can hand the element over: from a fixed thread, or one that is a fixed distance on."""
-    if access.is_store or len(buffer.shape) != 1 or size > WARP:
+    if access.is_store or access.threads is None or len(buffer.shape) != 1 or size > WARP:
         return False
-    if access.is_together:
+    if not access.threads:
         return isinstance(access.index[0], Const)
-    return access.thread is not None and distance(access.index[0], access.thread) is not None
+    return len(access.threads) == 1 and distance(access.index[0], access.threads[0].var) is not None
 
 
 def distance(index: Expr, thread: Var) -> int | None:
@@ -141,24 +165,23 @@ def distance(index: Expr, thread: Var) -> int | None:
 
 def _accesses(buffer: Buffer, statements: tuple[Stmt, ...]) -> Iterator[TeamAccess]:
     for statement in statements:
-        yield from _own_accesses(buffer, statement, True, None)
+        yield from _own_accesses(buffer, statement, ())
         match statement:
             case For(_, _, "thread"):
-                nest = leaf_nest(statement)
-                thread = nest[0].var if len(nest) == 1 else None
+                threads = leaf_nest(statement) or None
                 for inner in walk(statement.body):
-                    yield from _own_accesses(buffer, inner, False, thread)
+                    yield from _own_accesses(buffer, inner, threads)
             case For() | While():
                 yield from _accesses(buffer, statement.body)
             case If(_, then, orelse):
                 yield from _accesses(buffer, (*then, *orelse))
 
 
-def _own_accesses(buffer: Buffer, statement: Stmt, is_together: bool, thread: Var | None) -> Iterator[TeamAccess]:
+def _own_accesses(buffer: Buffer, statement: Stmt, threads: tuple[For, ...] | None) -> Iterator[TeamAccess]:
     for expr in expressions(statement):
         for load in loads(expr):
             if load.buffer.name == buffer.name:
-                yield TeamAccess(load.index, False, is_together, thread)
+                yield TeamAccess(load.index, False, threads)
     targets: tuple[tuple[Buffer, tuple[Expr, ...]], ...] = ()
     match statement:
         case Store(stored_to, at):
@@ -169,4 +192,4 @@ def _own_accesses(buffer: Buffer, statement: Stmt, is_together: bool, thread: Va
             return
     for target, index in targets:
         if target.name == buffer.name:
-            yield TeamAccess(index, True, is_together, thread)
+            yield TeamAccess(index, True, threads)

@@ -12,19 +12,21 @@ from rich.table import Table
 import graphc
 from graphc.core import config
 from graphc.core.errors import GraphcError
-from graphc.runtime.discovery import backend_names, find_backend
+from graphc.runtime.discovery import backend_names, find_backend, targets
+from graphc.runtime.protocol import Backend
 
+_STATES = {True: "[green]ok[/]", False: "[red]failed[/]", None: "[yellow]missing[/]"}
 _PACKAGES = ("numpy", "llvmlite", "rich", "safetensors", "networkx", "cupy", "torch", "jax", "matplotlib")
 
 
 def doctor(console: Console) -> int:
-    """Print the report; the exit status is 1 when an installed backend fails one of its checks, else 0."""
+    """Print the report; the exit status is 1 when a backend that can run here fails one of its checks, else 0."""
     console.print(f"graphc {graphc.__version__}, Python {platform.python_version()}, {platform.platform()}")
     table = Table("check", "state", "detail", box=None)
     failed = 0
     for what, ok, detail in _checks():
-        failed += not ok
-        table.add_row(what, "[green]ok[/]" if ok else "[red]failed[/]", detail)
+        failed += ok is False
+        table.add_row(what, _STATES[ok], detail)
     console.print(table)
     packages = Table("package", "version", box=None)
     for name in _PACKAGES:
@@ -37,15 +39,19 @@ def doctor(console: Console) -> int:
     return 1 if failed else 0
 
 
-def _checks() -> Iterable[tuple[str, bool, str]]:
+def _checks() -> Iterable[tuple[str, bool | None, str]]:
+    """What was looked at, whether it works (None: it is missing, and nothing is wrong with that), and more about it."""
     for name in backend_names():
         try:
-            rows: Iterable[tuple[str, bool, str]] = find_backend(name).doctor()  # type: ignore[attr-defined]
+            backend = find_backend(name)
+            rows: Iterable[tuple[str, bool, str]] = backend.doctor()  # type: ignore[attr-defined]
         except GraphcError as error:
             yield f"backend {name}", False, str(error)
             continue
-        yield from ((f"backend {name}: {what}", ok, detail) for what, ok, detail in rows)
-        yield f"backend {name}: gradient", *_gradient_works(name)
+        runs = not isinstance(backend, Backend) or bool(targets(backend))
+        yield from ((f"backend {name}: {what}", ok if ok or runs else None, detail) for what, ok, detail in rows)
+        if runs:
+            yield f"backend {name}: gradient", *_gradient_works(name)
     folder = config.cache_folder()
     yield "cache", True, "off" if folder is None else str(folder)
 

@@ -147,7 +147,7 @@ def _differ(a: Affine, b: Affine, first: Access, second: Access, scope: Scope, d
                 same[atom] = same.get(atom, 0) + sign * coefficient
             elif atom in below:
                 free.append((sign * coefficient, below[atom]))
-            elif isinstance(atom, Var) and atom != scope.loop.var:
+            elif scope.loop.var.name not in variables(atom, access.facts):
                 free.append((sign * coefficient, bounds(atom, access.facts)))
             else:
                 return False

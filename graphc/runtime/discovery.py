@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 
 from graphc.core.errors import BackendError
+from graphc.runtime.protocol import Backend, Target
 
 
 @cache
@@ -59,6 +60,19 @@ def _by_metadata(*path: str) -> Iterator[str]:
 
     for found in distributions(path=list(path)) if path else distributions():
         yield found.read_text("entry_points.txt") or ""
+
+
+def targets(backend: Backend) -> list[Target]:
+    """The devices of a backend here, by number; none where it cannot run."""
+    found: list[Target] = []
+    while True:
+        try:
+            target = backend.target(len(found))
+        except BackendError:
+            return found
+        if target in found:
+            return found  # a backend that has one device and does not look at the number
+        found.append(target)
 
 
 def backend_names() -> list[str]:

@@ -15,7 +15,7 @@ from tests.emulated.device import EmulatedDevice
 def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatedBackend]:
     """The backend of the name "emulated", found as if it were installed."""
     known = dict(discovery._found("graphc.backends"))
-    known["emulated"] = "tests.emulated.backend:backend"
+    known |= {"emulated": "tests.emulated.backend:backend", "gpu": "graphc_cupy:backend"}
     monkeypatch.setattr(discovery, "_found", lambda group: known)
     discovery.find_backend.cache_clear()
     backend.device = EmulatedDevice(backend.device.order)  # none that an earlier test has broken

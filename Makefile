@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && { command -v "$$p"; break; }; done)
 
-.PHONY: train test test-all test-avx2 check format bless wheel-test bench venv clean
+.PHONY: test-gpu test-gpu-emulated train test test-all test-avx2 check format bless wheel-test bench venv clean
 
 train: $(VENV)/.examples ## train a network on handwritten digits
 	$(BIN)/python examples/digits_mlp.py
@@ -26,6 +26,18 @@ AVX2_TESTS := $(wildcard tests/backends/test_contraction*.py) tests/backends/tes
 
 test-avx2: $(VENV)/.dev ## products, reductions and every primitive, compiled for a processor with AVX2 and no AVX-512
 	GRAPHC_CPU=x86-64-v3 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow" $(AVX2_TESTS)
+
+# Tests that take a backend, and ask for cpu or for none.
+TAKE_A_BACKEND := tests/test_random_graphs.py tests/test_samples.py tests/train tests/execution tests/nn tests/random \
+	tests/acceptance/test_agreement.py
+
+test-gpu-emulated: $(VENV)/.dev ## the CUDA backend without a card: its kernels run on the processor
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/emulated
+	$(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(TAKE_A_BACKEND)
+
+test-gpu: $(VENV)/.dev ## what needs a card; build/gpu.json says what ran on what
+	$(BIN)/python -c "from graphc_cupy import cupy_device; raise SystemExit(not cupy_device.count() and 'there is no CUDA card')"
+	$(BIN)/python -m pytest -n 0 tests/gpu
 
 check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -72,7 +84,7 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev,examples]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,examples,gpu]'
 	touch $@ $(VENV)/.examples
 
 # The version that the extra `bench` names. Without it the tests that compare with PyTorch are skipped.

@@ -30,6 +30,15 @@ def count() -> int:
         return 0
 
 
+def driver_version() -> int:
+    """The CUDA version of the driver, as 1000 * major + 10 * minor; 0 without one."""
+    if not count():
+        return 0
+    from cupy_backends.cuda.api import runtime
+
+    return int(runtime.driverGetVersion())
+
+
 class CupyDevice:
     """Implements `graphc_cupy.device.Device` on card `number`."""
 

@@ -77,7 +77,9 @@ class Executable(Protocol):
         ...
 
     def state(self) -> list[np.ndarray]:
-        """Zero-copy views of the state slots, in order."""
+        """Views of the state slots, in order: writing to them changes the state that the next step sees, and while they
+        are held they show what steps did to it. Of the state itself where the host can see it.
+        """
         ...
 
     def texts(self) -> Mapping[str, Sequence[KernelText]]:
@@ -139,7 +141,7 @@ class Backend(Protocol):
     consumes: Literal["plan"]
 
     def target(self, device: int | None = None) -> Target:
-        """The machine found at run time."""
+        """The machine found at run time. Raises `BackendError` when it has no such device, or lacks what it takes."""
         ...
 
     def schedule(self, kernel: "Kernel") -> "Scheduled":

@@ -1,0 +1,89 @@
+"""On a card: bits are the interpreter's and the cpu backend's, and a captured step is what runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.kernel.ir import Kernel
+from graphc.plan.build import arena_allocs
+from graphc_cupy.cupy_device import CupyDevice
+from graphc_cupy.device import Function
+from graphc_cupy.phases import phases
+from tests.acceptance.jobs import job, state_sha256
+from tests.emulated import test_contractions, test_driver, test_samples
+from tests.emulated.kernels import Arrays, Cases, interpreted, same_bits
+
+
+class Card:
+    """Runs kernels on buffers of their own, one after the other."""
+
+    def __init__(self, device: CupyDevice, cases: Cases) -> None:
+        self.device = device
+        self.emitted = [phases(kernel) for _, kernel, _ in cases.cases]
+        shared = {phase.name: phase.shared_bytes for found in self.emitted for phase in found}
+        self.functions: dict[str, Function] = dict(device.load(cases.source, shared))
+
+    def run(self, number: int, kernel: Kernel, inputs: Arrays) -> Arrays:
+        given = iter(inputs)
+        host = [
+            np.array(next(given), order="C") if p.mode == "in" else np.zeros(p.buffer.shape, p.buffer.dtype.numpy)
+            for p in kernel.params
+        ]
+        sizes = [*(array.nbytes for array in host), *(buffer.nbytes for buffer in arena_allocs(kernel))]
+        places = [self.device.allocate(max(nbytes, 256)) for nbytes in sizes]
+        for place, array in zip(places, host):
+            if array.nbytes:
+                self.device.upload(place, array)
+        for phase in self.emitted[number]:
+            words = [places[k] for k in phase.args]
+            self.device.launch(self.functions[phase.name], phase.blocks, phase.threads, phase.shared_bytes, words)
+        for place, array in zip(places, host):
+            if array.nbytes:
+                self.device.download(array, place)
+        self.device.synchronize()
+        for place in places:
+            self.device.release(place)
+        return [array for array, param in zip(host, kernel.params) if param.mode != "in"]
+
+
+def check(device: CupyDevice, cases: Cases) -> None:
+    card = Card(device, cases)
+    for number, (meaning, kernel, inputs) in enumerate(cases.cases):
+        for got, want in zip(card.run(number, kernel, inputs), interpreted(meaning, inputs), strict=True):
+            assert same_bits(got, want), f"{kernel.name}: card\n{got}\ninterpreted\n{want}"
+
+
+@pytest.mark.parametrize("part", range(test_samples.PARTS))
+def test_samples(card: CupyDevice, part: int) -> None:
+    check(card, test_samples.cases_of(part))
+
+
+@pytest.mark.parametrize("enough", [264, 1])
+def test_contractions_on_the_card(card: CupyDevice, enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphc_cupy.contraction.ENOUGH_BLOCKS", enough)
+    check(card, test_contractions.cases())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training(card: CupyDevice, optimizer: str) -> None:
+    digests = []
+    for backend in ("cpu", "gpu"):
+        each = job(optimizer=optimizer, backend=backend)
+        each.fit(epochs=17)
+        digests.append(state_sha256(each))
+    assert digests[0] == digests[1]
+
+
+def test_runs_and_calls(card: CupyDevice) -> None:
+    ours, theirs = test_driver.program("gpu"), test_driver.program("cpu")
+    for first, n in ((0, 1), (1, 7), (8, 300), (308, 3)):
+        (done, got), (also, want) = (each.run("go", test_driver.BATCH, first=first, n=n) for each in (ours, theirs))
+        assert done == also == n
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(ours.state["x"], theirs.state["x"])
+
+
+def test_it_is_listed(card: CupyDevice) -> None:
+    assert any(line.startswith("gpu") for line in gc.devices())

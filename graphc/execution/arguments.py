@@ -39,15 +39,23 @@ def as_array(leaf: object, type: TensorType, name: str, reported: set[str] | Non
         array = _foreign(leaf, name)
     other_order = array.dtype != wanted and array.dtype.newbyteorder("=") == wanted
     if not other_order and array.dtype != wanted:
-        raise DTypeError(f"argument {name}: expected {type}, got {array.dtype}{list(array.shape)}; cast it first")
+        raise DTypeError(f"argument {name}: expected {type}, got {_shown(array)}; cast it first")
     if array.shape != type.shape:
-        raise ShapeError(f"argument {name}: expected {type}, got {array.dtype}{list(array.shape)}")
+        raise ShapeError(f"argument {name}: expected {type}, got {_shown(array)}")
     if not other_order and array.flags.c_contiguous and array.flags.aligned:
         return array
     if reported is not None and array.nbytes >= LARGE_COPY and name not in reported:
         reported.add(name)
         _report_copy(array, name, "byte order" if other_order else "")
     return np.array(array, wanted, order="C")
+
+
+def _shown(array: np.ndarray) -> str:
+    """The type of an array, spelled as graphs spell it; dtypes that they do not have as NumPy does."""
+    try:
+        return str(TensorType(tuple(array.shape), dtype(array.dtype)))
+    except GraphcError:
+        return f"{array.dtype}[{','.join(map(str, array.shape))}]"
 
 
 def _report_copy(array: np.ndarray, name: str, why: str) -> None:

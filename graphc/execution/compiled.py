@@ -129,6 +129,7 @@ class CompiledFunction:
 
     def _check_tree(self, tree: pytree.TreeDef) -> None:
         if tree != self._traced.in_tree:
+            _check_no_lists(self.name, self._traced.in_tree, tree, self._names)
             own, given = _arguments(self._traced.in_tree), _arguments(tree)
             raise ArgumentError(f"{self.name}: compiled for arguments {own}, called with {given}")
 
@@ -146,6 +147,18 @@ def _packer(tree: pytree.TreeDef) -> Callable[[Sequence[np.ndarray]], object]:
     if tree.kind is tuple and all(child.kind is None for child in tree.children):
         return tuple
     return partial(pytree.unflatten, tree)
+
+
+def _check_no_lists(function: str, own: pytree.TreeDef, given: pytree.TreeDef, names: Sequence[str]) -> None:
+    """A list of numbers is a container of as many arguments: say so where an array was meant."""
+    leaf = 0
+    for wanted, found in zip(own.children[0].children, given.children[0].children, strict=False):
+        if wanted.kind is None and found.kind in (list, tuple):
+            raise ArgumentError(
+                f"{function}: argument {names[leaf]} was compiled for one array and is a {found.kind.__name__}; "
+                "pass np.asarray(...) of it"
+            )
+        leaf += wanted.num_leaves
 
 
 def _arguments(tree: pytree.TreeDef) -> str:

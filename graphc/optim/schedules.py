@@ -35,6 +35,8 @@ def check_steps(owner: str, steps: object) -> None:
 
 def check_rate(owner: str, rate: Rate) -> None:
     """Raise `ArgumentError` unless `rate` is a function of the step or a finite number that is not negative."""
+    if hasattr(rate, "parameters") or isinstance(rate, list | tuple):
+        raise ArgumentError(f"{owner}: the first argument is lr; parameters go to train.compile, with the model")
     if not callable(rate):
         check(owner, lr=rate)
 

@@ -47,8 +47,8 @@ def test_views_and_foreign_arrays_are_read_correctly():
 @pytest.mark.parametrize(
     ("argument", "error", "message"),
     [
-        (X[:1], ShapeError, r"argument x: expected f32\[2,3\], got float32\[1, 3\]"),
-        (X.astype(np.float64), DTypeError, r"argument x: expected f32\[2,3\], got float64"),
+        (X[:1], ShapeError, r"argument x: expected f32\[2,3\], got f32\[1,3\]"),
+        (X.astype(np.float64), DTypeError, r"argument x: expected f32\[2,3\], got f64"),
         ("text", DTypeError, "argument x"),
         (object(), DTypeError, "argument x: object is not an array"),
     ],

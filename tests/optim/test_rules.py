@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from graphc import optim
+from graphc import nn, optim
 from graphc.api import ArgumentError
 
 START = np.linspace(-1, 1, 7)
@@ -145,6 +145,8 @@ def test_a_learning_rate_that_makes_no_sense_is_refused(make: Callable, lr: obje
         (lambda: optim.rmsprop(rho=1.5), "rho"),
         (lambda: optim.cosine(0.1, 0), "steps"),
         (lambda: optim.warmup(-1.0, 5), "lr"),
+        (lambda: optim.adam(nn.Linear(2, 3)), "parameters go to train.compile"),
+        (lambda: optim.sgd(nn.Linear(2, 3).parameters()), "parameters go to train.compile"),
         (lambda: optim.by_name("adma"), "known: sgd, adagrad, rmsprop, adam, adamw"),
     ],
 )

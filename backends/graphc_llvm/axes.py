@@ -2,7 +2,22 @@
 
 from graphc.core.records import dataclass
 from graphc.kernel.affine import Facts, stride_of
-from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Load, Stmt, Store, Var, While, walk
+from graphc.kernel.ir import (
+    Accumulate,
+    Alloc,
+    Buffer,
+    Expr,
+    For,
+    If,
+    Let,
+    Load,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+    While,
+    walk,
+)
 from graphc_llvm.cost import UNKNOWN_EXTENT
 from graphc_llvm.rewrite import extent_of
 from graphc_llvm.traverse import expressions
@@ -73,7 +88,7 @@ def accesses(statements: tuple[Stmt, ...], times: float = 1.0, inner: Axis | Non
                 found += accesses(then, times, inner) + accesses(orelse, times, inner)
             case While(_, bound, body):
                 found += accesses(body, times * min(bound, UNKNOWN_EXTENT), inner)
-            case Let() | Alloc():
+            case Let() | Alloc() | Prefetch():
                 continue
     return found
 

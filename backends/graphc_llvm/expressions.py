@@ -36,6 +36,7 @@ from graphc_llvm.values import Linear, Sum, Value, add, emitted, linear, product
 
 LINES_AHEAD = 64  # prefetched at a time: more of them push each other out of the first cache
 _TO_FIRST_CACHE = (("i32", "0"), ("i32", "3"), ("i32", "1"))
+_TO_SECOND_CACHE = (("i32", "0"), ("i32", "2"), ("i32", "1"))
 FAR, STEPS_AHEAD = 512, 12  # bytes from one iteration to the next that prefetching pays for, and how early it asks
 
 
@@ -346,6 +347,13 @@ class Scope:
             later = "%" + b.fresh()
             fetch.lines.append(f"  {later} = getelementptr i8, ptr {where}, i64 {ahead * fetch.step}")
             fetch.lines.append(f"  {b.calling('llvm.prefetch.p0', 'void', [('ptr', later), *_TO_FIRST_CACHE])}")
+
+    def prefetch_place(self, buffer: Buffer, index: tuple[Expr, ...]) -> None:
+        """Bring the line of an element, that of the first lane, to the second cache."""
+        offset = self.offset(buffer, index)
+        if not self.places[buffer.name].private and linear(offset) is not None:
+            where = ("ptr", self.address(buffer, offset))
+            self.builder.call("llvm.prefetch.p0", "void", [where, *_TO_SECOND_CACHE])
 
     def _from_memory(self, dtype: DType, text: str, lanes: int) -> Value:
         if dtype.is_bool:

@@ -26,6 +26,7 @@ from graphc.kernel.ir import (
     Let,
     Load,
     LoopKind,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -111,6 +112,8 @@ class Substitution:
             case Let(var, value):
                 new = Var(self.names.fresh(var.name), var.dtype)
                 return self.binding({var.name: new}), Let(new, self.expr(value))
+            case Prefetch(buffer, idx):
+                return self, Prefetch(*self.place(buffer, idx))
             case Alloc(buffer):
                 moved = replace(buffer, name=self.names.fresh(buffer.name))
                 return self.holding(buffer.name, moved), Alloc(moved)

@@ -11,7 +11,7 @@ from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
 from graphc.kernel.affine import flat_index
-from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Stmt, Store, Var, While
+from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Prefetch, Stmt, Store, Var, While
 from graphc_llvm.accumulate import combine
 from graphc_llvm.expressions import Place, Scope
 from graphc_llvm.transpose import store_rows, transposed_loads, transposed_stores
@@ -88,6 +88,8 @@ class StatementEmitter:
                 combine(self.scope, targets, values, name)
             case Alloc(buffer):
                 self.allocate(buffer)
+            case Prefetch(buffer, index):
+                self.scope.prefetch_place(buffer, index)
             case If():
                 self._if(statement)
             case While():

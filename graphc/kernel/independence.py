@@ -20,6 +20,7 @@ from graphc.kernel.ir import (
     For,
     If,
     Let,
+    Prefetch,
     Stmt,
     Store,
     Var,
@@ -228,7 +229,7 @@ def _accesses(statements: tuple[Stmt, ...], facts: Facts) -> Iterator[Access]:
                 yield from _accesses(orelse, facts.with_guard(cond, False))
             case While(cond, _, body):
                 yield from _accesses(body, facts)
-            case Alloc():
+            case Alloc() | Prefetch():
                 continue
 
 
@@ -245,6 +246,8 @@ def expressions(statement: Stmt) -> tuple[Expr, ...]:
             return (*(i for _, idx in targets for i in idx), *values)
         case If(cond) | While(cond):
             return (cond,)
+        case Prefetch(_, idx):
+            return idx
         case Alloc():
             return ()
 

@@ -36,6 +36,7 @@ from graphc.kernel.ir import (
     Kernel,
     Let,
     Load,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -201,6 +202,10 @@ def _serial(statement: For, extent: Value, frame: _Frame) -> None:
         _block(statement.body, inside)
 
 
+def _prefetch(statement: Prefetch, frame: _Frame) -> None:
+    """Nothing is read: the place may lie outside the buffer."""
+
+
 _STATEMENTS: dict[type, Callable[..., None]] = {
     Let: _let,
     Store: _store,
@@ -208,6 +213,7 @@ _STATEMENTS: dict[type, Callable[..., None]] = {
     If: _if,
     While: _while,
     Alloc: _alloc,
+    Prefetch: _prefetch,
     For: _for,
 }
 

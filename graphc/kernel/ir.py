@@ -256,7 +256,15 @@ class Alloc:
     buffer: Buffer
 
 
-Stmt = For | Let | Store | Accumulate | If | While | Alloc
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """A hint: `buffer[index]` will soon be read. It changes no value, and the place may lie outside the buffer."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+
+
+Stmt = For | Let | Store | Accumulate | If | While | Alloc | Prefetch
 
 # --------------------------------------------------------------------------------------------------------- kernel
 

@@ -30,6 +30,7 @@ from graphc.kernel.ir import (
     LoopKind,
     Mode,
     Param,
+    Prefetch,
     Select,
     Space,
     Stmt,
@@ -204,6 +205,8 @@ class _Parser:
                 return self.let()
             case "alloc":
                 return self.alloc()
+            case "prefetch":
+                return self.prefetch()
             case "if":
                 return self.conditional(indent)
             case "while":
@@ -242,6 +245,11 @@ class _Parser:
         buffer = self.buffer(cast(Space, space))
         self.end()
         return Alloc(buffer)
+
+    def prefetch(self) -> Prefetch:
+        place = self.access(self.take())
+        self.end()
+        return Prefetch(*place)
 
     def conditional(self, indent: int) -> If:
         cond = self.expr()

@@ -35,6 +35,7 @@ from graphc.kernel.ir import (
     Let,
     Load,
     Param,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -126,6 +127,8 @@ def _block(statements: tuple[Stmt, ...], indent: str, lines: list[str]) -> None:
                 _block(body, indent + _INDENT, lines)
             case Alloc(buffer):
                 lines.append(f"{indent}alloc {buffer.space} {_type(buffer)}")
+            case Prefetch(buffer, idx):
+                lines.append(f"{indent}prefetch {_access(buffer, idx)}")
 
 
 def _access(buffer: Buffer, idx: tuple[Expr, ...]) -> str:

@@ -64,6 +64,7 @@ from graphc.kernel.ir import (
     Kernel,
     Let,
     Load,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -160,6 +161,8 @@ class _Verifier:
                 self.condition(cond, body, True)
             case Alloc(buffer):
                 self.alloc(buffer)
+            case Prefetch(buffer, idx):
+                self.place(buffer, idx, stored=False)
 
     def loop(self, loop: For) -> None:
         self.expr(loop.extent)
@@ -250,6 +253,15 @@ class _Verifier:
                 _require(problem is None, str(problem))
 
     def access(self, buffer: Buffer, idx: tuple[Expr, ...], stored: bool) -> None:
+        self.place(buffer, idx, stored)
+        for axis, (extent, index) in enumerate(zip(buffer.shape, idx, strict=True)):
+            self.in_bounds(buffer, axis, extent, index)
+        for loop in self.open_loops:
+            if buffer.name in loop.shared:
+                loop.accesses.append(Access(buffer, idx, stored, self.facts))
+
+    def place(self, buffer: Buffer, idx: tuple[Expr, ...], stored: bool) -> None:
+        """Everything about an access but its bounds."""
         known = self.buffers.get(buffer.name)
         _require(known is not None, f"{buffer.name} is used before it is allocated")
         if buffer.is_view:
@@ -261,13 +273,9 @@ class _Verifier:
         _require(not stored or buffer.name not in self.read_only, f'store to the "in" parameter {buffer.name}')
         rank = len(buffer.shape)
         _require(len(idx) == rank, f"{buffer.name} has {rank} dimensions, {len(idx)} indices")
-        for axis, (extent, index) in enumerate(zip(buffer.shape, idx, strict=True)):
+        for axis, index in enumerate(idx):
             self.expr(index)
             _require(index.dtype.is_integer, f"{buffer.name}: index {axis} is {index.dtype}")
-            self.in_bounds(buffer, axis, extent, index)
-        for loop in self.open_loops:
-            if buffer.name in loop.shared:
-                loop.accesses.append(Access(buffer, idx, stored, self.facts))
 
     def in_bounds(self, buffer: Buffer, axis: int, extent: int, index: Expr) -> None:
         found = bounds(index, self.facts)

@@ -24,6 +24,7 @@ from graphc.kernel.ir import (
     Let,
     Load,
     Param,
+    Prefetch,
     Select,
     Store,
     Unary,
@@ -45,7 +46,8 @@ def everything() -> Kernel:
     """A product, its largest entry per row, and one of each other statement."""
     chain = For(k, index(32), "serial", (Store(acc, (), Fma(Load(a, (i, k)), Load(b, (k, j)), Load(acc, ()))),))
     largest = Accumulate(((best, (i,)), (place, (i,))), (Load(acc, ()), j), "argmax")
-    product = (Alloc(acc), Store(acc, (), Const(0.0, float32)), chain, Store(c, (i, j), Load(acc, ())), largest)
+    far = Prefetch(a, (Binary("add", i, index(14)), index(0)))
+    product = (Alloc(acc), far, Store(acc, (), Const(0.0, float32)), chain, Store(c, (i, j), Load(acc, ())), largest)
     row = (
         Store(best, (i,), Const(-math.inf, float32)),
         Store(place, (i,), index(-1)),

@@ -23,6 +23,7 @@ from graphc.kernel.ir import (
     Load,
     LoopKind,
     Param,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -164,6 +165,9 @@ GOOD: dict[str, Callable[[], Kernel]] = {
             If(Var("inside", bool_), (Store(y, (i, index(0)), ZERO),)),
         )
     ),
+    "asked for beyond the end": lambda: kernel(
+        loop(i, 12, "serial", Prefetch(x, (add(i, index(14)), index(0))), Store(y, (i, index(0)), ZERO))
+    ),
     "lanes read what other lanes wrote": lambda: kernel(
         loop(
             j,
@@ -259,6 +263,7 @@ BAD: dict[str, tuple[str, Callable[[], Kernel]]] = {
         lambda: kernel(loop(i, 2, "serial", Alloc(Buffer("s", float32, (1,), "arena")))),
     ),
     "param alloc": ("space param", lambda: kernel(Alloc(Buffer("s", float32, (1,))))),
+    "asked for with too few indices": ("2 dimensions, 1 indices", lambda: kernel(Prefetch(x, (index(0),)))),
     "scratch out of scope": (
         "s is used before",
         lambda: kernel(

@@ -356,8 +356,10 @@ def read_the_rows_of_another_tile(patch: Planting) -> None:
     pack = tiled.pack_rows
 
     def mutant(*args):
-        packed = pack(*args)
-        return replace(packed, load=replace(packed.load, index=(ir.index(0), *packed.load.index[1:])))
+        return tuple(
+            replace(packed, load=replace(packed.load, index=(ir.index(0), *packed.load.index[1:])))
+            for packed in pack(*args)
+        )
 
     patch.setattr(tiled, "pack_rows", mutant)
     patch.setattr(roles, "NEAR_BYTES", 0)  # else rows as few as these are read where they lie

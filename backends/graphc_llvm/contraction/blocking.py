@@ -9,6 +9,7 @@ from dataclasses import field
 from math import gcd
 
 from graphc.core.records import dataclass
+from graphc_llvm.contraction.ahead import NEAR
 from graphc_llvm.contraction.recognise import Contraction, Operand
 from graphc_llvm.contraction.roles import (
     COPY_NS,
@@ -26,14 +27,18 @@ SMALL_NS = 4_000.0  # less work than this is not worth sharing
 CHUNK_OVERHEAD_NS = 100.0
 SHARE_NS = 2_000.0  # a phase more, and panels come from the cache of all cores
 READ_NS, SHARED_NS = 0.07, 0.02  # to bring one element of columns from a farther cache, where it lies and packed
+ROW_READ_NS = 0.015  # to bring one element of rows from a farther cache
 FAR_NS = 0.3  # to pack one element of rows, tile by tile, when a step of the sum is a page on
-ROW_BYTES = 1 << 20  # of rows packed together
+ROW_BYTES = 1 << 20  # of rows packed together where the second cache is not known
+ROWS_NEAR, PANELS_NEAR = 0.8, 0.6  # parts of the second cache
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
 FARTHER = ((1.0, 1.1), (0.6, 1.03))  # panels of a chunk that fill so much of the second cache do not stay there
 IN_PLACE = 1.05  # columns read where they lie: more lines and pages per step
 RAGGED = 0.05  # a last block of other height costs code, and time
 PAGE_BYTES = 4096  # steps of the sum that many bytes apart, or a part of it, meet in the same places of a cache
 SHORT_BYTES, SHORT = 256, 1.5  # runs of columns that are copied from one step of the sum; shorter ones cost so much
+COLLIDING = 0.75  # part of the lines of a set that rows may take
+COLLIDING_COLUMNS = 64  # for fewer, packing costs more than collisions
 FEW_TILES = 8  # down the rows: columns that lie well are packed from here on
 
 
@@ -51,6 +56,7 @@ class Blocking:
     share_columns: bool  # packed once, before all chunks
     pack_rows: bool
     rows_together: bool  # those of a chunk at once, not tile by tile
+    panels_outside: bool  # down the rows for each panel: what is packed of the rows stays near, and panels do not
     small: bool
     squares: bool  # columns lie along the sum and are read in squares of registers, not packed
 
@@ -88,7 +94,8 @@ def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Block
         packs,
         packs and shared,
         estimate.packs_rows(panels * cut.vectors * machine.lanes),
-        estimate.row_bytes(block_rows) <= ROW_BYTES,
+        estimate.near_rows(block_rows),
+        estimate.near_rows(block_rows) and not estimate.near_panels(panels),
         small,
         squares,
     )
@@ -98,6 +105,11 @@ def _row_blocks(rows: int, most: int) -> list[int]:
     """Numbers of blocks worth trying: blocks of several tiles, equal ones first."""
     limit = max(rows // most, 1)
     return [n for n in range(1, min(limit, 64) + 1) if n <= 8 or rows % n == 0]
+
+
+def _sets(stride: int) -> int:
+    """Lines of a page of the first cache that runs so many bytes apart start in: a set is chosen by the place in it."""
+    return max(PAGE_BYTES // gcd(stride, PAGE_BYTES), 1)
 
 
 def _divisors(count: int) -> list[int]:
@@ -159,11 +171,21 @@ class _Estimate:
             loops = each.extents(operand)
             if not loops or roles.row.var.name not in operand.uses or roles.lane.var.name in operand.uses:
                 return False
-            if rows_lie_well(found, each, roles):
+            if rows_lie_well(found, each, roles) and (not self._rows_collide(operand) or width < COLLIDING_COLUMNS):
                 return False
             if operand.is_plain and len(operand.loads) == 1 and width < 2 * self.machine.lanes:
                 return False
         return True
+
+    def _rows_collide(self, operand: Operand) -> bool:
+        """Whether the rows of a tile, read where they lie, push each other out of the first cache: too many of their
+        lines belong to the same few sets.
+        """
+        row, caches = self.roles.row, self.machine.caches
+        if row is None or not caches:
+            return False
+        stride = stride_bytes(self.found, operand, row.var.name)
+        return stride > 0 and self.most > COLLIDING * (caches[0] // PAGE_BYTES) * _sets(stride)
 
     def _bytes(self, panels: int) -> int:
         size = self.found.sums[0].store.buffer.dtype.itemsize
@@ -173,6 +195,16 @@ class _Estimate:
     def row_bytes(self, rows: int) -> int:
         """Bytes of that many packed rows."""
         return rows * max(each.length for each in self.found.sums) * self.found.sums[0].store.buffer.dtype.itemsize
+
+    def near_rows(self, rows: int) -> bool:
+        """Whether that many packed rows stay in the second cache beside a panel."""
+        caches = self.machine.caches
+        return self.row_bytes(rows) <= (ROWS_NEAR * caches[1] if len(caches) > 1 else ROW_BYTES)
+
+    def near_panels(self, panels: int) -> bool:
+        """Whether that many panels stay in the second cache."""
+        caches = self.machine.caches
+        return len(caches) < 2 or self._bytes(panels) <= PANELS_NEAR * caches[1]
 
     def chunk(self, rows: int, panels: int, tail: int, shared: bool = False) -> float:
         """Nanoseconds of one chunk."""
@@ -184,12 +216,18 @@ class _Estimate:
             packing += width * (SHARED_NS if shared else self._lane_ns(panels))
             if len(machine.caches) > 1:
                 filled = self._bytes(panels) / machine.caches[1]
-                compute *= next((cost for least, cost in FARTHER if filled > least), 1.0)
+                farther = next((cost for least, cost in FARTHER if filled > least), 1.0)
+                if farther > 1 and self.packs_rows(width) and self.near_rows(rows):
+                    packing += width * SHARED_NS  # once for all rows
+                else:
+                    compute *= farther
         else:
             compute *= IN_PLACE
             packing += width * READ_NS
         if self.packs_rows(width):
-            packing += rows * (ROWS_NS if self.row_bytes(rows) <= ROW_BYTES else FAR_NS)
+            packing += rows * (ROWS_NS if self.near_rows(rows) else FAR_NS)
+        if self.row_bytes(self.roles.rows) > NEAR * machine.caches[1]:
+            packing += rows * ROW_READ_NS
         return found.length * (compute + packing) + rows * width * STORE_NS * len(found.stores) + CHUNK_OVERHEAD_NS
 
     def _lane_ns(self, panels: int) -> float:

@@ -27,6 +27,7 @@ from graphc.kernel.ir import (
     walk,
 )
 from graphc_llvm.axes import Axis
+from graphc_llvm.contraction.ahead import Ahead
 from graphc_llvm.contraction.tiles import Tile
 from graphc_llvm.rewrite import Substitution, extent_of, loop, plus, times
 from graphc_llvm.traverse import expressions
@@ -49,6 +50,7 @@ class Jam:
     column: Expr
     masked: bool  # some lanes of the last vector do not exist
     along_sum: bool = False  # the lanes' operand lies along the sum: it is read in squares of lanes and steps
+    ahead: tuple[Ahead, ...] = ()  # what of the next tile down is asked for meanwhile
     rows_inside: bool = False  # memory lies along the rows: it is read and written in squares of rows and lanes
 
     def tile_block(self, outer: Substitution) -> tuple[Stmt, ...]:
@@ -120,7 +122,8 @@ class _Body:
             steps = 1 << (tile.lanes - 1).bit_length()
 
         def body(position: Expr) -> tuple[Stmt, ...]:
-            return self.block(statement.body, outer.binding({statement.var.name: position}), lets)
+            inside = self.block(statement.body, outer.binding({statement.var.name: position}), lets)
+            return (*self._asked(statement.var.name, position, outer), *inside)
 
         if extent is None or steps == 1 or extent < 2 * steps:
             counter = names.var(statement.var.name)
@@ -135,6 +138,13 @@ class _Body:
                 loop(last, rest, "unroll" if self.jam.along_sum else "serial", body(plus(last, index(whole * steps)))),
             )
         return result
+
+    def _asked(self, counter: str, position: Expr, outer: Substitution) -> tuple[Stmt, ...]:
+        """What a step of the innermost summed loop asks for."""
+        jam = self.jam
+        following = plus(jam.row, index(jam.tile.rows))
+        wanted = (each for each in jam.ahead if each.counter == counter)
+        return tuple(s for each in wanted for s in each.at(position, following, jam.tile.rows, outer))
 
     def _everywhere(self, group: tuple[Stmt, ...], outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
         """The group for all rows and vectors; the last vector under a mask when not all of its lanes exist."""

@@ -6,7 +6,7 @@ the source runs along the sum and the destination along the lanes, blocks are tr
 that for loads that move by one element with an unrolled counter: see `transpose`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from graphc.core.dtypes import DType
@@ -19,6 +19,7 @@ from graphc_llvm.contraction.tiles import Strip, Tile
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 from graphc_llvm.traverse import expressions
 
+LINE_BYTES = 64
 MOST_UNROLLED = 16  # vectors side by side
 SHARES = 8  # least pieces that packing for all chunks is cut into
 PANEL = Var("@panel")  # the panel a tile lies in, counted from the first one that is packed with it
@@ -163,47 +164,86 @@ def pack_rows(
     each: Sum,
     operand: Operand,
     row: Axis,
-    strip: Strip,
-    first: Expr,
+    cut: Sequence[tuple[Strip, Expr]],
     outer: Substitution,
     lanes: int,
-) -> Packed:
-    """The tiles of a strip, whose first row is `first`, one after the other: [tile][summed...][row] when the source
-    runs along rows, else [tile][row][summed...].
+) -> tuple[Packed, ...]:
+    """The tiles of each strip, whose first row is given with it, one after the other: [tile][summed...][row] when the
+    source runs along rows, else [tile][row][summed...]. The last one is filled together with all before it.
     """
-    names = outer.names
     loops = each.extents(operand) or ()
-    name = names.fresh("rows")
-    extents = tuple(extent for _, extent in loops)
-    counters = [(names.var(n), extent) for n, extent in loops]
-    values: dict[str, Expr] = {n: counter for (n, _), (counter, _) in zip(loops, counters)}
-    summed = tuple(Var(n) for n, _ in loops)
-    tile = names.var("tile")
-    start = plus(first, times(tile, strip.rows))
     along_sum = bool(loops) and operand.moves_by(loops[-1][0], found.known)
     along_sum = along_sum and not operand.moves_by(row.var.name, found.known)
-    if not along_sum:
-        buffer = Buffer(name, operand.value.dtype, (strip.count, *extents, strip.rows), "worker")
+    source = _Rows(operand, row, loops, outer, lanes)
+    return source.along_sum(cut) if along_sum else source.across_sum(cut)
 
-        def store(r: Expr) -> tuple[Stmt, ...]:
-            at = outer.binding({**values, row.var.name: plus(start, r)})
-            return evaluated(operand, buffer, (tile, *(c for c, _ in counters), r), at)
 
-        fill = nested(counters, in_vectors(tile, strip.count, strip.rows, lanes, store, outer))
-        return Packed(buffer, fill, Load(buffer, (STRIP, *summed, ROW_PLACE)))
-    buffer = Buffer(name, operand.value.dtype, (strip.count, strip.rows, *extents), "worker")
-    r = names.var("r")
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Copies of an operand into strips of tiles."""
 
-    def store_along(k: Expr) -> tuple[Stmt, ...]:
-        at = outer.binding({**values, row.var.name: plus(start, r), loops[-1][0]: k})
-        return evaluated(operand, buffer, (tile, r, *(c for c, _ in counters[:-1]), k), at)
+    operand: Operand
+    row: Axis
+    loops: tuple[tuple[str, int], ...]
+    outer: Substitution
+    lanes: int
 
-    body = nested(counters[:-1], in_vectors(names.var("tile"), 1, loops[-1][1], lanes, store_along, outer))
-    return Packed(
-        buffer,
-        around([(tile, strip.count), (r, strip.rows)], "serial", body),
-        Load(buffer, (STRIP, ROW_PLACE, *summed)),
-    )
+    @property
+    def extents(self) -> tuple[int, ...]:
+        return tuple(extent for _, extent in self.loops)
+
+    @property
+    def summed(self) -> tuple[Var, ...]:
+        return tuple(Var(name) for name, _ in self.loops)
+
+    def across_sum(self, cut: Sequence[tuple[Strip, Expr]]) -> tuple[Packed, ...]:
+        """All strips step by step of the sum: what lies together is read together, a page may hold no more of it."""
+        names = self.outer.names
+        counters = [(names.var(name), extent) for name, extent in self.loops]
+        values: dict[str, Expr] = {name: counter for (name, _), (counter, _) in zip(self.loops, counters)}
+        step: tuple[Stmt, ...] = ()
+        buffers: list[Buffer] = []
+        for strip, first in cut:
+            shape = (strip.count, *self.extents, strip.rows)
+            buffer = Buffer(names.fresh("rows"), self.operand.value.dtype, shape, "worker")
+            tile = names.var("tile")
+            start = plus(first, times(tile, strip.rows))
+
+            def store(r: Expr, buffer: Buffer = buffer, tile: Var = tile, start: Expr = start) -> tuple[Stmt, ...]:
+                at = self.outer.binding({**values, self.row.var.name: plus(start, r)})
+                return evaluated(self.operand, buffer, (tile, *(c for c, _ in counters), r), at)
+
+            step += in_vectors(tile, strip.count, strip.rows, self.lanes, store, self.outer)
+            buffers.append(buffer)
+        fills = [
+            (),
+        ] * (len(buffers) - 1) + [nested(counters, step)]
+        at = (STRIP, *self.summed, ROW_PLACE)
+        return tuple(Packed(buffer, fill, Load(buffer, at)) for buffer, fill in zip(buffers, fills))
+
+    def along_sum(self, cut: Sequence[tuple[Strip, Expr]]) -> tuple[Packed, ...]:
+        """Row by row."""
+        return tuple(self._along_sum(strip, first) for strip, first in cut)
+
+    def _along_sum(self, strip: Strip, first: Expr) -> Packed:
+        names, loops = self.outer.names, self.loops
+        # A line more than needed: rows of pages would lie in the same lines of the first cache.
+        *outer, inner = self.extents
+        dtype = self.operand.value.dtype
+        shape = (strip.count, strip.rows, *outer, inner + LINE_BYTES // dtype.itemsize)
+        buffer = Buffer(names.fresh("rows"), dtype, shape, "worker")
+        counters = [(names.var(name), extent) for name, extent in loops]
+        values: dict[str, Expr] = {name: counter for (name, _), (counter, _) in zip(loops, counters)}
+        tile, r = names.var("tile"), names.var("r")
+        start = plus(first, times(tile, strip.rows))
+
+        def store(k: Expr) -> tuple[Stmt, ...]:
+            at = self.outer.binding({**values, self.row.var.name: plus(start, r), loops[-1][0]: k})
+            return evaluated(self.operand, buffer, (tile, r, *(c for c, _ in counters[:-1]), k), at)
+
+        body = nested(counters[:-1], in_vectors(names.var("tile"), 1, loops[-1][1], self.lanes, store, self.outer))
+        fill = around([(tile, strip.count), (r, strip.rows)], "serial", body)
+        return Packed(buffer, fill, Load(buffer, (STRIP, ROW_PLACE, *self.summed)))
 
 
 def in_vectors(

@@ -3,15 +3,16 @@
 from dataclasses import field, replace
 
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Binary, Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, index
+from graphc.kernel.ir import Binary, Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, Var, index
 from graphc.kernel.schedule.edit import Names
 from graphc_llvm.axes import Axis, lanes_for
+from graphc_llvm.contraction.ahead import Ahead, rows_ahead
 from graphc_llvm.contraction.blocking import Blocking, choose_blocking
 from graphc_llvm.contraction.jam import Jam
 from graphc_llvm.contraction.packing import PANEL, STRIP, Packed, pack_columns, pack_rows, replaced
 from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.roles import Roles, choose_roles, stores_along_rows
-from graphc_llvm.contraction.tiles import Strip, Tile, machine, strips
+from graphc_llvm.contraction.tiles import Machine, Strip, Tile, machine, strips
 from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
 
@@ -33,7 +34,7 @@ def schedule_contraction(
     down, along = (names.var("rows"), blocking.row_blocks), (names.var("columns"), across)
     row: Expr = times(down[0], blocking.block_rows) if down[1] > 1 else index(0)
     panel: Expr = times(along[0], blocking.block_panels) if along[1] > 1 else index(0)
-    writer = _Writer(found, roles, blocking, lanes, outer, panel)
+    writer = _Writer(found, roles, blocking, host, lanes, outer, panel)
     column: Expr = times(along[0], writer.block_width) if along[1] > 1 else index(0)
     nest = (*rest, *(each for each in (down, along) if each[1] > 1))
     packs, front = writer.pack_shared(read_only) if blocking.share_columns else ((), ())
@@ -47,6 +48,7 @@ class _Writer:
     found: Contraction
     roles: Roles
     blocking: Blocking
+    host: Machine
     lanes: int
     outer: Substitution
     first_panel: Expr  # of the chunk
@@ -143,19 +145,32 @@ class _Writer:
         cut = strips(rows, blocking.most_rows)
         firsts = [plus(row, index(strip.begin)) for strip in cut]
         together = blocking.pack_rows and blocking.rows_together
-        ready = [self._packed_rows(strip, first) if together else nothing for strip, first in zip(cut, firsts)]
-        for each in (p for pack in ready for p in pack):
-            statements += each.statements
+        ready = self._packed_rows(list(zip(cut, firsts))) if together else [nothing for _ in cut]
+        statements += [s for packs in zip(*ready) for each in packs for s in each.statements]
+        names = self.outer.names
+        if together and blocking.panels_outside:
+            for group, columns in zip(groups, packed):
+                panel = names.var("panel")
+                down: list[Stmt] = []
+                for strip, begin, pack in zip(cut, firsts, ready):
+                    number = names.var("strip")
+                    first = plus(begin, times(number, strip.rows))
+                    tile = self._tile(panel, strip.rows, first, number, group, columns, pack)
+                    down.append(loop(number, strip.count, "serial", tile))
+                statements.append(loop(panel, group.count, "serial", tuple(down)))
+            return tuple(statements)
         for strip, begin, pack in zip(cut, firsts, ready):
-            number = self.outer.names.var("strip")
+            number = names.var("strip")
             first = plus(begin, times(number, strip.rows))
-            alone = (
-                self._packed_rows(Strip(0, 1, strip.rows), first) if blocking.pack_rows and not together else nothing
-            )
+            alone = nothing
+            if blocking.pack_rows and not together:
+                (alone,) = self._packed_rows([(Strip(0, 1, strip.rows), first)])
             body: list[Stmt] = [s for each in alone for s in each.statements]
             place = number if together else index(0)
             for group, columns in zip(groups, packed):
-                body += self._tiles(strip.rows, first, place, group, columns, pack or alone)
+                panel = names.var("panel")
+                tile = self._tile(panel, strip.rows, first, place, group, columns, pack or alone)
+                body.append(loop(panel, group.count, "serial", tile))
             statements.append(loop(number, strip.count, "serial", tuple(body)))
         return tuple(statements)
 
@@ -169,16 +184,19 @@ class _Writer:
             for each in found.sums
         )
 
-    def _packed_rows(self, strip: Strip, first: Expr) -> tuple[Packed, ...]:
+    def _packed_rows(self, cut: list[tuple[Strip, Expr]]) -> list[tuple[Packed, ...]]:
+        """For each strip, given with its first row, what is packed for each sum."""
         row = self.roles.row
         assert row is not None
-        return tuple(
-            pack_rows(self.found, each, self.roles.row_operand(each), row, strip, first, self.outer, self.lanes)
-            for each in self.found.sums
+        each = (
+            pack_rows(self.found, s, self.roles.row_operand(s), row, cut, self.outer, self.lanes)
+            for s in self.found.sums
         )
+        return list(zip(*each))
 
-    def _tiles(
+    def _tile(
         self,
+        panel: Var,
         rows: int,
         first: Expr,
         place: Expr,
@@ -186,20 +204,23 @@ class _Writer:
         columns: tuple[Packed, ...],
         row_packs: tuple[Packed, ...],
     ) -> tuple[Stmt, ...]:
-        """One strip of rows over panels of one width."""
-        panel = self.outer.names.var("panel")
+        """One tile."""
         tile = Tile(rows, group.vectors, self._lanes_of(group), group.last)
         width = group.vectors * self.lanes
         column = plus(group.column, times(panel, width))
         leaf = self._leaf(columns, row_packs)
         masked = tile.last < tile.lanes
         squares = self.blocking.squares
-        jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, column, masked, squares, self.rows_inside)
+        ahead = () if self.blocking.rows_together and self.blocking.pack_rows else self._ahead(tile)
+        jam = Jam(leaf, self.roles.row, self.roles.lane, tile, first, column, masked, squares, ahead, self.rows_inside)
         number: Expr = panel
         if self.blocking.share_columns and group.vectors == self.blocking.columns.vectors and group.last == self.lanes:
             number = plus(self.first_panel, panel)
-        block = jam.tile_block(self.outer.binding({PANEL.name: number, STRIP.name: place}))
-        return (loop(panel, group.count, "serial", block),)
+        return jam.tile_block(self.outer.binding({PANEL.name: number, STRIP.name: place}))
+
+    def _ahead(self, tile: Tile) -> tuple[Ahead, ...]:
+        each = (rows_ahead(self.found, s, self.roles, tile, self.host) for s in self.found.sums)
+        return tuple(found for found in each if found is not None)
 
     def _leaf(self, columns: tuple[Packed, ...], rows: tuple[Packed, ...]) -> tuple[Stmt, ...]:
         """The leaf, reading what is packed where it is packed."""

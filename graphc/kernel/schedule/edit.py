@@ -24,6 +24,7 @@ from graphc.kernel.ir import (
     Kernel,
     Let,
     Load,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -125,6 +126,8 @@ def map_block(
                 result.append(While(expr(cond), bound, map_block(body, expr, access, var)))
             case Alloc(buffer):
                 result.append(Alloc(access(buffer, ())[0]))
+            case Prefetch(buffer, idx):
+                result.append(Prefetch(*access(buffer, tuple(expr(i) for i in idx))))
     return tuple(result)
 
 

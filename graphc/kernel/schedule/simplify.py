@@ -19,6 +19,7 @@ from graphc.kernel.ir import (
     If,
     Kernel,
     Let,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -112,6 +113,8 @@ def simplify_block(statements: Block, facts: Facts = NOTHING) -> Block:
                 result += _simplify_if(statement, facts)
             case While(cond, bound, body):
                 result.append(While(simplify_expr(cond, facts), bound, simplify_block(body, facts)))
+            case Prefetch(buffer, idx):
+                result.append(Prefetch(buffer, tuple(simplify_expr(i, facts) for i in idx)))
             case Alloc():
                 result.append(statement)
     return tuple(result)

@@ -34,7 +34,7 @@ from graphc_llvm.tables import BINARY, COMPARE, ROUNDING, lookup
 from graphc_llvm.types import constant, memory, register, scalar, suffix, widen, wrap
 from graphc_llvm.values import Linear, Sum, Value, add, emitted, linear, product, scaled, spread
 
-LINES_AHEAD = 64  # prefetched at a time: more of them push each other out of the first cache
+LINE_BYTES, LINES_AHEAD = 64, 64  # lines prefetched at a time: more of them push each other out of the first cache
 _TO_FIRST_CACHE = (("i32", "0"), ("i32", "3"), ("i32", "1"))
 _TO_SECOND_CACHE = (("i32", "0"), ("i32", "2"), ("i32", "1"))
 FAR, STEPS_AHEAD = 512, 12  # bytes from one iteration to the next that prefetching pays for, and how early it asks
@@ -59,6 +59,7 @@ class Fetch:
     lines: list[str]
     step: int
     ahead: int
+    nbytes: int  # that are read there, of one line
 
 
 @dataclass(slots=True)
@@ -336,14 +337,16 @@ class Scope:
             return
         where = self.address(buffer, offset)
         if where not in self.fetched:
-            fetch = self.fetched[where] = Fetch([], by * buffer.dtype.itemsize, ahead)
+            nbytes = min(self.lanes * buffer.dtype.itemsize, LINE_BYTES)
+            fetch = self.fetched[where] = Fetch([], by * buffer.dtype.itemsize, ahead, nbytes)
             self.builder.lines.append(fetch.lines)
 
     def fetch_ahead(self) -> None:
         """At the end of the innermost loop: write its prefetches, all that early that together they are few lines."""
         b = self.builder
+        lines = max(sum(fetch.nbytes for fetch in self.fetched.values()) // LINE_BYTES, 1)
         for where, fetch in self.fetched.items():
-            ahead = max(min(fetch.ahead, LINES_AHEAD // len(self.fetched)), 1)
+            ahead = max(min(fetch.ahead, LINES_AHEAD // lines), 1)
             later = "%" + b.fresh()
             fetch.lines.append(f"  {later} = getelementptr i8, ptr {where}, i64 {ahead * fetch.step}")
             fetch.lines.append(f"  {b.calling('llvm.prefetch.p0', 'void', [('ptr', later), *_TO_FIRST_CACHE])}")

@@ -19,6 +19,7 @@ COLORS = {"graphc": "#ea580c", "jax": "#3b82f6", "torch-compile": "#6b7280", "to
 COLORS |= {"torch": "#6b7280", "numpy": "#3b82f6"}
 OTHER = "#a8a29e"
 BAR, GAP, HEIGHT, LEFT, TOP, BOTTOM = 17, 14, 190, 46, 40, 34
+LABELLED = 44  # a bar with a label of seven letters
 STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#1f2328}.small{font-size:9px}line{stroke:#8c959f;stroke-width:.5}"
     "@media(prefers-color-scheme:dark){text{fill:#e6edf3}}"
@@ -74,17 +75,24 @@ def pictures(records: Sequence[report.Record], threads: int | None = None) -> di
 
 
 def train_steps(records: Sequence[report.Record]) -> Chart:
-    """A group per workload: time as a multiple of the best peer's, in milliseconds on the bar."""
+    """A group per workload: time as a multiple of the best peer's, the time itself over the bar."""
     workloads = list(dict.fromkeys(str(record["workload"]) for record in records))
     groups = []
     for workload in workloads:
         times = {str(r["system"]): float(str(r["ms_per_step"])) for r in records if r["workload"] == workload}
         best = min((time for system, time in times.items() if system != "graphc"), default=min(times.values()))
-        bars = [Bar(system, time / best, f"{time:.3g} ms") for system, time in times.items()]
+        bars = [Bar(system, time / best, _time(time)) for system, time in times.items()]
         groups.append((workload, bars))
     most = max(bar.value for _, bars in groups for bar in bars)
     ticks = [float(tick) for tick in range(0, int(most) + 2, max(round(most / 5), 1))]
     return Chart(f"time per training step, best peer = 1 ({machine(records)})", groups, ticks, max(most, 1.0))
+
+
+def _time(ms: float) -> str:
+    """Short enough to stand over a bar."""
+    ms = float(f"{ms:.3g}")
+    scale, unit = (1000, "us") if ms < 1 else (1, "ms") if ms < 1000 else (1e-3, "s")
+    return f"{ms * scale:.3g} {unit}"
 
 
 def contractions(records: Sequence[report.Record]) -> Chart:
@@ -108,7 +116,7 @@ def machine(records: Sequence[report.Record]) -> str:
 
 def svg(chart: Chart) -> str:
     """The picture."""
-    step = max(BAR, 44 if any(bar.label for _, bars in chart.groups for bar in bars) else BAR)
+    step = max(BAR, LABELLED if any(bar.label for _, bars in chart.groups for bar in bars) else BAR)
     is_wide = len(chart.groups) > 6
     letter, style = (5, "small") if is_wide else (6, "")
     widths = [max(step * len(bars), letter * len(name)) + GAP for name, bars in chart.groups]

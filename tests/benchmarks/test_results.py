@@ -202,6 +202,15 @@ def test_pictures_draw_what_was_measured(tmp_path: Path) -> None:
     assert "prefers-color-scheme:dark" in texts["train_step.svg"]
 
 
+@pytest.mark.parametrize(
+    ("ms", "label"),
+    [(0.00941, "9.41 us"), (0.27512, "275 us"), (0.9999, "1 ms"), (15.37, "15.4 ms"), (999.7, "1 s"), (2345, "2.34 s")],
+)
+def test_times_fit_over_their_bars(ms: float, label: str) -> None:
+    assert plot._time(ms) == label
+    assert len(label) * 6 <= plot.LABELLED
+
+
 def bars(picture: ElementTree.Element) -> list[tuple[float, str]]:
     """Height as a share of the axis, and system, of every bar."""
     found = []

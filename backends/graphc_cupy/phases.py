@@ -1,4 +1,4 @@
-"""A scheduled kernel becomes one CUDA function per phase, launched one after the other.
+"""A scheduled kernel becomes CUDA functions, launched one after the other: one per phase, or for small phases together.
 
 The arguments of a function are the addresses of the parameters and the arena scratch that it uses, in the order of the
 kernel. Names inside are those of the kernel; the function is named by a hash of its text, so that equal phases of any
@@ -11,18 +11,21 @@ from dataclasses import dataclass, field
 
 from graphc.core.errors import BackendError
 from graphc.kernel.affine import loads
-from graphc.kernel.ir import Alloc, Buffer, For, Kernel, Let, Stmt
+from graphc.kernel.ir import Alloc, Buffer, For, Kernel, Let, Stmt, Var, index
 from graphc_cupy.expressions import Place, Scope
 from graphc_cupy.spelling import memory
 from graphc_cupy.statements import StatementEmitter, touched
 from graphc_cupy.teams import Layout, extent_of, layout
 
-MOST_STATIC = 48 * 1024  # bytes of shared memory a function has without asking for more
+Group = tuple[Stmt, ...]  # the statements of a phase
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One CUDA function. `args`: positions in the kernel's parameters followed by its arena scratch."""
+    """One CUDA function: a phase, or several that are one block each.
+
+    args: positions in the kernel's parameters followed by its arena scratch.
+    """
 
     name: str
     text: str
@@ -44,17 +47,17 @@ def phases(kernel: Kernel) -> tuple[Phase, ...]:
     shared_by = {name for p in kernel.params for name in (*p.aliases_ok, *([p.buffer.name] if p.aliases_ok else []))}
     try:
         return tuple(
-            _emit(group, buffers, lets, writable | {b.name for b in buffers if b.space == "arena"}, shared_by)
-            for group in _groups(kernel.body)
+            _emit(groups, buffers, lets, writable | {b.name for b in buffers if b.space == "arena"}, shared_by)
+            for groups in _launches(_groups(kernel.body))
         )
     except BackendError as error:
         where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
         raise BackendError(f"gpu backend, kernel {kernel.name}{where}: {error}") from error
 
 
-def _groups(body: tuple[Stmt, ...]) -> list[tuple[Stmt, ...]]:
+def _groups(body: tuple[Stmt, ...]) -> list[Group]:
     """The statements of each phase: a nest of block loops, or what stands between two of them."""
-    groups: list[tuple[Stmt, ...]] = []
+    groups: list[Group] = []
     serial: list[Stmt] = []
     for statement in (*body, None):
         is_nest = isinstance(statement, For) and statement.kind == "block"
@@ -70,24 +73,50 @@ def _groups(body: tuple[Stmt, ...]) -> list[tuple[Stmt, ...]]:
     return groups
 
 
+def _launches(groups: Sequence[Group]) -> list[tuple[Group, ...]]:
+    """The groups of each launch. Neighbours that are one block each are done by one block, one after the other."""
+    result: list[tuple[Group, ...]] = []
+    alone = False
+    for group in groups:
+        is_one = _blocks(_block_nest(group)[0]) == 1
+        if is_one and alone:
+            result[-1] += (group,)
+        else:
+            result.append((group,))
+        alone = is_one
+    return result
+
+
+def _blocks(nest: Sequence[For]) -> int:
+    total = 1
+    for loop in nest:
+        total *= extent_of(loop)
+    return total
+
+
 def _emit(
-    group: tuple[Stmt, ...], buffers: Sequence[Buffer], lets: Sequence[Let], writable: set[str], aliased: set[str]
+    groups: tuple[Group, ...], buffers: Sequence[Buffer], lets: Sequence[Let], writable: set[str], aliased: set[str]
 ) -> Phase:
-    nest, body = _block_nest(group)
-    shape = layout(body) if nest else Layout(1, 0)
-    known = tuple(let for let in lets if let not in group and not loads(let.value))
-    reads, writes = touched(group)
+    nests = [_block_nest(group) for group in groups]
+    if len(groups) > 1:  # what is done by one thread waits for others, and they for it, as if it were a thread loop
+        nests = [
+            (nest, body if nest else (For(Var(f"gc_alone{k}"), index(1), "thread", body),))
+            for k, (nest, body) in enumerate(nests)
+        ]
+    together = tuple(statement for _, body in nests for statement in body)
+    shape = layout(together) if len(groups) > 1 or nests[0][0] else Layout(1, 0)
+    known = tuple(let for let in lets if not any(let in group for group in groups) and not loads(let.value))
+    reads, writes = touched(tuple(statement for group in groups for statement in group))
     args = [number for number, buffer in enumerate(buffers) if buffer.name in reads | writes]
     scope = Scope({buffers[n].name: Place(buffers[n].name) for n in args})
     emitter = StatementEmitter(scope, shape, [buffers[n].name for n in args])
-    blocks = 1
-    for loop in nest:
-        blocks *= extent_of(loop)
+    blocks = _blocks(nests[0][0])
     _numbers(emitter, shape)
     emitter.block(known)
-    emitter.counters(nest, "blockIdx.x", blocks)
-    emitter.block(body)
-    params = ", ".join(_parameter(buffers[n], writable, aliased) for n in args)
+    for nest, body in nests:
+        emitter.counters(nest, "blockIdx.x" if blocks > 1 else "0", blocks)
+        emitter.block(body)
+    params = ", ".join(_parameter(buffers[n], writable, aliased | (reads & writes)) for n in args)
     bounds = f" __launch_bounds__({shape.threads})" if shape.threads > 1 else ""
     text = "\n".join([f"(void){bounds} NAME({params}) {{", *emitter.lines, "}"])
     text = text.removeprefix("(void)")
@@ -106,7 +135,7 @@ def _emit(
     )
 
 
-def _block_nest(group: tuple[Stmt, ...]) -> tuple[list[For], tuple[Stmt, ...]]:
+def _block_nest(group: Group) -> tuple[list[For], Group]:
     """The block loops around a phase, outermost first, and what is inside."""
     nest: list[For] = []
     body = group
@@ -127,6 +156,7 @@ def _numbers(emitter: StatementEmitter, shape: Layout) -> None:
 
 
 def _parameter(buffer: Buffer, writable: set[str], aliased: set[str]) -> str:
+    """A pointer. What is read and written may not be `__restrict__`: then barriers would not count."""
     const = "" if buffer.name in writable else "const "
     alone = "" if buffer.name in aliased else " __restrict__"
     return f"{const}{memory(buffer.dtype)} *{alone.strip() + ' ' if alone else ''}{buffer.name}"

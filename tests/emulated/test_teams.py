@@ -63,6 +63,25 @@ TEAMS = """kernel teams(
 """
 
 
+SMALL = """kernel small(
+  in x: f32[7, 64],
+  out y: f32[64],
+):
+  alloc arena middle: f32[64]
+  block b in 0..1:
+    thread t in 0..64:
+      middle[63 - t] = x[3, t]
+  serial once in 0..1:
+    alloc register last: f32[]
+    last[] = middle[60] + middle[2]
+    middle[40] = last[]
+  block c in 0..1:
+    thread t_2 in 0..64:
+      y[t_2] = middle[t_2] * 2.0:f32
+"""
+TEXTS = pytest.mark.parametrize("text", [NEIGHBOURS, TEAMS, SMALL], ids=["neighbours", "teams", "small phases"])
+
+
 def parsed(text: str) -> Kernel:
     kernel = parse_kernel(text)
     verify(kernel)
@@ -74,14 +93,14 @@ def results(kernel: Kernel, found: list[Phase], order: str) -> list[np.ndarray]:
 
 
 @needs_compiler
-@pytest.mark.parametrize("text", [NEIGHBOURS, TEAMS], ids=["neighbours", "teams"])
+@TEXTS
 def test_threads_wait_where_they_have_to(text: str) -> None:
     cases = Cases()
     cases.add_scheduled(parsed(text), X)
     cases.check()
 
 
-@pytest.mark.parametrize(("text", "barriers", "shuffles"), [(NEIGHBOURS, 3, 0), (TEAMS, 1, 3)])
+@pytest.mark.parametrize(("text", "barriers", "shuffles"), [(NEIGHBOURS, 3, 0), (TEAMS, 1, 3), (SMALL, 2, 0)])
 def test_they_wait_nowhere_else(text: str, barriers: int, shuffles: int) -> None:
     (phase,) = phases(parsed(text))
     assert phase.text.count("__sync") == barriers
@@ -89,7 +108,7 @@ def test_they_wait_nowhere_else(text: str, barriers: int, shuffles: int) -> None
 
 
 @needs_compiler
-@pytest.mark.parametrize("text", [NEIGHBOURS, TEAMS], ids=["neighbours", "teams"])
+@TEXTS
 def test_every_missing_barrier_is_found(text: str) -> None:
     kernel = parsed(text)
     (phase,) = phases(kernel)

@@ -19,7 +19,7 @@ from graphc.graph.ir import Graph
 from graphc.graph.program import GraphBackend, GraphProgram
 from graphc.plan.ir import Plan
 from graphc.runtime.discovery import find_backend
-from graphc.runtime.protocol import Backend, Executable, missing_members
+from graphc.runtime.protocol import Backend, EagerBackend, Executable, missing_members
 from graphc.stored import Store, describe, store_of
 
 if TYPE_CHECKING:
@@ -149,9 +149,10 @@ def _compile_program(program: GraphProgram, options: Options) -> Compilation:
         return result
     if store is not None:
         result.timings.append(Timing("cache: miss", time.perf_counter() - start))
+    loader = result.backend.begin() if isinstance(result.backend, EagerBackend) else None  # what takes long comes first
     from graphc.compiler import compile_stages  # not needed by programs from the cache
 
-    compile_stages(result)
+    compile_stages(result, loader)
     if store is not None and result.executable is not None:
         with result.timed("cache: keep"):
             store.keep(result.whole_plan(), result.executable)

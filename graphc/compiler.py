@@ -26,13 +26,14 @@ from graphc.plan.build import build
 from graphc.plan.ir import Plan, Slot
 from graphc.plan.packs import share_packs
 from graphc.plan.verify import verify as verify_plan
-from graphc.runtime.protocol import Backend, EagerBackend, Executable, Loader
+from graphc.runtime.protocol import Backend, Executable, Loader
 from graphc.stored import slots
 
 
-def compile_stages(result: Compilation) -> None:
-    """Optimise, fuse, lower, schedule, plan and load. Raises `MemoryBudgetError`."""
-    loader = result.backend.begin() if isinstance(result.backend, EagerBackend) else None
+def compile_stages(result: Compilation, loader: Loader | None = None) -> None:
+    """Optimise, fuse, lower, schedule, plan and load, by the loader that the backend began with if it is an
+    `EagerBackend`. Raises `MemoryBudgetError`.
+    """
     stages = result.use(run_stages(result, loader))
     if isinstance(result.backend, GraphBackend):
         with result.timed("load"):

@@ -4,8 +4,8 @@ Loops are rotated (test at the bottom) with a phi for the counter. A `vector` lo
 power of two of them, the surplus masked off. Loops of kind `parallel` below the top level run serially.
 """
 
-from collections.abc import Callable
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
@@ -51,9 +51,11 @@ class StatementEmitter:
         top = self.scratch.top
         position = 0
         while position < len(statements):
-            count = self._interleaved(statements[position : position + 4]) if self.scope.lanes > 1 else 0
+            statement, count = statements[position], 0
+            if self.scope.lanes > 1 and type(statement) is Store:
+                count = self._interleaved(statements[position : position + 4])
             if not count:
-                self.statement(statements[position])
+                _EMIT[type(statement)](self, statement)
             position += count or 1
         self.scratch.top = top
 
@@ -76,28 +78,16 @@ class StatementEmitter:
         self.scope.store_interleaved(first.buffer, offset, values)
         return k
 
-    def statement(self, statement: Stmt) -> None:
-        match statement:
-            case Let(var, value):
-                self.scope.values[var.name] = self.scope.lazily(value)
-            case Store(buffer, index, value):
-                self.b.note(buffer.name)
-                self.scope.store(buffer, index, self.scope.evaluate(value))
-            case Accumulate(targets, values, name):
-                self.b.note(targets[0][0].name)
-                combine(self.scope, targets, values, name)
-            case Alloc(buffer):
-                self.allocate(buffer)
-            case Prefetch(buffer, index):
-                self.scope.prefetch_place(buffer, index)
-            case If():
-                self._if(statement)
-            case While():
-                self._while(statement)
-            case For():
-                self._for(statement)
-            case _:
-                assert_never(statement)
+    def _let(self, let: Let) -> None:
+        self.scope.values[let.var.name] = self.scope.lazily(let.value)
+
+    def _store(self, store: Store) -> None:
+        self.b.note(store.buffer.name)
+        self.scope.store(store.buffer, store.index, self.scope.evaluate(store.value))
+
+    def _accumulate(self, statement: Accumulate) -> None:
+        self.b.note(statement.targets[0][0].name)
+        combine(self.scope, statement.targets, statement.values, statement.combine)
 
     def allocate(self, buffer: Buffer) -> None:
         """A stack slot or heap scratch; inside a vector loop one copy per lane."""
@@ -306,3 +296,16 @@ def _follows(first: Store, statement: Stmt, distance: int) -> bool:
         return False
     apart = flat_index(statement.buffer, statement.index) - flat_index(first.buffer, first.index)
     return apart.is_const and apart.const == distance
+
+
+# A table by type, as every statement comes here.
+_EMIT: Mapping[type, Callable[[StatementEmitter, Any], None]] = {
+    Let: StatementEmitter._let,
+    Store: StatementEmitter._store,
+    Accumulate: StatementEmitter._accumulate,
+    Alloc: lambda emitter, alloc: emitter.allocate(alloc.buffer),
+    Prefetch: lambda emitter, prefetch: emitter.scope.prefetch_place(prefetch.buffer, prefetch.index),
+    If: StatementEmitter._if,
+    While: StatementEmitter._while,
+    For: StatementEmitter._for,
+}

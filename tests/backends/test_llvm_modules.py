@@ -55,7 +55,7 @@ def test_kernels_compiled_while_others_are_scheduled_are_the_same_code(monkeypat
     ahead = gc.compile(layers, x, weights)
     began = [module for module in code_of(ahead)._program.modules if module.is_large and not module.plain]
     assert began  # there was something to begin with
-    monkeypatch.setattr("graphc.compiler.EagerBackend", str)  # which no backend is
+    monkeypatch.setattr("graphc.compilation.EagerBackend", str)  # which no backend is
     after = gc.compile(layers, x, weights)
     assert code_of(ahead).code == code_of(after).code
     assert np.array_equal(ahead(x, weights), after(x, weights))

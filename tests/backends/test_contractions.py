@@ -27,12 +27,13 @@ from graphc.kernel.ir import (
     Select,
     Store,
     Var,
+    walk,
 )
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.verify import verify
 from graphc.passes.partition import partition
-from graphc_llvm import recipes
-from graphc_llvm.contraction import blocking
+from graphc_llvm import host, recipes
+from graphc_llvm.contraction import blocking, roles
 from graphc_llvm.executable import CpuExecutable
 from tests.backends.llvm_kernels import plan_of, same_bits
 from tests.backends.test_llvm_schedule import I, J, K, batched, matmul, parallel, serial
@@ -107,6 +108,29 @@ def test_few_rows_times_what_lies_along_the_sum(cpu: str, monkeypatch: pytest.Mo
         matmul(3, 35, 131, "nt", float64),
         gathered(5, 33, 65),
     )
+
+
+def scratch(kernel: Kernel) -> list[str]:
+    """What the schedule of a kernel packs."""
+    found = recipes.schedule(kernel)
+    assert not found.packs
+    return [s.buffer.name for s in walk(found.kernel.body) if isinstance(s, Alloc) and s.buffer.space == "worker"]
+
+
+def test_what_lies_well_is_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows take columns along the sum in squares; rows near each other from step to step are read in place."""
+    assert not scratch(matmul(1, 1024, 1000, "nt"))
+    if host.host().vector_bits < 512:
+        return  # other registers, other choices
+    assert not scratch(matmul(8, 1024, 1000, "nt"))
+    assert not any(name.startswith("rows") for name in scratch(matmul(64, 500, 300, "tn")))
+    monkeypatch.setattr(roles, "NEAR_BYTES", 0)
+    assert any(name.startswith("rows") for name in scratch(matmul(64, 500, 300, "tn")))
+
+
+def test_panels_side_by_side_are_packed_together() -> None:
+    """Those of a chunk in one pass over the sum, also where the last one is not full."""
+    check(matmul(70, 256, 20, "nn"), matmul(70, 250, 20, "tn"), matmul(70, 96, 20, "nn", float64))
 
 
 # ------------------------------------------------------------------------------------------------- prologues, epilogues

@@ -38,7 +38,6 @@ RAGGED = 0.05  # a last block of other height costs code, and time
 PAGE_BYTES = 4096  # steps of the sum that many bytes apart, or a part of it, meet in the same places of a cache
 SHORT_BYTES, SHORT = 256, 1.5  # runs of columns that are copied from one step of the sum; shorter ones cost so much
 COLLIDING = 0.75  # part of the lines of a set that rows may take
-COLLIDING_COLUMNS = 64  # for fewer, packing costs more than collisions
 FEW_TILES = 8  # down the rows: columns that lie well are packed from here on
 
 
@@ -171,11 +170,17 @@ class _Estimate:
             loops = each.extents(operand)
             if not loops or roles.row.var.name not in operand.uses or roles.lane.var.name in operand.uses:
                 return False
-            if rows_lie_well(found, each, roles) and (not self._rows_collide(operand) or width < COLLIDING_COLUMNS):
+            if rows_lie_well(found, each, roles) and not self._rows_collide(operand):
                 return False
             if operand.is_plain and len(operand.loads) == 1 and width < 2 * self.machine.lanes:
                 return False
         return True
+
+    def _rows_along_sum(self) -> bool:
+        """Whether the rows of every sum lie along it: each is one run."""
+        found, roles = self.found, self.roles
+        pairs = [(roles.row_operand(each), each.extents(roles.row_operand(each))) for each in found.sums]
+        return all(loops and operand.moves_by(loops[-1][0], found.known) for operand, loops in pairs)
 
     def _rows_collide(self, operand: Operand) -> bool:
         """Whether the rows of a tile, read where they lie, push each other out of the first cache: too many of their
@@ -185,7 +190,7 @@ class _Estimate:
         if row is None or not caches:
             return False
         stride = stride_bytes(self.found, operand, row.var.name)
-        return stride > 0 and self.most > COLLIDING * (caches[0] // PAGE_BYTES) * _sets(stride)
+        return stride > 0 and min(self.most, row.extent) > COLLIDING * (caches[0] // PAGE_BYTES) * _sets(stride)
 
     def _bytes(self, panels: int) -> int:
         size = self.found.sums[0].store.buffer.dtype.itemsize
@@ -225,7 +230,7 @@ class _Estimate:
             compute *= IN_PLACE
             packing += width * READ_NS
         if self.packs_rows(width):
-            packing += rows * (ROWS_NS if self.near_rows(rows) else FAR_NS)
+            packing += rows * (ROWS_NS if self.near_rows(rows) or self._rows_along_sum() else FAR_NS)
         if self.row_bytes(self.roles.rows) > NEAR * machine.caches[1]:
             packing += rows * ROW_READ_NS
         return found.length * (compute + packing) + rows * width * STORE_NS * len(found.stores) + CHUNK_OVERHEAD_NS

@@ -31,7 +31,7 @@ from graphc.kernel.ir import (
     While,
     walk,
 )
-from graphc_cupy.expressions import Place, Scope
+from graphc_cupy.expressions import LIMIT, Place, Scope
 from graphc_cupy.spelling import kind_of, memory
 from graphc_cupy.teams import ALL, EVERYONE, Layout, distance, extent_of, holder, iterations, iterations_of, leaf_nest
 
@@ -134,9 +134,12 @@ class StatementEmitter:
         self.scope.names[var.name] = var.name
         return var.name
 
-    def count(self, var: Var) -> str:
-        self.scope.counters.add(var.name)
-        return self.name(var)
+    def count(self, loop: For) -> str:
+        """The declaration of a counter: of 32 bits where its extent is known."""
+        if not isinstance(loop.extent, Const) or int(loop.extent.value) >= LIMIT:
+            return f"i64 {self.name(loop.var)}"
+        self.scope.counters[loop.var.name] = int(loop.extent.value)
+        return f"int {self.name(loop.var)}"
 
     def assign(self, targets: list[tuple[Buffer, tuple[Expr, ...], Expr]]) -> None:
         """Store values, all of which are computed before the first is stored."""
@@ -230,10 +233,10 @@ class StatementEmitter:
         """A loop that every thread runs in order."""
         if loop.kind == "vector":
             raise BackendError(f"loop {loop.var.name}: lanes of a vector do not exist here")
-        extent, name = self.together(loop.extent, self.scope.place), self.count(loop.var)
+        extent, counter, name = self.together(loop.extent, self.scope.place), self.count(loop), loop.var.name
         if loop.kind == "unroll":
             self.line("#pragma unroll")
-        with self.braces(f"for (i64 {name} = 0; {name} < {extent}; ++{name})"):
+        with self.braces(f"for ({counter} = 0; {name} < {extent}; ++{name})"):
             self.block(loop.body)
 
     def loop_while(self, loop: While) -> None:
@@ -273,7 +276,7 @@ class StatementEmitter:
             text = number if rest == 1 else f"{number} / {rest}"
             if loop is not nest[0]:
                 text = f"{text} % {extent}"
-            self.line(f"const i64 {self.count(loop.var)} = {text};")
+            self.line(f"const {self.count(loop)} = {text};")
 
     def teams(self, loop: For, team: Team) -> None:
         """Iterations for teams."""
@@ -284,7 +287,7 @@ class StatementEmitter:
         pending, self.pending = self.pending, Pending()
         extent = extent_of(loop)
         with self.braces("" if extent == teams else f"if (gc_team < {extent})"):
-            self.line(f"const i64 {self.count(loop.var)} = gc_team;")
+            self.line(f"const {self.count(loop)} = gc_team;")
             self.team = Team(width, "gc_lane", "__syncwarp(gc_mask);", "gc_mask", teams, "gc_team")
             self.block(loop.body)
         self.team, self.pending = team, pending

@@ -193,7 +193,7 @@ def square(b: Builder, load: Load, rows: list[str], lanes: int, columns: int) ->
     if lanes not in CALLED_LANES or not host.passes_in_registers(lanes, bits):
         return _shuffled(b, vector, rows, lanes, columns)
     name = f"square_{suffix(load.dtype, lanes, in_memory=True)}"
-    kind = f"{{ {', '.join([vector] * lanes)} }}"
+    kind = f"[{lanes} x {vector}]"
     b.declarations.add(f"declare x86_regcallcc {kind} @{name}({', '.join([vector] * lanes)})")
     b.helpers.add(_square_function(name, vector, lanes, bits))
     given = ", ".join(f"{vector} {row}" for row in rows + [_ZERO] * (lanes - len(rows)))
@@ -206,7 +206,7 @@ def _square_function(name: str, vector: str, lanes: int, bits: int) -> Helper:
     """A function of the rows of a square that returns its columns."""
     b = Builder(set())
     columns = _shuffled(b, vector, [f"%r{n}" for n in range(lanes)], lanes, lanes, bits // 32)
-    kind = f"{{ {', '.join([vector] * lanes)} }}"
+    kind = f"[{lanes} x {vector}]"
     result = "poison"
     for n, column in enumerate(columns):
         result = b.emit(f"insertvalue {kind} {result}, {vector} {column}, {n}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.compilation import Compilation, Options, Timing, compile_program
 from graphc.core import pytree
+from graphc.core.collector import paused
 from graphc.core.dtypes import int64
 from graphc.core.errors import ArgumentError, TraceError
 from graphc.core.records import dataclass
@@ -190,7 +191,8 @@ class Program:
 
     def prepare(self, inputs: Mapping[str, object]) -> None:
         """Trace and compile entries for batches of these specs (or arrays), before the first run."""
-        self._extend(inputs)
+        with paused():
+            self._extend(inputs)
 
     @property
     def compilation(self) -> Compilation:

@@ -140,9 +140,12 @@ class CupyDevice:
 
     def record(self) -> Event:
         with self._card:
-            event = self._cupy.cuda.Event(block=True, disable_timing=True)
+            event = self._cupy.cuda.Event(block=True)
             event.record(self._stream)
         return Event(event)
+
+    def seconds(self, first: Event, last: Event) -> float:
+        return float(self._cupy.cuda.get_elapsed_time(first, last)) * 1e-3
 
     def wait(self, event: Event) -> None:
         getattr(event, "synchronize")()  # noqa: B009

@@ -76,6 +76,10 @@ class Device(Protocol):
         """A mark behind everything queued so far."""
         ...
 
+    def seconds(self, first: Event, last: Event) -> float:
+        """The time between two marks that have been reached."""
+        ...
+
     def wait(self, event: Event) -> None:
         """Until everything before a mark is done."""
         ...

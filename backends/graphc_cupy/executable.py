@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.core.errors import ArgumentError
 from graphc.plan.ir import Plan, Slot
-from graphc.runtime.protocol import KernelText, Progress
+from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
 from graphc_cupy.device import Device, Event
 from graphc_cupy.memory import Segments, release
 from graphc_cupy.mirror import Mirror
@@ -52,8 +52,8 @@ class GpuExecutable:
         if name not in self._plan.entries:
             raise ArgumentError(f"no entry {name!r}; this program has {', '.join(self._plan.entries)}")
         if name not in self._entries:
-            entry, queued = self._plan.entries[name], self._program.entries[name]
-            made = Steps.prepare(self._device, self._functions, self._segments, entry, queued)
+            entry, rows = self._plan.entries[name], self._program.entries[name]
+            made = Steps.prepare(self._device, self._functions, self._segments, entry, rows)
             self._blocks.append(made.memory.block)
             self._entries[name] = made
         return self._entries[name]
@@ -105,6 +105,28 @@ class GpuExecutable:
         if running.steps.given != given:
             running.steps.give(inputs)
         return False
+
+    @property
+    def threads(self) -> int:
+        """A device is used as a whole."""
+        return 1
+
+    def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
+        """Run n steps, not captured, with marks around every kernel."""
+        with self._guard:
+            steps = self._entry(entry)
+            _check(entry, steps.entry.inputs, inputs)
+            self._mirror.before()
+            steps.give(inputs)
+            seconds = np.zeros((len(steps.rows), n))
+            for step in range(n):
+                steps.begin(first + step, 0)
+                marks = steps.timed()
+                self._device.synchronize()
+                seconds[:, step] = [self._device.seconds(*pair) for pair in marks]
+            self._mirror.after()
+            rows = tuple((row.instruction,) for row in steps.rows)
+            return LaunchTimes(rows, np.ones(seconds.shape, np.int64), seconds)
 
     def state(self) -> list[np.ndarray]:
         """Views of host memory that is kept equal to the state on the device."""

@@ -34,12 +34,20 @@ Queued = Run | Move
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """What one instruction of the plan queues, once."""
+
+    instruction: Launch | Copy
+    queued: tuple[Queued, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
-    """`kernels`: by name, the kernel and its phases. `entries`: what to queue for one step."""
+    """`kernels`: by name, the kernel and its phases. `entries`: what to queue for one step, in order."""
 
     source: str
     kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]]
-    entries: Mapping[str, tuple[Queued, ...]]
+    entries: Mapping[str, tuple[Row, ...]]
 
     @property
     def shared_bytes(self) -> dict[str, int]:
@@ -60,7 +68,7 @@ def program_of(plan: Plan) -> Program:
             known = kernels.setdefault(launch.kernel.name, (launch.kernel, emitted[number]))
             if known[1] is not emitted[number]:
                 raise BackendError(f"two different kernels are called {launch.kernel.name}")
-    entries = {name: tuple(_queued(entry, kernels)) for name, entry in plan.entries.items()}
+    entries = {name: tuple(_rows(entry, kernels)) for name, entry in plan.entries.items()}
     return Program(source_of(phase for found in emitted.values() for phase in found), kernels, entries)
 
 
@@ -79,17 +87,17 @@ def _launches(block: Block) -> Iterator[Launch]:
                 continue
 
 
-def _queued(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]]) -> Iterator[Queued]:
-    def block(instructions: Block, counters: tuple[int, ...]) -> Iterator[Queued]:
+def _rows(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]]) -> Iterator[Row]:
+    def block(instructions: Block, counters: tuple[int, ...]) -> Iterator[Row]:
         for instruction in instructions.instructions:
             match instruction:
                 case Launch(kernel, args, scratch):
                     refs = tuple(_fixed(ref, counters) for ref in (*args, *scratch))
-                    for phase in kernels[kernel.name][1]:
-                        yield Run(phase, tuple(refs[k] for k in phase.args))
+                    found = (Run(phase, tuple(refs[k] for k in phase.args)) for phase in kernels[kernel.name][1])
+                    yield Row(instruction, tuple(found))
                 case Copy(source, target):
-                    if source.nbytes:
-                        yield Move(_fixed(source, counters), _fixed(target, counters))
+                    move = Move(_fixed(source, counters), _fixed(target, counters))
+                    yield Row(instruction, (move,) if source.nbytes else ())
                 case Repeat(count, body):
                     for counter in range(count):
                         yield from block(body, (*counters, counter))

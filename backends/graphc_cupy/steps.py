@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphc.plan.ir import Entry
-from graphc_cupy.device import Device, Function, Graph
+from graphc_cupy.device import Device, Event, Function, Graph
 from graphc_cupy.memory import EntryMemory, Segments, address, as_bytes, undisturbed
-from graphc_cupy.program import Move, Queued, Run
+from graphc_cupy.program import Move, Row, Run
 from graphc_cupy.source import BYTES_PER_THREAD, COUNT, RECORD, RECORD_THREADS
 
 MOST_QUEUED = 256  # launches of one captured graph
@@ -29,7 +29,7 @@ class Steps:
     functions: Mapping[str, Function]
     segments: Segments
     entry: Entry
-    queued: tuple[Queued, ...]
+    rows: tuple[Row, ...]
     unit: int
     half: int  # rows of one half of the record
     memory: EntryMemory
@@ -45,15 +45,16 @@ class Steps:
         functions: Mapping[str, Function],
         segments: Segments,
         entry: Entry,
-        queued: tuple[Queued, ...],
+        rows: tuple[Row, ...],
     ) -> "Steps":
         """Allocate what the entry needs."""
-        unit = max(1, min(MOST_STEPS, MOST_QUEUED // max(len(queued) + len(entry.outputs) + 1, 1)))
+        count = sum(len(row.queued) for row in rows) + len(entry.outputs) + 1
+        unit = max(1, min(MOST_STEPS, MOST_QUEUED // count))
         widest = sum(slot.nbytes for slot in entry.outputs)
         half = max(1, min(8 * unit, RECORD_BYTES // max(widest, 1)))
         memory = EntryMemory.allocate(entry, device, 2 * half)
         host = tuple(device.pinned(slot.nbytes * 2 * half) for slot in entry.outputs)
-        return Steps(device, functions, segments, entry, queued, min(unit, half), half, memory, host)
+        return Steps(device, functions, segments, entry, rows, min(unit, half), half, memory, host)
 
     # ------------------------------------------------------------------------------------------------------ border
 
@@ -96,6 +97,16 @@ class Steps:
         """Queue one step whose outputs are not recorded."""
         self._replay("call", 1, False)
 
+    def timed(self) -> list[tuple[Event, Event]]:
+        """Queue one recorded step as it is, with a mark before and behind each row."""
+        marks = []
+        for row in self.rows:
+            before = self.device.record()
+            self._queue(row)
+            marks.append((before, self.device.record()))
+        self._count()
+        return marks
+
     def record(self, steps: int) -> None:
         """Queue so many steps."""
         for _ in range(steps // self.unit):
@@ -121,7 +132,11 @@ class Steps:
         return graph
 
     def _step(self) -> None:
-        for each in self.queued:
+        for row in self.rows:
+            self._queue(row)
+
+    def _queue(self, row: Row) -> None:
+        for each in row.queued:
             match each:
                 case Run(phase, args):
                     words = [address(ref, self.segments, self.memory) for ref in args]

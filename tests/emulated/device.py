@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,9 +27,10 @@ class Misuse(AssertionError):
     """A device was asked for something that a real one would not do, or not do right."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Mark:
     position: int
+    time: float = 0.0
 
 
 class EmulatedDevice:
@@ -139,7 +141,16 @@ class EmulatedDevice:
 
     def record(self) -> Event:
         self._outside("record")
-        return Event(_Mark(self._finished + len(self._queue)))
+        mark = _Mark(self._finished + len(self._queue) + 1)
+        self._queue.append(lambda: setattr(mark, "time", time.perf_counter()))
+        return Event(mark)
+
+    def seconds(self, first: Event, last: Event) -> float:
+        assert isinstance(first, _Mark)
+        assert isinstance(last, _Mark)
+        if not first.time or not last.time:
+            raise Misuse("the time between marks that have not been reached")
+        return last.time - first.time
 
     def wait(self, event: Event) -> None:
         self._outside("wait")

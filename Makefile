@@ -27,13 +27,17 @@ AVX2_TESTS := $(wildcard tests/backends/test_contraction*.py) tests/backends/tes
 test-avx2: $(VENV)/.dev ## products, reductions and every primitive, compiled for a processor with AVX2 and no AVX-512
 	GRAPHC_CPU=x86-64-v3 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow" $(AVX2_TESTS)
 
-# Tests that take a backend, and ask for cpu or for none.
-TAKE_A_BACKEND := tests/test_random_graphs.py tests/test_samples.py tests/train tests/execution tests/nn tests/random \
-	tests/acceptance/test_agreement.py
+# Tests that take a backend, and ask for cpu or for none; and what among them is about the cpu backend itself.
+TAKE_A_BACKEND := tests/test_random_graphs.py tests/test_samples.py tests/train tests/nn tests/random \
+	tests/acceptance/test_agreement.py \
+	$(filter-out %/test_packs.py %/test_profile.py, $(wildcard tests/execution/test_*.py))
+ABOUT_CPU := --deselect tests/execution/test_calls.py::test_large_results_are_aligned \
+	--deselect tests/execution/test_program.py::test_programs_functions_and_jits_print_what_they_are
 
 test-gpu-emulated: $(VENV)/.dev ## the CUDA backend without a card: its kernels run on the processor
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/emulated
-	$(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(TAKE_A_BACKEND)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(ABOUT_CPU) \
+		$(TAKE_A_BACKEND)
 
 test-gpu: $(VENV)/.dev ## what needs a card; build/gpu.json says what ran on what
 	$(BIN)/python -c "from graphc_cupy import cupy_device; raise SystemExit(not cupy_device.count() and 'there is no CUDA card')"

@@ -73,6 +73,7 @@ class CupyDevice:
             found: dict[str, Function] = {}
             for name, nbytes in shared_bytes.items():
                 function = module.get_function(name)
+                driver.funcGetAttribute(driver.CU_FUNC_ATTRIBUTE_NUM_REGS, function.ptr)  # loads it: not in a capture
                 if nbytes > DEFAULT_SHARED:
                     driver.funcSetAttribute(
                         function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, nbytes
@@ -99,8 +100,10 @@ class CupyDevice:
         self._memory.pop(address, None)
 
     def pinned(self, nbytes: int) -> np.ndarray:
+        if not nbytes:
+            return np.zeros(0, np.uint8)
         with self._card:
-            memory = self._cupy.cuda.alloc_pinned_memory(max(nbytes, 1))
+            memory = self._cupy.cuda.alloc_pinned_memory(nbytes)
         return np.frombuffer(memory, np.uint8, nbytes)
 
     def launch(self, function: Function, blocks: int, threads: int, shared_bytes: int, words: Sequence[int]) -> None:

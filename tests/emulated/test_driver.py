@@ -12,7 +12,7 @@ import graphc as gc
 import graphc.numpy as gnp
 from graphc.core.errors import ArgumentError
 from graphc.plan.ir import Plan
-from graphc.runtime.protocol import Profiler, Progress
+from graphc.runtime.protocol import Progress
 from graphc_cupy.executable import GpuExecutable
 from graphc_cupy.steps import Steps
 from tests.acceptance.jobs import job, state_sha256
@@ -200,8 +200,8 @@ def test_a_plan_without_kernels_runs(emulated: EmulatedBackend) -> None:
 def test_kernels_are_timed(emulated: EmulatedBackend) -> None:
     ours, theirs = program("emulated"), program("cpu")
     executable = ours._executable
-    assert isinstance(executable, Profiler)
-    found = executable.profile("go", [BATCH], 0, 3)
+    assert isinstance(executable, GpuExecutable)
+    found = executable.times("go", [BATCH], 0, 3)
     theirs.run("go", BATCH, n=3)
     np.testing.assert_array_equal(ours.state["x"], theirs.state["x"])
     assert found.seconds.shape == found.calls.shape == (len(found.rows), 3)

@@ -53,6 +53,29 @@ def test_devices_are_those_that_work(emulated: EmulatedBackend) -> None:
     assert [line for line in lines if line.startswith("emulated")] == ["emulated: emulated, 1 cores, 1024-bit vectors"]
 
 
+@needs_nvrtc
+def test_cupy_has_what_the_device_asks_it_for() -> None:
+    import cupy
+
+    for module, names in (
+        (cupy.cuda.driver, "launchKernel funcGetAttribute funcSetAttribute CU_FUNC_ATTRIBUTE_NUM_REGS"),
+        (cupy.cuda.driver, "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"),
+        (cupy.cuda.runtime, "memcpyAsync memsetAsync memGetInfo getDeviceProperties getDeviceCount driverGetVersion"),
+        (cupy.cuda.runtime, "memcpyHostToDevice memcpyDeviceToHost memcpyDeviceToDevice CUDARuntimeError"),
+        (cupy.cuda, "Memory alloc_pinned_memory get_elapsed_time Event Stream Device Graph"),
+        (cupy.cuda.Stream, "begin_capture end_capture synchronize"),
+        (cupy.cuda.Graph, "launch"),
+        (cupy.cuda.function.Module, "load get_function"),
+    ):
+        for name in names.split():
+            assert hasattr(module, name), f"{module} has no {name}"
+    order = cupy.cuda.driver.launchKernel.__doc__.split("(")[1].split(",")
+    assert [each.split()[-1].rstrip(")") for each in order] == [
+        *("f", "grid_dim_x", "grid_dim_y", "grid_dim_z", "block_dim_x", "block_dim_y", "block_dim_z"),
+        *("shared_mem_bytes", "stream", "kernel_params", "extra"),
+    ]
+
+
 def test_threads_cannot_be_chosen(emulated: EmulatedBackend) -> None:
     with pytest.raises(BackendError, match="no threads to choose"):
         gc.compile(gnp.tanh, gc.spec((3,)), backend="gpu", threads=2)

@@ -5,6 +5,7 @@ import re
 import runpy
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
@@ -70,7 +71,8 @@ def load_target(place: str, specs: Sequence[str], backend: str | None) -> HasSta
     file, colon, name = place.rpartition(":")
     if not colon or not file:
         raise ArgumentError(f"{place!r}: write FILE.py:NAME")
-    module = load_module(Path(file))
+    with redirect_stdout(sys.stderr):  # what the file prints is not what was asked for
+        module = load_module(Path(file))
     target: object = module
     for part in name.split("."):
         if not hasattr(target, part):

@@ -46,6 +46,13 @@ def test_every_stage_of_the_cpu_backend_prints(file, capsys, stage):
     assert len(capsys.readouterr().out) > 50
 
 
+def test_what_a_file_prints_is_kept_apart(file, capsys):
+    file.write_text(PROGRAM + "print('begun')\n")
+    assert main(["inspect", f"{file}:graph"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "begun\n" and len(parse(printed.out).nodes) == 3
+
+
 def test_explain_says_what_was_decided_and_where(tmp_path, capsys):
     path = tmp_path / "twice.py"
     path.write_text("def f(x, w):\n    y = x + 1\n    z = y @ w\n    return z, z.sum(), y @ w.T\n")

@@ -269,6 +269,7 @@ class _Grouping:
             return None
         reductions = [node for node in group.core if node.op.kind == "reduction"]
         if reductions:
-            return "rows", wide_extents(reductions[0].operands[0]), wide_extents(reductions[0].results[0])
+            first = min(reductions, key=self.position.__getitem__)
+            return "rows", wide_extents(first.operands[0]), wide_extents(first.results[0])
         shapes = {wide_extents(value) for value in self._written(group)}
         return ("map", *shapes) if len(shapes) == 1 else None

@@ -17,9 +17,10 @@ from graphc_cupy import nvrtc
 from graphc_cupy.phases import Phase, phases
 from graphc_cupy.recipes import schedule
 from graphc_cupy.source import source_of
-from tests.emulated.toolchain import RUN, build, compiler
+from tests.emulated.toolchain import RUN, build, compiler, sanitizer
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
+needs_sanitizer = pytest.mark.skipif(sanitizer() is None, reason="the compiler has no address sanitizer")
 needs_nvrtc = pytest.mark.skipif(not nvrtc.is_installed(), reason='there is no NVRTC: pip install "graphc[gpu]"')
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 Arrays = list[np.ndarray]
@@ -63,10 +64,10 @@ class Cases:
     def source(self) -> str:
         return source_of([phase for _, kernel, _ in self.cases for phase in phases(kernel)])
 
-    def check(self, orders: Sequence[str] = tuple(ORDERS)) -> None:
+    def check(self, orders: Sequence[str] = tuple(ORDERS), sanitize: bool = False) -> None:
         """Fails unless results have the bits of the interpreter in every order of threads."""
         emitted = [phases(kernel) for _, kernel, _ in self.cases]
-        library = Library(self.source, [phase for each in emitted for phase in each])
+        library = Library(self.source, [phase for each in emitted for phase in each], sanitize)
         for (meaning, kernel, inputs), found in zip(self.cases, emitted, strict=True):
             wanted = interpreted(meaning, inputs)
             for order in orders:

@@ -14,7 +14,8 @@ from graphc.passes.partition import partition
 from graphc.tracing import trace
 from graphc_cupy import nvrtc
 from graphc_cupy.recipes import schedule
-from tests.emulated.kernels import Cases, needs_compiler, needs_nvrtc
+from tests.emulated.kernels import Cases, needs_compiler, needs_nvrtc, needs_sanitizer
+from tests.emulated.sanitized import under_sanitizer
 
 Function = Callable[..., object]
 
@@ -104,3 +105,11 @@ def test_products_are_tiled(name: str, tiles: int) -> None:
     in_registers = [s for s in walk(scheduled.body) if isinstance(s, For) and s.kind == "unroll"]
     is_narrow = name in ("37x1x20", "long")  # no more elements than threads along either side
     assert bool(in_registers) == (tiles == 1 and not is_narrow)
+
+
+@needs_sanitizer
+@pytest.mark.slow
+def test_products_stay_in_their_buffers() -> None:
+    done = under_sanitizer("-m", "tests.emulated.sanitized", "products", "0")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "kernels" in done.stdout

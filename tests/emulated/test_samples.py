@@ -13,7 +13,8 @@ from graphc.kernel.ir import Kernel
 from graphc.kernel.lower import lower_graph
 from graphc.passes.partition import partition
 from graphc_cupy import nvrtc
-from tests.emulated.kernels import Cases, needs_compiler, needs_nvrtc
+from tests.emulated.kernels import Cases, needs_compiler, needs_nvrtc, needs_sanitizer
+from tests.emulated.sanitized import under_sanitizer
 from tests.samples import SAMPLES, Sample, graph_of
 
 PARTS = 8
@@ -57,3 +58,12 @@ def test_samples_compile_for_cards(part: int) -> None:
     source = cases_of(part).source
     for arch in ("sm_80", "sm_90"):
         assert nvrtc.cubin(source, arch)[:4] == b"\x7fELF"
+
+
+@needs_sanitizer
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_samples_stay_in_their_buffers(part: int) -> None:
+    done = under_sanitizer("-m", "tests.emulated.sanitized", "samples", str(part))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "kernels" in done.stdout

@@ -13,9 +13,8 @@ from graphc.kernel.parser import parse_kernel
 from graphc.kernel.verify import verify
 from graphc_cupy.phases import Phase, phases
 from graphc_cupy.source import source_of
-from tests.acceptance.jobs import python
-from tests.emulated.kernels import ORDERS, Cases, Library, interpreted, needs_compiler, run, same_bits
-from tests.emulated.toolchain import sanitizer
+from tests.emulated.kernels import ORDERS, Cases, Library, interpreted, needs_compiler, needs_sanitizer, run, same_bits
+from tests.emulated.sanitized import under_sanitizer
 
 X = [np.random.default_rng(0).normal(size=(7, 64)).astype(np.float32)]
 
@@ -139,18 +138,14 @@ def test_a_barrier_that_not_all_reach_is_found() -> None:
         results(kernel, [broken], "forward")
 
 
-@needs_compiler
+@needs_sanitizer
 def test_an_index_out_of_bounds_is_found(tmp_path: Path) -> None:
     """In memory of the device and in shared memory. The address sanitizer has to be there before Python is."""
-    runtime = sanitizer()
-    if runtime is None:
-        pytest.skip("the compiler has no address sanitizer")
     for old, new in (("y[b * 64 + t_4]", "y[b * 64 + t_4 + 1]"), ("row[t_4]", "row[t_4 + 1]")):
         for is_broken in (False, True):
             program = tmp_path / "program.py"
             program.write_text(SANITIZED.format(old=old, new=new if is_broken else old))
-            environment = {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"}
-            done = python(program, **environment)
+            done = under_sanitizer(str(program))
             assert (done.returncode != 0) == is_broken, done.stderr[-2000:]
             assert ("AddressSanitizer" in done.stderr) == is_broken, done.stderr[-2000:]
 

@@ -194,8 +194,8 @@ def test_programs_functions_and_jits_print_what_they_are():
     exe = gc.compile(lambda x, w: (x @ w, w), gc.spec((2, 3)), gc.spec((3, 4)))
     assert repr(exe) == "<compiled <lambda>(x: f32[2,3], w: f32[3,4]) -> (f32[2,4], f32[3,4]) for cpu>"
     assert repr(gc.jit(count)) == "<jit count, compiled for 0 signatures>"
-    with pytest.raises(ArgumentError, match=r"for arguments \(\*, \*\), called with \(\{a: \*\}, \[\*\], b=\(\*,\)\)"):
-        exe({"a": 1.0}, [1.0], b=(1.0,))
+    with pytest.raises(ArgumentError, match=r"for arguments \(\*, \*\), called with \(\{a: \*\}, \*, b=\(\*,\)\)"):
+        exe({"a": 1.0}, 1.0, b=(1.0,))
 
 
 def test_timings_tell_the_tracing_of_each_entry_first():

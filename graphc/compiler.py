@@ -14,7 +14,9 @@ from graphc.core.records import dataclass
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphBackend, GraphProgram
 from graphc.graph.verify import verify
-from graphc.kernel.ir import Kernel
+from graphc.kernel.affine import loads
+from graphc.kernel.independence import expressions
+from graphc.kernel.ir import Kernel, Prefetch, walk
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.program import KernelCall, LoopProgram, Pack, Scheduled, Tensor
 from graphc.kernel.structure import Structures
@@ -118,20 +120,24 @@ class _Schedules:
     loader: Loader | None = None
     structures: Structures = field(default_factory=Structures)
     known: dict[int, Scheduled] = field(default_factory=dict)
+    kept: dict[int, tuple[int, ...]] = field(default_factory=dict)  # parameters that scheduled kernels still have
     packs: dict[int, Kernel] = field(default_factory=dict)
     named: dict[str, int] = field(default_factory=dict)
     names: dict[tuple[str, int], str] = field(default_factory=dict)
     tried: dict[str, int] = field(default_factory=dict)  # the last number behind each name
 
-    def of(self, kernel: Kernel) -> Scheduled:
+    def of(self, kernel: Kernel) -> tuple[Scheduled, tuple[int, ...]]:
+        """The schedule, without parameters that only its packs read, and the places of those that it still has."""
         structure = self.structures.of(kernel)
         if structure not in self.known:
-            self.known[structure] = self._new(kernel)
+            self.known[structure] = self._new(structure, kernel)
         found = self.known[structure]
         sources = [param.source for param in kernel.params]
         packed = [" ".join(("packed", *(sources[place] for place in pack.reads))).rstrip() for pack in found.packs]
-        return Scheduled(
-            _told(found.kernel, self._name(kernel.name, structure), [*sources, *packed], kernel.sources),
+        kept = self.kept[structure]
+        told = [*(sources[place] for place in kept), *packed]
+        scheduled = Scheduled(
+            _told(found.kernel, self._name(kernel.name, structure), told, kernel.sources),
             tuple(
                 replace(
                     pack,
@@ -142,21 +148,23 @@ class _Schedules:
                 for pack, label in zip(found.packs, packed, strict=True)
             ),
         )
+        return scheduled, kept
 
-    def _new(self, kernel: Kernel) -> Scheduled:
+    def _new(self, structure: int, kernel: Kernel) -> Scheduled:
         """The schedule of a structure that is new. Packs of equal structure are one kernel."""
         found = self.backend.schedule(kernel)
         if self.check:
             verify_kernel(kernel)
         packs: list[Pack] = []
         for pack in found.packs:
-            structure = self.structures.of(pack.kernel)
-            if structure not in self.packs:
-                self.packs[structure] = replace(pack.kernel, name=self._name(pack.kernel.name, structure))
-                self._add(self.packs[structure])
-            packs.append(replace(pack, kernel=self.packs[structure]))
-        self._add(found.kernel)
-        return replace(found, packs=tuple(packs))
+            packing = self.structures.of(pack.kernel)
+            if packing not in self.packs:
+                self.packs[packing] = replace(pack.kernel, name=self._name(pack.kernel.name, packing))
+                self._add(self.packs[packing])
+            packs.append(replace(pack, kernel=self.packs[packing]))
+        reader, self.kept[structure] = _without_packed(found.kernel, len(kernel.params))
+        self._add(reader)
+        return Scheduled(reader, tuple(packs))
 
     def _add(self, kernel: Kernel) -> None:
         if self.check:
@@ -175,6 +183,24 @@ class _Schedules:
         return self.names[name, structure]
 
 
+def _without_packed(kernel: Kernel, count: int) -> tuple[Kernel, tuple[int, ...]]:
+    """The kernel without those of its first `count` parameters that its packs alone read, and the places of the others.
+
+    An operand that is packed may then be overwritten by what is computed from it.
+    """
+    if len(kernel.params) == count:
+        return kernel, tuple(range(count))
+    statements = list(walk(kernel.body))
+    used = {load.buffer.name for s in statements for e in expressions(s) for load in loads(e)}
+    used |= {s.buffer.name for s in statements if isinstance(s, Prefetch)}
+    names = [param.buffer.name for param in kernel.params]
+    kept = tuple(n for n, param in enumerate(kernel.params[:count]) if param.mode != "in" or names[n] in used)
+    there = {names[n] for n in kept}
+    params = (*(kernel.params[n] for n in kept), *kernel.params[count:])
+    params = tuple(replace(p, aliases_ok=tuple(a for a in p.aliases_ok if a in there)) for p in params)
+    return replace(kernel, params=params), kept
+
+
 def _told(kernel: Kernel, name: str, params: Sequence[str], sources: tuple[str, ...]) -> Kernel:
     """The kernel with what is for people."""
     told = tuple(replace(param, source=source) for param, source in zip(kernel.params, params, strict=True))
@@ -186,7 +212,7 @@ def _scheduled(loops: LoopProgram, schedules: _Schedules) -> tuple[LoopProgram, 
     tensors, calls = dict(loops.tensors), list[KernelCall]()
     before = max(tensors, default=-1)
     for call in loops.calls:
-        found = schedules.of(call.kernel)
+        found, kept = schedules.of(call.kernel)
         packed: list[int] = []
         for pack in found.packs:
             *_, param = pack.kernel.params
@@ -195,7 +221,7 @@ def _scheduled(loops: LoopProgram, schedules: _Schedules) -> tuple[LoopProgram, 
             tensors[number] = Tensor(number, buffer.nbytes, label=label, source=", ".join(pack.kernel.sources))
             calls.append(KernelCall(pack.kernel, (*(call.args[place] for place in pack.reads), number)))
             packed.append(number)
-        calls.append(KernelCall(found.kernel, (*call.args, *packed)))
+        calls.append(KernelCall(found.kernel, (*(call.args[place] for place in kept), *packed)))
     return replace(loops, tensors=tensors, calls=tuple(calls)), frozenset(tensors.keys() - loops.tensors.keys())
 
 

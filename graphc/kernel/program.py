@@ -58,9 +58,10 @@ class Pack:
 class Scheduled:
     """A kernel arranged for a target, and what is packed for it first.
 
-    The parameters of the kernel it was made from come first; then one "in" parameter per pack, in order: the packed
-    buffer. Every pack is called on its own before the kernel, so that several calls may read what is packed once; one
-    whose operand is the same in all turns of a loop around the call could be called in front of the loop.
+    The parameters of the kernel it was made from come first (the compiler drops those that only packs read); then one
+    "in" parameter per pack, in order: the packed buffer. Every pack is called on its own before the kernel, so that
+    several calls may read what is packed once; one whose operand is the same in all turns of a loop around the call
+    could be called in front of the loop.
     """
 
     kernel: Kernel

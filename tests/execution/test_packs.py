@@ -86,6 +86,13 @@ def test_an_operand_made_of_several_tensors(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(len(call.args) == 3 for call in after.calls if call.kernel.name.startswith("pack"))
 
 
+def test_only_the_pack_reads_what_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, after = compiled(lambda x, w: (x @ w.T, w), X, W, patch=monkeypatch)
+    made, product = after.calls
+    weight = made.args[0]
+    assert packs(after) == 1 and weight not in product.args and len(product.args) == len(product.kernel.params) == 3
+
+
 def test_pairs_of_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     def product(x, y, w):
         x, y, w = (z.astype(gnp.bfloat16) for z in (x, y, w))

@@ -82,7 +82,8 @@ class StatementEmitter:
         self.notes: dict[int, str] = {}  # line -> the buffer it stores to
         self.shared_bytes = 0
         self.depth = 1
-        self.team: Team | None = replace(BLOCK, size=layout.threads)
+        rank = BLOCK.rank if layout.threads > 1 else "0"
+        self.team: Team | None = replace(BLOCK, size=layout.threads, rank=rank)
         self.pending = Pending()
         self.fetches = 0
 

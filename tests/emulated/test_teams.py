@@ -107,6 +107,16 @@ def test_they_wait_nowhere_else(text: str, barriers: int, shuffles: int) -> None
 
 
 @needs_compiler
+def test_a_block_may_have_one_thread() -> None:
+    text = (
+        SMALL.replace("64", "1").replace("63", "0").replace("[60]", "[0]").replace("[2]", "[0]").replace("[40]", "[0]")
+    )
+    cases = Cases()
+    cases.add_scheduled(parsed(text), [X[0][:, :1]])
+    cases.check()
+
+
+@needs_compiler
 @TEXTS
 def test_every_missing_barrier_is_found(text: str) -> None:
     kernel = parsed(text)

@@ -1,37 +1,15 @@
-"""Nests of independent loops: taken apart, and put together again."""
+"""Loops around what a schedule writes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from graphc.kernel.ir import Const, For, LoopKind, Var, index
+from graphc.kernel.ir import LoopKind, Var, index
+from graphc.kernel.schedule import nests
 from graphc.kernel.schedule.edit import Block, substitute
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One independent loop."""
-
-    var: Var
-    extent: int
-
-
-def nest(statement: For) -> tuple[list[Axis], Block]:
-    """The perfectly nested parallel loops from here inwards, and the body of the last one."""
-    axes: list[Axis] = []
-    body: Block = (statement,)
-    while len(body) == 1 and isinstance(loop := body[0], For) and loop.kind == "parallel":
-        if not isinstance(loop.extent, Const):
-            break
-        axes.append(Axis(loop.var, int(loop.extent.value)))
-        body = loop.body
-    return axes, body
 
 
 def around(counters: Sequence[tuple[Var, int]], kind: LoopKind, body: Block) -> Block:
     """A nest of loops, outermost first; one turn of a loop in order needs no loop."""
-    for var, extent in reversed(counters):
-        if extent == 1 and kind in ("serial", "unroll"):
-            body = substitute(body, {var.name: index(0)})
-        else:
-            body = (For(var, index(extent), kind, body),)
-    return body
+    if kind not in ("serial", "unroll"):
+        return nests.around(counters, kind, body)
+    once = {var.name: index(0) for var, extent in counters if extent == 1}
+    return nests.around([each for each in counters if each[1] != 1], kind, substitute(body, once))

@@ -15,7 +15,6 @@ from graphc.core.dtypes import DType
 from graphc.kernel.affine import Facts, loads, stride_of, variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import (
-    Accumulate,
     Alloc,
     Binary,
     Buffer,
@@ -35,7 +34,8 @@ from graphc.kernel.ir import (
     walk,
 )
 from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr, substitute
-from graphc_cupy.axes import Axis, around
+from graphc.kernel.schedule.nests import Axis
+from graphc_cupy.axes import around
 
 THREADS = 256
 SIDE = 16  # threads along each side of a tile, where the result is wide enough
@@ -351,7 +351,7 @@ def _in_order(statements: Block) -> Block:
                 result.append(replace(statement, kind="serial" if kind == "parallel" else kind, body=_in_order(body)))
             case If(_, then, orelse):
                 result.append(replace(statement, then=_in_order(then), orelse=_in_order(orelse)))
-            case Accumulate() | Alloc() | Let() | Store() | While():
+            case _:
                 result.append(statement)
     return tuple(result)
 

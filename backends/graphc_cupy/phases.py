@@ -44,15 +44,25 @@ def phases(kernel: Kernel) -> tuple[Phase, ...]:
     buffers += [s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]
     lets = [s for s in kernel.body if isinstance(s, Let)]
     writable = {param.buffer.name for param in kernel.params if param.mode != "in"}
-    shared_by = {name for p in kernel.params for name in (*p.aliases_ok, *([p.buffer.name] if p.aliases_ok else []))}
+    memory = _memory(kernel)
     try:
         return tuple(
-            _emit(groups, buffers, lets, writable | {b.name for b in buffers if b.space == "arena"}, shared_by)
+            _emit(groups, buffers, lets, writable | {b.name for b in buffers if b.space == "arena"}, memory)
             for groups in _launches(_groups(kernel.body))
         )
     except BackendError as error:
         where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
         raise BackendError(f"gpu backend, kernel {kernel.name}{where}: {error}") from error
+
+
+def _memory(kernel: Kernel) -> dict[str, str]:
+    """Parameters that may lie in the memory of others, those others too, and one name for all of them."""
+    names: dict[str, str] = {}
+    for param in kernel.params:
+        group = {param.buffer.name, *param.aliases_ok} if param.aliases_ok else set()
+        group |= {name for name, other in names.items() if other in {names.get(each) for each in group}}
+        names |= dict.fromkeys(group, min(group, default=""))
+    return names
 
 
 def _groups(body: tuple[Stmt, ...]) -> list[Group]:
@@ -95,7 +105,11 @@ def _blocks(nest: Sequence[For]) -> int:
 
 
 def _emit(
-    groups: tuple[Group, ...], buffers: Sequence[Buffer], lets: Sequence[Let], writable: set[str], aliased: set[str]
+    groups: tuple[Group, ...],
+    buffers: Sequence[Buffer],
+    lets: Sequence[Let],
+    writable: set[str],
+    memory: dict[str, str],
 ) -> Phase:
     nests = [_block_nest(group) for group in groups]
     if len(groups) > 1:  # what is done by one thread waits for others, and they for it, as if it were a thread loop
@@ -109,14 +123,14 @@ def _emit(
     reads, writes = touched(tuple(statement for group in groups for statement in group))
     args = [number for number, buffer in enumerate(buffers) if buffer.name in reads | writes]
     scope = Scope({buffers[n].name: Place(buffers[n].name) for n in args})
-    emitter = StatementEmitter(scope, shape, [buffers[n].name for n in args])
+    emitter = StatementEmitter(scope, shape, [buffers[n].name for n in args], memory)
     blocks = _blocks(nests[0][0])
     _numbers(emitter, shape)
     emitter.block(known)
     for nest, body in nests:
         emitter.counters(nest, "blockIdx.x" if blocks > 1 else "0", blocks)
         emitter.block(body)
-    params = ", ".join(_parameter(buffers[n], writable, aliased | (reads & writes)) for n in args)
+    params = ", ".join(_parameter(buffers[n], writable, set(memory) | (reads & writes)) for n in args)
     bounds = f" __launch_bounds__({shape.threads})" if shape.threads > 1 else ""
     text = "\n".join([f"(void){bounds} NAME({params}) {{", *emitter.lines, "}"])
     text = text.removeprefix("(void)")

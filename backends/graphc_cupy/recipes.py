@@ -7,7 +7,7 @@ What decides is which counter moves along memory: neighbouring threads read neig
 one of the outer loops, each of its iterations is a thread. Where it is a loop inside the rows, each row gets a team.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from graphc.kernel.affine import Facts, stride_of
@@ -30,8 +30,9 @@ from graphc.kernel.ir import (
 )
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Block, Names, substitute, with_buffers
+from graphc.kernel.schedule.nests import Axis, nest
 from graphc.kernel.schedule.simplify import simplify_block
-from graphc_cupy.axes import Axis, around, nest
+from graphc_cupy.axes import around
 from graphc_cupy.contraction import tiled
 from graphc_cupy.teams import ALL, holder
 
@@ -95,7 +96,7 @@ def _reads_memory(loop: For) -> bool:
 # -------------------------------------------------------------------------------------------------- a thread for each
 
 
-def _flat(axes: list[Axis], leaf: Block, names: Names) -> Block:
+def _flat(axes: Sequence[Axis], leaf: Block, names: Names) -> Block:
     """A thread for each iteration; those of the last axis are neighbours."""
     threads: list[tuple[Var, int]] = []
     blocks: list[tuple[Var, int]] = []
@@ -147,7 +148,7 @@ def _in_order(statements: Block) -> Block:
 # ----------------------------------------------------------------------------------------------------- a team for each
 
 
-def _rows(axes: list[Axis], leaf: Block, names: Names) -> Block | None:
+def _rows(axes: Sequence[Axis], leaf: Block, names: Names) -> Block | None:
     """A team for each row; None when its scratch does not fit shared memory."""
     axis = max(axes, key=lambda axis: axis.extent)
     body = settled(_shared_out(leaf, names), TEAM)

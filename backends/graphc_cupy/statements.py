@@ -6,10 +6,11 @@ read, there is a barrier between the two statements (`Pending` keeps count); aro
 as coming before its beginning.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import assert_never
 
 from graphc.core.errors import BackendError
 from graphc.kernel.affine import loads
@@ -25,6 +26,7 @@ from graphc.kernel.ir import (
     If,
     Let,
     Load,
+    Prefetch,
     Stmt,
     Store,
     Var,
@@ -72,12 +74,17 @@ BLOCK = Team(1, "gc_thread", "__syncthreads();", "0xffffffffu")
 
 
 class StatementEmitter:
-    """Emits the body of one phase. `visible`: names of the buffers that all threads see from the start."""
+    """Emits the body of one phase.
 
-    def __init__(self, scope: Scope, layout: Layout, visible: Sequence[str]) -> None:
+    visible: names of the buffers that all threads see from the start. memory: by name, a buffer that may lie in the
+    same memory, and stands for both.
+    """
+
+    def __init__(self, scope: Scope, layout: Layout, visible: Sequence[str], memory: Mapping[str, str]) -> None:
         self.scope = scope
         self.layout = layout
         self.visible = set(visible)
+        self.memory = memory
         self.lines: list[str] = []
         self.notes: dict[int, str] = {}  # line -> the buffer it stores to
         self.shared_bytes = 0
@@ -130,6 +137,10 @@ class StatementEmitter:
                 case For():
                     self.before(statement, alone=True)
                     self.repeated(partial(self.counted, statement))
+                case Prefetch():
+                    continue  # a hint; here other threads work while one waits
+                case _:
+                    assert_never(statement)
 
     def name(self, var: Var) -> str:
         self.scope.names[var.name] = var.name
@@ -199,7 +210,7 @@ class StatementEmitter:
         if self.team is None or self.team.size == 1:
             return
         reads, writes = touched((statement,), alone)
-        reads, writes = reads & self.visible, writes & self.visible
+        reads, writes = ({self.memory.get(name, name) for name in names & self.visible} for names in (reads, writes))
         if self.pending.conflicts(reads, writes):
             self.line(self.team.barrier)
             self.pending = Pending()

@@ -14,36 +14,16 @@ from graphc.kernel.ir import (
     Prefetch,
     Stmt,
     Store,
-    Var,
     While,
     walk,
 )
+from graphc.kernel.schedule.nests import Axis as Axis
+from graphc.kernel.schedule.nests import extent_of
+from graphc.kernel.schedule.nests import nest as nest
 from graphc_llvm.cost import UNKNOWN_EXTENT
-from graphc_llvm.rewrite import extent_of
 from graphc_llvm.traverse import expressions
 
 LANES = 16  # of elements up to four bytes; wider ones take half as many
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One independent loop."""
-
-    var: Var
-    extent: int
-
-
-def nest(statement: For) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:
-    """The perfectly nested parallel loops of constant extent from here inwards, and the body of the last one."""
-    axes: list[Axis] = []
-    body: tuple[Stmt, ...] = (statement,)
-    while len(body) == 1 and isinstance(body[0], For) and body[0].kind == "parallel":
-        extent = extent_of(body[0])
-        if extent is None:
-            break
-        axes.append(Axis(body[0].var, extent))
-        body = body[0].body
-    return tuple(axes), body
 
 
 def lanes_for(statements: tuple[Stmt, ...]) -> int:

@@ -3,7 +3,7 @@
 Names are unique in a kernel, so every copy of a statement renames what it binds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import assert_never
 
@@ -37,6 +37,8 @@ from graphc.kernel.ir import (
     index,
 )
 from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.nests import around as around
+from graphc.kernel.schedule.nests import extent_of as extent_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +162,3 @@ def times(x: Expr, factor: int) -> Expr:
 def loop(var: Var, extent: int, kind: LoopKind, body: tuple[Stmt, ...]) -> For:
     """A loop of constant extent."""
     return For(var, index(extent), kind, body)
-
-
-def extent_of(statement: For) -> int | None:
-    """The extent of a loop when it is constant."""
-    return int(statement.extent.value) if isinstance(statement.extent, Const) else None
-
-
-def around(outer: Sequence[tuple[Var, int]], kind: LoopKind, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-    """Nested loops around a body, the last one innermost. A nest of parallel loops at the top is one phase."""
-    for var, extent in reversed(outer):
-        body = (loop(var, extent, kind, body),)
-    return body

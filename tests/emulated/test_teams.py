@@ -106,6 +106,25 @@ def test_they_wait_nowhere_else(text: str, barriers: int, shuffles: int) -> None
     assert phase.text.count("__shfl") == shuffles
 
 
+def test_an_output_in_the_memory_of_an_input_is_waited_for() -> None:
+    text = """kernel reverse(
+  in x: f32[64],
+  out y: f32[64]ALIAS,
+):
+  block b in 0..1:
+    alloc register held: f32[64]
+    thread t in 0..64:
+      held[t] = x[63 - t]
+    thread t_2 in 0..64:
+      y[t_2] = held[t_2]
+"""
+    apart, in_place = (phases(parsed(text.replace("ALIAS", alias)))[0].text for alias in ("", " alias(x)"))
+    assert apart.count("__syncthreads") == 0
+    assert apart.count("__restrict__") == 2
+    assert in_place.count("__syncthreads") == 1
+    assert in_place.count("__restrict__") == 0
+
+
 @needs_compiler
 def test_a_block_may_have_one_thread() -> None:
     text = (

@@ -1,14 +1,9 @@
 """What every CUDA source begins with: names of element types, and the operations that C++ lacks or leaves undefined.
 
-All functions follow the rules at the top of `graphc.kernel.ir`. They use no header, and of CUDA's own functions only
-those in `INTRINSICS`, so that the same text also compiles for a processor where somebody defines these.
+All functions follow the rules at the top of `graphc.kernel.ir`. No header is needed, and of CUDA's own functions only
+the conversions of bits, `fma`, and the mathematical ones that are exact: whoever defines these, and barriers and
+shuffles, can compile the same text for a processor.
 """
-
-INTRINSICS = (
-    "__fmaf_rn", "__fma_rn", "__float_as_uint", "__uint_as_float", "__double_as_longlong", "__longlong_as_double",
-    "__shfl_sync", "__shfl_down_sync", "__syncthreads", "__syncwarp", "sqrtf", "sqrt", "floorf", "floor", "ceilf",
-    "ceil", "truncf", "trunc", "rintf", "rint", "fabsf", "fabs", "fmodf", "fmod",
-)  # fmt: skip
 
 PRELUDE = """\
 typedef signed char i8;

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from graphc.kernel.affine import Facts, stride_of
-from graphc.kernel.independence import accesses
+from graphc.kernel.independence import accesses, iterations_independent
 from graphc.kernel.ir import (
     Alloc,
     Binary,
@@ -34,12 +34,13 @@ from graphc.kernel.schedule.nests import Axis, nest
 from graphc.kernel.schedule.simplify import simplify_block
 from graphc_cupy.axes import around
 from graphc_cupy.contraction import tiled
-from graphc_cupy.teams import ALL, holder
+from graphc_cupy.teams import ALL, has_threads, holder
 
 THREADS = 128  # of a block
 TEAM = 16  # threads of a row: a reduction has so many lanes
 MOST_SHARED = 48 * 1024  # bytes of a block
 MOST_UNROLLED = 16
+FEWEST_CHUNKS = 4  # of a row that is long enough for a block
 
 
 def schedule(kernel: Kernel) -> Scheduled:
@@ -149,10 +150,14 @@ def _in_order(statements: Block) -> Block:
 
 
 def _rows(axes: Sequence[Axis], leaf: Block, names: Names) -> Block | None:
-    """A team for each row; None when its scratch does not fit shared memory."""
+    """A team for each row, or a block for each long one; None when the scratch does not fit shared memory."""
+    if any(_has_chunks(s) for s in walk(leaf)):
+        body = settled(_shared_out(leaf, names, THREADS), THREADS)
+        if _shared_bytes(body) <= MOST_SHARED:
+            return around([(axis.var, axis.extent) for axis in axes], "block", body)
     axis = max(axes, key=lambda axis: axis.extent)
-    body = settled(_shared_out(leaf, names), TEAM)
-    scratch = sum(_rounded(s.buffer.nbytes) for s in walk(body) if isinstance(s, Alloc) and s.buffer.space == "shared")
+    body = settled(_shared_out(leaf, names, TEAM), TEAM)
+    scratch = _shared_bytes(body)
     if scratch > MOST_SHARED:
         return None
     teams = min(THREADS // TEAM, axis.extent, MOST_SHARED // max(scratch, 1))
@@ -165,42 +170,63 @@ def _rows(axes: Sequence[Axis], leaf: Block, names: Names) -> Block | None:
     return around(blocks, "block", (For(team, index(teams), "thread", body),))
 
 
-def _rounded(nbytes: int) -> int:
-    return -(-nbytes // 16) * 16
+def _has_chunks(statement: Stmt) -> bool:
+    """Whether a statement is a loop over chunks of a row, which do not depend on each other."""
+    if not isinstance(statement, For) or statement.kind != "serial" or not isinstance(statement.extent, Const):
+        return False
+    within = any(isinstance(s, For) and s.kind == "parallel" for s in walk(statement.body))
+    return within and statement.extent.value >= FEWEST_CHUNKS and iterations_independent(statement)
 
 
-def _shared_out(statements: Block, names: Names) -> Block:
-    """The innermost parallel loops for the threads of a team, `TEAM` iterations at a time; others in order."""
+def _shared_bytes(body: Block) -> int:
+    """Bytes of shared memory of a team; of a block, what its teams have is in it as often as there are teams."""
+    total = 0
+    for statement in walk(body):
+        if isinstance(statement, Alloc) and statement.buffer.space == "shared":
+            total += -(-statement.buffer.nbytes // 16) * 16
+        if isinstance(statement, For) and statement.kind == "thread" and has_threads(statement.body):
+            total += (THREADS // TEAM - 1) * _shared_bytes(statement.body)
+    return total
+
+
+def _shared_out(statements: Block, names: Names, width: int) -> Block:
+    """The innermost parallel loops for the `width` threads of a team or block, others in order.
+
+    In a block, a loop over chunks has a team for each.
+    """
     result: list[Stmt] = []
     for statement in statements:
         match statement:
+            case For(var, Const(count), _, body) if width > TEAM and _has_chunks(statement):
+                body = settled(_shared_out(body, names, TEAM), TEAM)
+                result += _strips(var, int(count), body, names, width // TEAM)
             case For(var, extent, kind, body):
                 inner = any(isinstance(s, For) and s.kind == "parallel" for s in walk(body))
                 if kind != "parallel" or inner or not isinstance(extent, Const):
                     kind = "serial" if kind == "parallel" else kind
-                    result.append(replace(statement, kind=kind, body=_shared_out(body, names)))
+                    result.append(replace(statement, kind=kind, body=_shared_out(body, names, width)))
                 else:
-                    result += _strips(var, int(extent.value), body, names)
+                    result += _strips(var, int(extent.value), body, names, width)
             case If(_, then, orelse):
-                then, orelse = _shared_out(then, names), _shared_out(orelse, names)
+                then, orelse = (_shared_out(part, names, width) for part in (then, orelse))
                 result.append(replace(statement, then=then, orelse=orelse))
             case While(_, _, body):
-                result.append(replace(statement, body=_shared_out(body, names)))
+                result.append(replace(statement, body=_shared_out(body, names, width)))
             case _:
                 result.append(statement)
     return tuple(result)
 
 
-def _strips(var: Var, extent: int, body: Block, names: Names) -> Block:
-    """A loop in strips of as many iterations as a team has threads."""
-    if extent <= TEAM:
+def _strips(var: Var, extent: int, body: Block, names: Names, width: int) -> Block:
+    """A loop in strips of as many iterations as there are threads, or teams, for them."""
+    if extent <= width:
         return (For(var, index(extent), "thread", body),)
     strip, thread = names.var(var.name), names.var(var.name)
-    place = Binary("add", Binary("mul", strip, index(TEAM)), thread)
+    place = Binary("add", Binary("mul", strip, index(width)), thread)
     body = substitute(body, {var.name: place})
-    if extent % TEAM:
+    if extent % width:
         body = (If(Compare("lt", place, index(extent)), body),)
-    return (For(strip, index(-(-extent // TEAM)), "serial", (For(thread, index(TEAM), "thread", body),)),)
+    return (For(strip, index(-(-extent // width)), "serial", (For(thread, index(width), "thread", body),)),)
 
 
 def settled(body: Block, size: int) -> Block:

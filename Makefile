@@ -29,7 +29,7 @@ test-avx2: $(VENV)/.dev ## products, reductions and every primitive, compiled fo
 
 # Tests that take a backend, and ask for cpu or for none; and what among them is about the cpu backend itself.
 TAKE_A_BACKEND := tests/test_random_graphs.py tests/test_samples.py tests/train tests/nn tests/random \
-	tests/acceptance/test_agreement.py \
+	tests/acceptance/test_agreement.py tests/fuzz/test_fuzz.py \
 	$(filter-out %/test_packs.py %/test_profile.py, $(wildcard tests/execution/test_*.py))
 ABOUT_CPU := --deselect tests/execution/test_calls.py::test_large_results_are_aligned \
 	--deselect tests/execution/test_program.py::test_programs_functions_and_jits_print_what_they_are

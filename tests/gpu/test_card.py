@@ -35,13 +35,13 @@ class Card:
         places = [self.device.allocate(max(nbytes, 256)) for nbytes in sizes]
         for place, array in zip(places, host):
             if array.nbytes:
-                self.device.upload(place, array)
+                self.device.upload(place, array.reshape(-1).view(np.uint8))
         for phase in self.emitted[number]:
             words = [places[k] for k in phase.args]
             self.device.launch(self.functions[phase.name], phase.blocks, phase.threads, phase.shared_bytes, words)
         for place, array in zip(places, host):
             if array.nbytes:
-                self.device.download(array, place)
+                self.device.download(array.reshape(-1).view(np.uint8), place)
         self.device.synchronize()
         for place in places:
             self.device.release(place)

@@ -1,0 +1,94 @@
+"""How a card is asked through CuPy: with a module in its place that notes the calls."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+
+from graphc.core.errors import BackendError
+from graphc_cupy import nvrtc
+from graphc_cupy.cupy_device import CupyDevice
+from graphc_cupy.device import Function
+
+ADDRESS = 0x7F00_0000_0000
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[MagicMock]:
+    """Stands for CuPy on a machine with one card."""
+    module = MagicMock()
+    properties = {"name": b"A card", "totalGlobalMem": 80 << 30, "multiProcessorCount": 132, "l2CacheSize": 50 << 20}
+    module.cuda.runtime.getDeviceProperties.return_value = properties
+    module.cuda.Device.return_value.compute_capability = "90"
+    module.cuda.runtime.memGetInfo.return_value = (1 << 30, 80 << 30)
+    module.cuda.Memory.return_value.ptr = ADDRESS
+    module.cuda.alloc_pinned_memory.side_effect = bytearray
+    module.cuda.get_elapsed_time.return_value = 2.0
+    module.cuda.driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setattr(nvrtc, "cubin", lambda source, arch: f"{arch} {source}".encode())
+    yield module
+
+
+def test_memory(cupy: MagicMock) -> None:
+    device = CupyDevice(0)
+    assert device.description == "A card, 80 GiB, sm_90"
+    assert device.allocate(1000) == ADDRESS
+    assert device.pinned(10).shape == (10,)
+    assert device.pinned(0).shape == (0,)
+    with pytest.raises(BackendError, match=r"do not fit A card, 80 GiB, sm_90, of which 1073741824 are free"):
+        device.allocate(2 << 30)
+    device.release(ADDRESS)
+    device.release(ADDRESS)  # nothing is left to give back
+
+
+def test_functions_are_loaded_before_a_capture(cupy: MagicMock) -> None:
+    found = CupyDevice(0).load("source", {"small": 16, "large": 60_000})
+    module = cupy.cuda.function.Module.return_value
+    module.load.assert_called_once_with(b"sm_90 source")
+    assert set(found) == {"small", "large"}
+    assert cupy.cuda.driver.funcGetAttribute.call_count == 2
+    cupy.cuda.driver.funcSetAttribute.assert_called_once_with(module.get_function.return_value.ptr, 8, 60_000)
+
+
+def test_a_launch_hands_over_words(cupy: MagicMock) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def launch(function: int, *rest: int) -> None:
+        *shape, _, parameters, extra = rest
+        words = (ctypes.c_void_p * 2).from_address(parameters)
+        seen.append((function, shape, extra, [ctypes.c_int64.from_address(word or 0).value for word in words]))
+
+    cupy.cuda.driver.launchKernel.side_effect = launch
+    CupyDevice(0).launch(Function(MagicMock(ptr=5)), 3, 64, 128, [ADDRESS, -7])
+    assert seen == [(5, [3, 1, 1, 64, 1, 1, 128], 0, [ADDRESS, -7])]
+
+
+def test_everything_is_queued_in_one_stream(cupy: MagicMock) -> None:
+    device = CupyDevice(0)
+    stream = cupy.cuda.Stream.return_value
+    host = np.zeros(4, np.uint8)
+    device.upload(ADDRESS, host)
+    device.download(host, ADDRESS)
+    device.copy(ADDRESS, ADDRESS + 256, 4)
+    runtime, here = cupy.cuda.runtime, host.ctypes.data
+    assert [call.args for call in runtime.memcpyAsync.call_args_list] == [
+        (ADDRESS, here, 4, runtime.memcpyHostToDevice, stream.ptr),
+        (here, ADDRESS, 4, runtime.memcpyDeviceToHost, stream.ptr),
+        (ADDRESS, ADDRESS + 256, 4, runtime.memcpyDeviceToDevice, stream.ptr),
+    ]
+    device.begin_capture()
+    graph = device.end_capture()
+    device.replay(graph)
+    stream.end_capture.return_value.launch.assert_called_once_with(stream)
+    event = device.record()
+    cupy.cuda.Event.return_value.record.assert_called_once_with(stream)
+    device.wait(event)
+    assert device.seconds(event, event) == pytest.approx(0.002)
+    device.synchronize()
+    stream.synchronize.assert_called_once_with()

@@ -7,7 +7,9 @@ register tiles. Guaranteed: every element is computed by the same operations in 
 What decides is how far each access moves when a counter grows by one: 0 or 1 element is cheap in vector lanes.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 
 from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Param, Stmt, Var, While, index, walk
 from graphc.kernel.program import Scheduled
@@ -16,8 +18,10 @@ from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import Packed, as_contraction, as_pack, paired, schedule_contraction
 from graphc_llvm.cost import cost
+from graphc_llvm.interchange import Interchange
 from graphc_llvm.quotients import find_shared, shared_blocks
 from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
+from graphc_llvm.streams import STEPS_OF_COLUMNS, STEPS_OF_ROWS, columns_in_step, rows_in_step, steps_together
 from graphc_llvm.width import vectors_at_once
 
 SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
@@ -80,19 +84,40 @@ def _alone(phases: tuple[Stmt, ...], names: Names) -> tuple[Stmt, ...]:
 
 
 def _rows(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names, small: bool) -> tuple[Stmt, ...]:
-    """Threads over the outer loops, lanes inside the rows."""
+    """Threads over the outer loops, lanes inside the rows. Long sums of several rows run in step."""
     kind: LoopKind = "serial" if small else "parallel"
-    return around([(a.var, a.extent) for a in axes], kind, vectorise_inside(leaf, names))
+    outer = [(a.var, a.extent) for a in axes]
+    together = 1 if small else rows_in_step(axes, leaf)
+    if together == 1:
+        return around(outer, kind, vectorise_inside(leaf, names))
+    body = steps_together(leaf, STEPS_OF_ROWS, names)
+
+    def rows(begin: Expr, count: int) -> tuple[Stmt, ...]:
+        def loops(number: Var, group: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+            return (loop(number, count, "unroll", Substitution(names).block(group)),)
+
+        return vectorise_inside(Interchange(axes[-1].var, begin, count, loops, False, names).block(body), names)
+
+    return _blocks(outer[:-1], axes[-1], together, rows, names)
 
 
 def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: Names, small: bool) -> tuple[Stmt, ...]:
     """Lanes along one of the outer loops, threads over the others and over blocks of it."""
     lanes = lanes_for(leaf)
     outer = tuple((a.var, a.extent) for a in axes if a is not along)
+    rows = prod(extent for _, extent in outer)
+    block = 0 if small else columns_in_step(along, leaf, rows)
+    if block:
+        body = steps_together(leaf, STEPS_OF_COLUMNS, names)
+
+        def columns(begin: Expr, count: int) -> tuple[Stmt, ...]:
+            def loops(number: Var, group: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+                return strips(number, count, index(0), lanes, group, names)
+
+            return Interchange(along.var, begin, count, loops, True, names).block(body)
+
+        return _blocks(outer, along, block, columns, names)
     body = unroll_lanes(leaf)
-    rows = 1
-    for _, extent in outer:
-        rows *= extent
     if small or rows >= UNITS or along.extent <= 2 * lanes:
         kind: LoopKind = "serial" if small else "parallel"
         return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))
@@ -100,20 +125,28 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
     unit = lanes * (shared.k if shared is not None else vectors_at_once(body, lanes, along.extent))
     unit = unit if unit <= along.extent else lanes
     units = along.extent // unit
-    whole = _parts(units, -(-UNITS // rows))
-    block = units // whole * unit
-    rest = along.extent - whole * block
-    number = names.var(along.var.name)
-    copy = Substitution(names)
-    first = around(
-        (*outer, (number, whole)), "parallel", strips(along.var, block, times(number, block), lanes, body, names)
-    )
-    if not rest:
-        return first
-    tail = strips(along.var, rest, index(whole * block), lanes, body, names)
-    renamed = tuple((names.var(var.name), extent) for var, extent in outer)
-    tail = copy.binding({old.name: new for (old, _), (new, _) in zip(outer, renamed)}).block(tail)
-    return first + around(renamed, "serial", tail)
+    block = units // _parts(units, -(-UNITS // rows)) * unit
+    return _blocks(outer, along, block, lambda begin, count: strips(along.var, count, begin, lanes, body, names), names)
+
+
+def _blocks(
+    outer: Sequence[tuple[Var, int]],
+    along: Axis,
+    block: int,
+    inside: Callable[[Expr, int], tuple[Stmt, ...]],
+    names: Names,
+) -> tuple[Stmt, ...]:
+    """Phases whose parallel iterations take `block` iterations of `along` each: `inside(begin, count)`."""
+    whole, rest = divmod(along.extent, block)
+    result: tuple[Stmt, ...] = ()
+    if whole:
+        number = names.var(along.var.name)
+        result = around((*outer, (number, whole)), "parallel", inside(times(number, block), block))
+    if rest:
+        renamed = tuple((names.var(var.name), extent) for var, extent in outer)
+        copy = Substitution(names, {old.name: new for (old, _), (new, _) in zip(outer, renamed)})
+        result += around(renamed, "parallel" if renamed else "serial", copy.block(inside(index(whole * block), rest)))
+    return result
 
 
 def _parts(units: int, wanted: int) -> int:

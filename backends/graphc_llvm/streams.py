@@ -80,31 +80,34 @@ def columns_in_step(column: Axis, leaf: tuple[Stmt, ...], others: int) -> int:
 
 def steps_together(leaf: tuple[Stmt, ...], most: int, names: Names) -> tuple[Stmt, ...]:
     """The leaf with several steps of each sum at once, in order, where a lane meets nothing but its accumulators."""
-    return tuple(
-        (_together(statement, most, names) or replace(statement, body=steps_together(statement.body, most, names)))
-        if isinstance(statement, For)
-        else statement
-        for statement in leaf
-    )
+    result: list[Stmt] = []
+    for statement in leaf:
+        if not isinstance(statement, For):
+            result.append(statement)
+        elif found := _together(statement, most, names):
+            result += found
+        else:
+            result.append(replace(statement, body=steps_together(statement.body, most, names)))
+    return tuple(result)
 
 
-def _together(outer: For, most: int, names: Names) -> For | None:
-    """`for c: for l: acc[l] += x[c, l]`, where each l adds up several c at once, in order."""
+def _together(outer: For, most: int, names: Names) -> tuple[Stmt, ...]:
+    """`for c: for l: acc[l] += x[c, l]`, where each l adds up several c at once, in order; empty for other loops."""
     extent = extent_of(outer)
     match outer.body:
         case (For(lane, _, "parallel", body) as inner,) if extent is not None and outer.kind == "serial":
             sums = [s for s in body if isinstance(s, Accumulate)]
         case _:
-            return None
-    fitting = (n for n in (8, 4, 2) if extent % n == 0 and n <= most and n * len(body) <= MOST_TOGETHER)
+            return ()
+    fitting = (n for n in (8, 4, 2) if n <= min(most, extent) and n * len(body) <= MOST_TOGETHER)
     steps = max(fitting, default=1)
     targets = [target for each in sums for target in each.targets]
     changed = {buffer.name for buffer, _ in targets}
     read = {e.buffer.name for s in body for e in expressions(s) if isinstance(e, Load)}
     if steps == 1 or any(at != (lane,) for _, at in targets) or len(changed) < len(targets) or changed & read:
-        return None
+        return ()
     if any(not isinstance(s, Let | Accumulate) for s in body):
-        return None
+        return ()
     held: dict[str, Expr] = {}
     straight: list[Stmt] = []
     for buffer, at in targets:
@@ -122,7 +125,13 @@ def _together(outer: For, most: int, names: Names) -> For | None:
             for (buffer, _), value in zip(statement.targets, new, strict=True):
                 held[buffer.name] = _named(value, names, straight)
     straight += [Store(buffer, at, held[buffer.name]) for buffer, at in targets]
-    return loop(counter, extent // steps, "serial", (replace(inner, body=tuple(straight)),))
+    whole, rest = divmod(extent, steps)
+    found = loop(counter, whole, "serial", (replace(inner, body=tuple(straight)),))
+    if not rest:
+        return (found,)
+    last = names.var(outer.var.name)
+    at_end = Substitution(names, {outer.var.name: plus(last, index(whole * steps))})
+    return (found, loop(last, rest, "serial", at_end.block((inner,))))
 
 
 def _named(value: Expr, names: Names, into: list[Stmt]) -> Var:

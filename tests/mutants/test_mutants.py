@@ -24,7 +24,7 @@ from graphc.passes import cse, dce, stabilise
 from graphc.plan import build, packs, place
 from graphc.transform.autodiff import backward, table
 from graphc.transform.autodiff.rows import Partials
-from graphc_llvm import arithmetic, recipes, tables, transpose
+from graphc_llvm import arithmetic, recipes, streams, tables, transpose
 from graphc_llvm.contraction import jam, packing, roles
 from graphc_llvm.contraction import schedule as tiled
 from graphc_llvm.rewrite import Substitution, plus
@@ -184,6 +184,15 @@ def unused_results() -> None:
     np.testing.assert_allclose(gc.compile(outer, x)(x), x - 3, rtol=1e-5)
 
 
+def sums_in_step() -> None:
+    """Columns and rows that are summed together, as if they took more memory than the caches hold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "NEAR", 0.0)
+        patch.setattr(recipes, "SMALL_NS", 0.0)
+        for axis in (0, 1):
+            same_as_loops(*kernels_of(lambda x, axis=axis: gnp.sum(x * x, axis=axis), gc.spec((520, 520))))
+
+
 # ----------------------------------------------------------------------------------------------------------- mutants
 
 
@@ -194,6 +203,11 @@ def drop_the_tail(patch: Planting) -> None:
         return strips(var, max(extent - extent % width, width), begin, width, body, names)[: 1 if extent > width else 2]
 
     patch.setattr(recipes, "strips", mutant)
+
+
+def repeat_the_first_step(patch: Planting) -> None:
+    index = streams.index
+    patch.setattr(streams, "index", lambda value: index(value if value != 1 else 0))
 
 
 def swap_operand_dims(patch: Planting) -> None:
@@ -430,6 +444,7 @@ TABLES = (np.arange(100, dtype=np.float32), np.arange(100, dtype=np.float32)[::-
 
 MUTANTS = (
     Mutant("the tail of a vector loop is dropped", drop_the_tail, samples("add")),
+    Mutant("one step of a sum is added twice, another never", repeat_the_first_step, sums_in_step),
     Mutant("an operand of a product is transposed", swap_operand_dims, samples("dot_general")),
     Mutant("only the last cotangent of a value counts", forget_earlier_cotangents, gradients),
     Mutant("chunks are added in another order", add_in_another_order, rounding),

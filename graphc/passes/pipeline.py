@@ -10,6 +10,7 @@ from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
 from graphc.passes.fold import Fold
 from graphc.passes.inline import Inline
+from graphc.passes.matvec import Matvec
 from graphc.passes.simplify import Simplify
 from graphc.passes.stabilise import Stabilise
 
@@ -38,7 +39,8 @@ PIPELINE: tuple[Pass, ...] = (
     Simplify(),  # after fold: it looks for constants
     Cse(),
     Stabilise(),  # late: it recognises canonical forms only, and folding must not hide exp(x) / sum(exp(x))
-    Canonicalise(),  # what stabilise wrote
+    Matvec(),  # after stabilise, which would look into the products
+    Canonicalise(),  # what these two wrote
     Fold(),
     Simplify(),
     Cse(),

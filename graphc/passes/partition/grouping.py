@@ -2,7 +2,8 @@
 
 Each node first stands alone and then joins the groups that make its operands, when the result is one legal kernel,
 no cycle appears, and memory gains: a value is no longer kept, or what is written next to it is small, leaves the
-kernel anyway, or comes at once. Afterwards groups side by side that read the same values are joined.
+kernel anyway, or comes at once. What only a sum reads, and is longer than what it is made of, waits for that sum: they
+join the groups before them as one. Afterwards groups side by side that read the same values are joined.
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,8 +65,8 @@ class _Grouping:
     def run(self) -> list[list[Node]]:
         for node in self.reads:
             self.of[node] = Group({node}, self.position[node], self.position[node], self._plain_shape(node))
-            if node.op.name not in ANCHORS:
-                self._join_producers(node)
+            if node.op.name not in ANCHORS and not self._waits(node):
+                self._join_with_waiting(node)
         self._join_neighbours()
         found = dict.fromkeys(self.of.values())
         return [sorted(group.core, key=self.position.__getitem__) for group in found]
@@ -105,6 +106,39 @@ class _Grouping:
         return list(found)
 
     # ------------------------------------------------------------------------------------------------ down the graph
+
+    def _waits(self, node: Node) -> bool:
+        """Whether a node joins nothing before the sum it is for: a product with something repeated, or a wider copy.
+
+        Both would be written by a group that the sum cannot join, and are cheaper to compute where they are added up.
+        """
+        if len(self.readers[node]) != 1 or any(value in self.outputs for value in node.results):
+            return False
+        if any(self.role[user] not in ("core", "free") for user in self.graph.users.get(node.results[0], ())):
+            return False
+        if node.op.name == "cast":
+            return node.operands[0].type.nbytes < node.result.type.nbytes and self._waits(self.readers[node][0])
+        return (
+            node.op.name == "mul"
+            and self.readers[node][0].op.name == "reduce_sum"
+            and any(self._is_repeated(value) for value in node.operands)
+        )
+
+    def _is_repeated(self, value: Value) -> bool:
+        producer = self.graph.producers.get(value)
+        return (
+            producer is not None
+            and producer.op.name == "broadcast"
+            and producer.operands[0].type.size < value.type.size
+        )
+
+    def _join_with_waiting(self, node: Node) -> None:
+        """`_join_producers` of a node, then of those that waited for it."""
+        stack = [node]
+        while stack:
+            current = stack.pop()
+            self._join_producers(current)
+            stack += [producer for producer in self.reads[current] if self._waits(producer)]
 
     def _join_producers(self, node: Node) -> None:
         candidates = {self.of[producer]: None for producer in self.reads[node]}

@@ -45,9 +45,9 @@ def _sum_of_products(context: Context, node: Node) -> Value | None:
 
 
 def _spread(c: Compose, x: Value, order: tuple[int, ...], shape: tuple[int, ...], dims: tuple[int, ...]) -> Value:
-    """An operand with its dims in `order`, as `dims` of `shape`; in the dtype that is added up in."""
-    wide = c.cast(x, float32) if x.dtype is bfloat16 else x
-    return c.broadcast(c.transpose(wide, order), shape, dims)
+    """An operand with its dims in `order`, as `dims` of `shape`; cast last, so that the kernel of the sum does it."""
+    spread = c.broadcast(c.transpose(x, order), shape, dims)
+    return c.cast(spread, float32) if x.dtype is bfloat16 else spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ terms 2p and 2p + 1 the odd one comes first. A last term without a partner comes
 to the dtype of the result once. The one thing bits may depend on is how a processor's instruction treats numbers below
 the smallest normal float32 (`ir.DotPair`).
 
+Long sums of one row or one column seldom come here: the compiler makes reductions of them (`graphc.passes.matvec`).
+
 Operands may be moved (transposed, sliced, broadcast) and cast on the way in; what follows is applied to
 the finished element.
 """

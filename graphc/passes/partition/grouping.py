@@ -126,11 +126,11 @@ class _Grouping:
 
     def _is_repeated(self, value: Value) -> bool:
         producer = self.graph.producers.get(value)
-        return (
-            producer is not None
-            and producer.op.name == "broadcast"
-            and producer.operands[0].type.size < value.type.size
-        )
+        if producer is not None and producer.op.name == "cast":
+            producer = self.graph.producers.get(producer.operands[0])
+        if producer is None or producer.op.name != "broadcast":
+            return False
+        return producer.operands[0].type.size < value.type.size
 
     def _join_with_waiting(self, node: Node) -> None:
         """`_join_producers` of a node, then of those that waited for it."""

@@ -28,26 +28,49 @@ def _sum_of_products(context: Context, node: Node) -> Value | None:
     attrs, (lhs, rhs) = node.attrs, node.operands
     if prod(lhs.shape[d] for d in attrs.lhs_contract) < SHORTEST:
         return None
-    rows = free_dims(lhs.type.rank, attrs.lhs_contract, attrs.lhs_batch)
-    columns = free_dims(rhs.type.rank, attrs.rhs_contract, attrs.rhs_batch)
-    if prod(lhs.shape[d] for d in rows) != 1 and prod(rhs.shape[d] for d in columns) != 1:
-        return None
-    c = context.compose(node)
-    kept = node.result.type.rank
-    summed = tuple(range(kept, kept + len(attrs.lhs_contract)))
-    shape = (*node.result.shape, *(lhs.shape[d] for d in attrs.lhs_contract))
-    batch = tuple(range(len(attrs.lhs_batch)))
-    left = (*batch, *range(len(batch), len(batch) + len(rows)), *summed)
-    right = (*batch, *range(kept - len(columns), kept), *summed)
-    a = _spread(c, lhs, (*attrs.lhs_batch, *rows, *attrs.lhs_contract), shape, left)
-    b = _spread(c, rhs, (*attrs.rhs_batch, *columns, *attrs.rhs_contract), shape, right)
-    return c.cast(c.reduce_sum(c.mul(a, b), summed), node.result.dtype)
+    left = _Operand(lhs, attrs.lhs_batch, attrs.lhs_contract)
+    right = _Operand(rhs, attrs.rhs_batch, attrs.rhs_contract)
+    if left.is_vector:
+        return _multiply(context.compose(node), right, left, node.result)
+    return _multiply(context.compose(node), left, right, node.result) if right.is_vector else None
 
 
-def _spread(c: Compose, x: Value, order: tuple[int, ...], shape: tuple[int, ...], dims: tuple[int, ...]) -> Value:
-    """An operand with its dims in `order`, as `dims` of `shape`; cast last, so that the kernel of the sum does it."""
-    spread = c.broadcast(c.transpose(x, order), shape, dims)
-    return c.cast(spread, float32) if x.dtype is bfloat16 else spread
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    value: Value
+    batch: tuple[int, ...]
+    contract: tuple[int, ...]
+
+    @property
+    def free(self) -> tuple[int, ...]:
+        return free_dims(self.value.type.rank, self.batch, self.contract)
+
+    @property
+    def is_vector(self) -> bool:
+        return prod(self.value.shape[d] for d in self.free) == 1
+
+
+def _multiply(c: Compose, matrix: _Operand, vector: _Operand, result: Value) -> Value:
+    """The products lie as the matrix does, but their dims are listed as the product does: the order of the sum."""
+    rank = matrix.value.type.rank
+    summed = tuple(sorted(matrix.contract))
+    kept = free_dims(rank, summed)
+    order = [0] * rank
+    for place, dim in zip((*kept, *summed), (*matrix.batch, *matrix.free, *matrix.contract), strict=True):
+        order[place] = dim
+    a = c.transpose(matrix.value, tuple(order))
+    x = c.transpose(vector.value, (*vector.free, *vector.batch, *vector.contract))
+    x = c.reshape(x, x.shape[len(vector.free) :])
+    places = (*kept[: len(vector.batch)], *summed)
+    ascending = sorted(range(len(places)), key=places.__getitem__)
+    b = c.broadcast(c.transpose(x, tuple(ascending)), a.shape, tuple(sorted(places)))
+    total = c.reduce_sum(c.mul(_wide(c, a), _wide(c, b)), summed)
+    return c.cast(c.reshape(total, result.shape), result.dtype)
+
+
+def _wide(c: Compose, x: Value) -> Value:
+    """In the dtype that is added up in; cast last, so that the kernel of the sum does it."""
+    return c.cast(x, float32) if x.dtype is bfloat16 else x
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +88,12 @@ class Matvec:
     ...     )
     ... )
     graph f(%0: f32[1,64] x, %1: f32[8,64] w) {
-      %2: f32[1,8,64] = broadcast(%0) {shape=(1, 8, 64), dims=(0, 2)}
-      %3: f32[1,8,64] = broadcast(%1) {shape=(1, 8, 64), dims=(1, 2)}
-      %4: f32[1,8,64] = mul(%2, %3)
-      %5: f32[1,8] = reduce_sum(%4) {axes=(2,)}
-      return %5
+      %2: f32[64] = reshape(%0) {shape=(64,)}
+      %3: f32[8,64] = broadcast(%2) {shape=(8, 64), dims=(1,)}
+      %4: f32[8,64] = mul(%1, %3)
+      %5: f32[8] = reduce_sum(%4) {axes=(1,)}
+      %6: f32[1,8] = reshape(%5) {shape=(1, 8)}
+      return %6
     }
     <BLANKLINE>
     """
@@ -77,4 +101,4 @@ class Matvec:
     name: str = "matvec"
 
     def run(self, graph: Graph) -> Graph:
-        return rewrite(graph, (NodeRule((contraction.dot_general,), _sum_of_products, budget=9),))
+        return rewrite(graph, (NodeRule((contraction.dot_general,), _sum_of_products, budget=11),))

@@ -13,6 +13,7 @@ from graphc.graph.builder import GraphBuilder
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph, TensorType
 from graphc.graph.ops.contraction import DotAttrs, dot_general
+from graphc.graph.ops.movement import AxesAttrs
 from graphc.graph.verify import verify
 from graphc.passes import matvec
 from graphc.passes.matvec import Matvec
@@ -43,6 +44,7 @@ SUMS: dict[str, tuple[Shape, Shape, DotAttrs]] = {
     "batch": ((3, 64), (64, 9, 3), DotAttrs((1,), (0,), (0,), (2,))),
     "rows of two arrays": ((9, 64), (9, 64), DotAttrs((1,), (1,), (0,), (0,))),
     "two dims summed": ((8, 3, 8), (8, 8), DotAttrs((2, 0), (0, 1))),
+    "two dims summed, the matrix in between": ((8, 9), (9, 5, 8), DotAttrs((0, 1), (2, 0))),
     "one row of nothing": ((1, 64), (64, 0), DotAttrs((1,), (0,))),
 }
 PRODUCTS: dict[str, tuple[Shape, Shape, DotAttrs]] = {
@@ -70,6 +72,22 @@ def test_one_row_or_column_is_a_sum(name: str, dtype: DType) -> None:
     arrays = [rng.integers(-9, 9, v.shape).astype(v.dtype.numpy) for v in graph.inputs]
     for found in (interpret(after, arrays), compile_and_run(after, arrays)):  # every partial sum is exact
         assert same_bits(found, interpret(graph, arrays))
+
+
+@pytest.mark.parametrize(
+    ("rhs", "contract", "axes"),
+    [((9, 5, 8), (2, 0), (0, 2)), ((8, 9, 5), (0, 1), (0, 1)), ((5, 8, 9), (1, 2), (1, 2))],
+)
+def test_terms_are_in_the_order_of_the_product(rhs: Shape, contract: Shape, axes: Shape) -> None:
+    """Whatever the layout of the matrix: the dims of a product say in which order it adds up."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((8, 9), np.float32), rng.standard_normal((5, 8, 9), np.float32)
+    (wanted,) = compile_and_run(Matvec().run(product((8, 9), (5, 8, 9), DotAttrs((0, 1), (1, 2)))), [x, w])
+    graph = Matvec().run(product((8, 9), rhs, DotAttrs((0, 1), contract)))
+    assert next(n for n in graph.nodes if n.op.name == "reduce_sum").attrs == AxesAttrs(axes)
+    free = ({0, 1, 2} - set(contract)).pop()
+    moved = np.moveaxis(w, (0, 1, 2), (free, *contract))
+    assert same_bits(compile_and_run(graph, [x, np.ascontiguousarray(moved)]), [wanted])
 
 
 @pytest.mark.parametrize("name", PRODUCTS)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from graphc.core.errors import BackendError
+from graphc.runtime.device_arrays import DeviceArray
 from graphc_cupy import nvrtc
 from graphc_cupy.device import Event, Function, Graph
 
+MEMORY_OF_A_CARD, MANAGED_MEMORY = 2, 3  # of cudaMemoryType
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory a function has without asking for more
 
 
@@ -59,6 +61,10 @@ class CupyDevice:
         self.processors = int(properties["multiProcessorCount"])
         self.cache_bytes = int(properties["l2CacheSize"])
         self.arch = f"sm_{self._card.compute_capability}"
+
+    @property
+    def stream(self) -> int:
+        return int(self._stream.ptr)
 
     @property
     def description(self) -> str:
@@ -150,12 +156,53 @@ class CupyDevice:
     def seconds(self, first: Event, last: Event) -> float:
         return float(self._cupy.cuda.get_elapsed_time(first, last)) * 1e-3
 
+    def is_reached(self, event: Event) -> bool:
+        return bool(getattr(event, "done"))  # noqa: B009
+
     def wait(self, event: Event) -> None:
         getattr(event, "synchronize")()  # noqa: B009
 
     def synchronize(self) -> None:
         with self._card:
             self._stream.synchronize()
+
+    # --------------------------------------------------------------------------------------- arrays of other libraries
+
+    def holder(self, address: int) -> int | None:
+        found = self._cupy.cuda.runtime.pointerGetAttributes(address)
+        return int(found.device) if found.type in (MEMORY_OF_A_CARD, MANAGED_MEMORY) else None
+
+    def follow(self, stream: int | None) -> None:
+        self._order(self._other(stream), self._stream)
+
+    def lead(self, stream: int | None) -> None:
+        self._order(self._stream, self._other(stream))
+
+    def _other(self, stream: int | None) -> Any:
+        """A stream of another library; None: the one that CuPy uses now."""
+        if stream is None:
+            return self._cupy.cuda.get_current_stream(self.number)
+        return self._cupy.cuda.ExternalStream(stream, self.number)
+
+    def _order(self, first: Any, then: Any) -> None:
+        with self._card:
+            event = self._cupy.cuda.Event(disable_timing=True)
+            event.record(first)
+            then.wait_event(event)
+
+    def fresh(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[int, object]:
+        with self._card:
+            array = self._cupy.empty(shape, dtype)
+        return int(array.data.ptr), array
+
+    def gathered(self, array: DeviceArray) -> tuple[int, object]:
+        cuda = self._cupy.cuda
+        memory = cuda.UnownedMemory(array.address, array.nbytes, array.owner, self.number)
+        with self._card, self._stream:
+            pointer = cuda.MemoryPointer(memory, 0)
+            view = self._cupy.ndarray(array.shape, array.dtype, memptr=pointer, strides=array.strides)
+            copy = self._cupy.ascontiguousarray(view)
+        return int(copy.data.ptr), copy
 
 
 _open: "weakref.WeakValueDictionary[int, CupyDevice]" = weakref.WeakValueDictionary()

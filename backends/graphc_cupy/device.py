@@ -11,6 +11,8 @@ from typing import NewType, Protocol
 
 import numpy as np
 
+from graphc.runtime.device_arrays import DeviceArray
+
 Function = NewType("Function", object)
 Graph = NewType("Graph", object)
 Event = NewType("Event", object)
@@ -18,6 +20,16 @@ Event = NewType("Event", object)
 
 class Device(Protocol):
     """One GPU, or something that behaves like one."""
+
+    @property
+    def number(self) -> int:
+        """Which of the machine's it is."""
+        ...
+
+    @property
+    def stream(self) -> int:
+        """The stream, as other libraries name it."""
+        ...
 
     @property
     def description(self) -> str:
@@ -80,10 +92,36 @@ class Device(Protocol):
         """The time between two marks that have been reached."""
         ...
 
+    def is_reached(self, event: Event) -> bool:
+        """Whether everything before a mark is done. Does not wait."""
+        ...
+
     def wait(self, event: Event) -> None:
         """Until everything before a mark is done."""
         ...
 
     def synchronize(self) -> None:
         """Until everything is done."""
+        ...
+
+    # --------------------------------------------------------------------------------------- arrays of other libraries
+
+    def holder(self, address: int) -> int | None:
+        """The number of the GPU in whose memory an address lies; None for memory of the host."""
+        ...
+
+    def follow(self, stream: int | None) -> None:
+        """What is queued from now on waits for what is queued in another stream now. None: the caller's stream."""
+        ...
+
+    def lead(self, stream: int | None) -> None:
+        """What is queued in another stream from now on waits for everything queued here so far."""
+        ...
+
+    def fresh(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[int, object]:
+        """An array for the caller, in memory of the caller's stream, and its address."""
+        ...
+
+    def gathered(self, array: DeviceArray) -> tuple[int, object]:
+        """Queue copying an array with strides into fresh memory, in the order of C; its address, and what keeps it."""
         ...

@@ -4,11 +4,15 @@ While the device works on one half of the record, the other half is read back: n
 its loss. The host is at most two halves behind, and a half is as many steps as take about `SLICE_SECONDS`, so that a
 request to stop is honoured soon. When somebody polls, everything queued is finished first: what the poll sees is the
 state after exactly the steps it is told of.
+
+A call on arrays that lie on the device is only queued: behind the work of whoever made them, before what the caller
+does next. Until it is done the arrays are kept.
 """
 
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -16,9 +20,10 @@ import numpy as np
 
 from graphc.core.errors import ArgumentError
 from graphc.plan.ir import Plan, Slot
+from graphc.runtime.device_arrays import DeviceArray, described
 from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
 from graphc_cupy.device import Device, Event
-from graphc_cupy.memory import Segments, release
+from graphc_cupy.memory import Segments, when_undisturbed
 from graphc_cupy.mirror import Mirror
 from graphc_cupy.program import program_of
 from graphc_cupy.source import COUNT, RECORD
@@ -27,6 +32,7 @@ from graphc_cupy.texts import texts
 
 POLL_SECONDS = 0.1
 SLICE_SECONDS = 0.02
+MOST_CALLS = 64  # queued and not known to be done
 
 Poll = Callable[[Progress, Sequence[np.ndarray]], bool]
 
@@ -46,7 +52,8 @@ class GpuExecutable:
         self._entries: dict[str, Steps] = {}
         self._guard = threading.RLock()  # a poll may call
         self._blocks = [self._segments.block]
-        weakref.finalize(self, release, device, self._blocks)
+        self._calls: deque[tuple[Event, list[object]]] = deque()  # on their way, with what they need
+        weakref.finalize(self, _end, device, self._calls, self._blocks)
 
     def _entry(self, name: str) -> Steps:
         if name not in self._plan.entries:
@@ -73,8 +80,47 @@ class GpuExecutable:
             self._mirror.after()
             return outputs
 
+    def view(self, array: object, name: str) -> DeviceArray:
+        """Where an array on a GPU lies; what is queued from now on waits for what its owner has under way."""
+        found = described(array, name, self._device.stream)
+        if found.nbytes:
+            holder = self._device.holder(found.address)
+            if holder != self._device.number:
+                where = "memory of the host" if holder is None else f"device {holder}"
+                raise ArgumentError(
+                    f"argument {name}: it lies in {where}, the program is on device {self._device.number}"
+                )
+            if found.address % found.dtype.itemsize:
+                raise ArgumentError(f"argument {name}: its address {found.address:#x} is odd for {found.dtype}")
+        if found.stream is not None:
+            self._device.follow(found.stream)
+        return found
+
+    def call_resident(self, entry: str, inputs: Sequence[np.ndarray | DeviceArray], step: int = 0) -> list[object]:
+        """Queue one entry once; see the module."""
+        with self._guard:
+            steps = self._entry(entry)
+            _check(entry, steps.entry.inputs, inputs)
+            self._forget()
+            self._mirror.before()
+            fresh = [self._device.fresh(slot.shape, slot.dtype.numpy) for slot in steps.entry.outputs]
+            outputs = [array for _, array in fresh]
+            self._device.follow(None)  # memory of outputs may have been somebody's until now
+            held = steps.call_at(inputs, [address for address, _ in fresh], step)
+            self._calls.append((self._device.record(), [*held, *outputs]))
+            streams = {array.stream for array in inputs if isinstance(array, DeviceArray)}
+            for stream in {None, *streams}:
+                self._device.lead(stream)
+            self._mirror.after()
+            return outputs
+
+    def _forget(self) -> None:
+        """Let go of what calls needed that are done."""
+        while self._calls and (len(self._calls) > MOST_CALLS or self._device.is_reached(self._calls[0][0])):
+            self._device.wait(self._calls.popleft()[0])
+
     def run(
-        self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int, poll: Poll | None = None
+        self, entry: str, inputs: Sequence[np.ndarray | DeviceArray], first: int, n: int, poll: Poll | None = None
     ) -> tuple[int, list[np.ndarray]]:
         """Run n steps; see the module for what the host does meanwhile."""
         if n < 0:
@@ -85,6 +131,8 @@ class GpuExecutable:
             outputs = [np.zeros((n, *slot.shape), slot.dtype.numpy) for slot in steps.entry.outputs]
             if not n:
                 return 0, outputs
+            if any(isinstance(array, DeviceArray) for array in inputs):
+                self._device.follow(None)
             self._mirror.before()
             running = _Running(self._device, steps, outputs, first, n)
             try:
@@ -95,7 +143,7 @@ class GpuExecutable:
                 self._mirror.after()
             return running.done, outputs
 
-    def _polled(self, running: "_Running", poll: Poll, inputs: Sequence[np.ndarray]) -> bool:
+    def _polled(self, running: "_Running", poll: Poll, inputs: Sequence[np.ndarray | DeviceArray]) -> bool:
         """Ask whether to stop. The poll may call entries, this one too, and look at the state."""
         self._mirror.after()
         given = running.steps.given
@@ -190,7 +238,19 @@ class _Running:
         self.slice = max(1, min(wanted, 2 * max(self.slice, self.steps.unit), self.steps.half))
 
 
-def _check(entry: str, slots: Sequence[Slot], inputs: Sequence[np.ndarray]) -> None:
+def _end(device: Device, calls: deque[tuple[Event, list[object]]], blocks: Sequence[int]) -> None:
+    """Give everything back when what is queued is done."""
+
+    def now() -> None:
+        while calls:
+            device.wait(calls.popleft()[0])
+        for block in blocks:
+            device.release(block)
+
+    when_undisturbed(now)
+
+
+def _check(entry: str, slots: Sequence[Slot], inputs: Sequence[np.ndarray | DeviceArray]) -> None:
     """Raise `ArgumentError` unless every input is what the entry takes."""
     if len(inputs) != len(slots):
         raise ArgumentError(f"{entry}: takes {len(slots)} inputs, not {len(inputs)}")

@@ -6,7 +6,7 @@ the entry is first used: fixed addresses, so that a captured step stays true.
 
 import gc
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -99,17 +99,16 @@ def address(ref: Ref, segments: Segments, entry: EntryMemory) -> int:
 
 _guard = threading.Lock()
 _captures = 0  # under way
-_later: list[tuple[Device, int]] = []  # to be given back when none is
+_later: list[Callable[[], None]] = []  # to be done when none is
 
 
-def release(device: Device, blocks: Sequence[int]) -> None:
-    """Give memory back, now or, since a capture must not be disturbed by it, when captures under way have ended."""
+def when_undisturbed(action: Callable[[], None]) -> None:
+    """Wait, or give memory back: now or, since it would disturb captures under way, when they have ended."""
     with _guard:
         if _captures:
-            _later.extend((device, block) for block in blocks)
+            _later.append(action)
             return
-    for block in blocks:
-        device.release(block)
+    action()
 
 
 @contextmanager
@@ -129,8 +128,8 @@ def undisturbed() -> Iterator[None]:
             del _later[: len(waiting)]
         if collects:
             gc.enable()
-    for device, block in waiting:
-        device.release(block)
+    for action in waiting:
+        action()
 
 
 def as_bytes(array: np.ndarray) -> np.ndarray:

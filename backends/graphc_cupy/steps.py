@@ -2,15 +2,18 @@
 
 Three things are captured when they are first needed: one step, for a call; one step that also records its outputs in
 the next row of the record and counts itself; and several of these, so that small programs are not held up by the host
-queueing them.
+queueing them. A call on arrays that lie on the device already is captured when it comes back with the same addresses,
+which it does in a loop: memory pools give back what was freed last.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from graphc.plan.ir import Entry
+from graphc.runtime.device_arrays import DeviceArray
 from graphc_cupy.device import Device, Event, Function, Graph
 from graphc_cupy.memory import EntryMemory, Segments, address, as_bytes, undisturbed
 from graphc_cupy.program import Move, Row, Run
@@ -18,6 +21,7 @@ from graphc_cupy.source import BYTES_PER_THREAD, COUNT, RECORD, RECORD_THREADS
 
 MOST_QUEUED = 256  # launches of one captured graph
 MOST_STEPS = 32
+MOST_PLACES = 8  # calls on arrays of others that are kept captured
 RECORD_BYTES = 16 * 1024 * 1024  # of one half of the record, at most
 
 
@@ -36,7 +40,8 @@ class Steps:
     host: tuple[np.ndarray, ...]  # where records are read back to, both halves
     graphs: dict[str, Graph] = field(default_factory=dict)
     given: int = 0  # how often inputs were given
-    _held: list[np.ndarray] = field(default_factory=list)
+    _places: OrderedDict[EntryMemory, Graph | None] = field(default_factory=OrderedDict)  # None: not captured yet
+    _held: list[object] = field(default_factory=list)
     _counters: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))  # of each half; on their way
 
     @staticmethod
@@ -58,13 +63,60 @@ class Steps:
 
     # ------------------------------------------------------------------------------------------------------ border
 
-    def give(self, inputs: Sequence[np.ndarray]) -> None:
+    def give(self, inputs: Sequence[np.ndarray | DeviceArray]) -> None:
         """Queue the inputs. They are held until the next ones."""
-        self._held = [as_bytes(array) for array in inputs]
+        self._held = []
         self.given += 1
-        for target, source in zip(self.memory.inputs, self._held, strict=True):
-            if source.nbytes:
-                self.device.upload(target, source)
+        for target, source in zip(self.memory.inputs, inputs, strict=True):
+            if isinstance(source, DeviceArray):
+                address, owner = self._place(source)
+                self._held.append(owner)
+                if source.nbytes:
+                    self.device.copy(target, address, source.nbytes)
+            elif source.nbytes:
+                content = as_bytes(source)
+                self._held.append(content)
+                self.device.upload(target, content)
+
+    def _place(self, array: DeviceArray) -> tuple[int, object]:
+        return (array.address, array.owner) if array.is_contiguous else self.device.gathered(array)
+
+    def call_at(self, inputs: Sequence[np.ndarray | DeviceArray], outputs: Sequence[int], step: int) -> list[object]:
+        """Queue one step that reads inputs where they lie and writes to these addresses.
+
+        Returns what has to be kept until it is done.
+        """
+        held: list[object] = []
+        addresses = []
+        for target, source in zip(self.memory.inputs, inputs, strict=True):
+            if isinstance(source, DeviceArray):
+                target, owner = self._place(source)
+                held.append(owner)
+            elif source.nbytes:
+                copy = as_bytes(source).copy()  # nobody waits: the caller may write to it before it is read
+                held.append(copy)
+                self.device.upload(target, copy)
+            addresses.append(target)
+        counters = as_bytes(np.array((step, 0), np.int64))
+        self.device.upload(self.segments.step, counters)
+        memory = EntryMemory(0, tuple(addresses), tuple(outputs), (), 0)
+        return [*held, counters, self._queue_at(memory)]
+
+    def _queue_at(self, memory: EntryMemory) -> Graph | None:
+        """Queue one step with its border in another place."""
+        is_known = memory in self._places
+        graph = self._places.pop(memory, None)
+        if is_known and graph is None:
+            with undisturbed():
+                graph = self._captured(1, False, memory)
+        if graph is None:
+            self._step(memory)
+        else:
+            self.device.replay(graph)
+        self._places[memory] = graph
+        if len(self._places) > MOST_PLACES:
+            self._places.popitem(last=False)
+        return graph
 
     def begin(self, step: int, half: int) -> None:
         """Queue the number of the next step, and that it is recorded in the first row of a half."""
@@ -102,7 +154,7 @@ class Steps:
         marks = []
         for row in self.rows:
             before = self.device.record()
-            self._queue(row)
+            self._queue(row, self.memory)
             marks.append((before, self.device.record()))
         self._count()
         return marks
@@ -117,33 +169,33 @@ class Steps:
     def _replay(self, name: str, steps: int, recorded: bool) -> None:
         if name not in self.graphs:
             with undisturbed():
-                self.graphs[name] = self._captured(steps, recorded)
+                self.graphs[name] = self._captured(steps, recorded, self.memory)
         self.device.replay(self.graphs[name])
 
-    def _captured(self, steps: int, recorded: bool) -> Graph:
+    def _captured(self, steps: int, recorded: bool, memory: EntryMemory) -> Graph:
         self.device.begin_capture()
         try:
             for _ in range(steps):
-                self._step()
+                self._step(memory)
                 if recorded:
                     self._count()
         finally:
             graph = self.device.end_capture()  # after a mistake too: the device shall be of use to others
         return graph
 
-    def _step(self) -> None:
+    def _step(self, memory: EntryMemory) -> None:
         for row in self.rows:
-            self._queue(row)
+            self._queue(row, memory)
 
-    def _queue(self, row: Row) -> None:
+    def _queue(self, row: Row, memory: EntryMemory) -> None:
         for each in row.queued:
             match each:
                 case Run(phase, args):
-                    words = [address(ref, self.segments, self.memory) for ref in args]
+                    words = [address(ref, self.segments, memory) for ref in args]
                     function = self.functions[phase.name]
                     self.device.launch(function, phase.blocks, phase.threads, phase.shared_bytes, words)
                 case Move(source, target):
-                    to, of = (address(ref, self.segments, self.memory) for ref in (target, source))
+                    to, of = (address(ref, self.segments, memory) for ref in (target, source))
                     self.device.copy(to, of, source.nbytes)
 
     def _count(self) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from graphc.core.dtypes import dtype
 from graphc.core.errors import ArgumentError, CopyWarning, DTypeError, GraphcError, ShapeError
 from graphc.graph.ir import TensorType
+from graphc.runtime.device_arrays import DeviceArray, described, lies_on_gpu
 from graphc.tracing.context import TracedValue, check_alive
 from graphc.tracing.spec import python_dtype
 
@@ -64,11 +65,11 @@ def _report_copy(array: np.ndarray, name: str, why: str) -> None:
         f"argument {name}: {array.nbytes:,} bytes are copied at each call because of its {why}; "
         "pass np.ascontiguousarray(...) of it, made once",
         CopyWarning,
-        stacklevel=_frames_inside(),
+        stacklevel=frames_inside(),
     )
 
 
-def _frames_inside() -> int:
+def frames_inside() -> int:
     """How far the user's frame is from whoever asks `_report_copy` to warn, as `warnings.warn` counts."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
@@ -89,6 +90,11 @@ def _scalar(value: bool | int | float, type: TensorType, name: str) -> np.ndarra
 
 
 def _foreign(leaf: object, name: str) -> np.ndarray:
+    if lies_on_gpu(leaf):
+        raise ArgumentError(
+            f"argument {name}: {type(leaf).__name__} lies on a GPU, and the memory of the host is read here; copy it "
+            "to a NumPy array, or compile with backend='gpu'"
+        )
     try:
         if hasattr(leaf, "__dlpack__") and not hasattr(leaf, "__array__"):
             return np.from_dlpack(leaf)
@@ -110,7 +116,11 @@ def type_of(leaf: object, name: str) -> TensorType:
     if isinstance(leaf, TracedValue):
         check_alive(leaf)
         return TensorType(leaf.shape, leaf.dtype)
-    array = leaf if isinstance(leaf, np.ndarray | np.generic) else _foreign(leaf, name)
+    array: np.ndarray | np.generic | DeviceArray
+    if isinstance(leaf, np.ndarray | np.generic):
+        array = leaf
+    else:
+        array = described(leaf, name) if lies_on_gpu(leaf) else _foreign(leaf, name)
     try:
         return TensorType(tuple(array.shape), dtype(array.dtype))
     except GraphcError as error:

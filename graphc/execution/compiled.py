@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
+from typing import cast
 
 import numpy as np
 
@@ -16,12 +17,15 @@ from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
 from graphc.execution.profile import ProfileReport
 from graphc.execution.recording import record_compiled
+from graphc.execution.resident import Argument, call, check_arguments, specs_of_resident
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport
 from graphc.runtime.protocol import Direct, DirectCalls, Executable
 from graphc.tracing import Traced, trace
+
+Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
 
 
 class CompiledFunction:
@@ -74,7 +78,10 @@ class CompiledFunction:
 
     def call_leaves(self, leaves: list[object]) -> object:
         """Run on the flattened arguments."""
-        return self.pack(self._executable.call(self.name, self._checked(leaves)))
+        return self.pack(call(self._executable, self.name, self._arguments(leaves)))
+
+    def _arguments(self, leaves: list[object]) -> Sequence[Argument]:
+        return check_arguments(self._executable, leaves, self._types, self._names, self._reported)
 
     def _checked(self, leaves: list[object]) -> list[np.ndarray]:
         return check_all(leaves, self._types, self._names, self._reported)
@@ -140,7 +147,7 @@ def _is_plain(tree: pytree.TreeDef) -> bool:
     return not kwargs.children and all(child.kind is None for child in args.children)
 
 
-def _packer(tree: pytree.TreeDef) -> Callable[[Sequence[np.ndarray]], object]:
+def _packer(tree: pytree.TreeDef) -> Callable[[Sequence[object]], object]:
     """`unflatten` for this tree; the common ones without a look at it."""
     if tree.kind is None:
         return itemgetter(0)
@@ -178,6 +185,7 @@ def compile_function(
             raise ArgumentError("compile: a graph has its types; pass no specs with it")
         traced = Traced.of_graph(fn)
     else:
+        args, kwargs = cast(Arguments, specs_of_resident((args, dict(kwargs))))
         traced = trace(fn, args, kwargs, name=getattr(fn, "__name__", "main"))
     return CompiledFunction(
         traced, traced.graph.name, options, time.perf_counter() - start, None if isinstance(fn, Graph) else fn

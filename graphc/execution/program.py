@@ -6,6 +6,7 @@ owns; its buffers are updated in place. `step` is an int64 scalar.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -21,11 +22,12 @@ from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
 from graphc.execution.profile import MOST_STEPS, ProfileReport
 from graphc.execution.recording import record_batch, record_compiled
+from graphc.execution.resident import Argument, call, check_arguments, of_the_host
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph, TensorType
 from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport
-from graphc.runtime.protocol import Executable, Progress
+from graphc.runtime.protocol import Executable, Progress, ResidentCalls
 from graphc.tracing import Spec, trace
 
 Poll = Callable[[Progress, object], bool]
@@ -71,7 +73,7 @@ class Program:
     def call(self, entry: str, batch: object = (), step: int = 0) -> object:
         """Run one entry once and return its outputs; the state advances. Compiles on the first use of a signature."""
         name, arrays = self._prepare(entry, batch)
-        outputs = self._executable.call(name, arrays, step)
+        outputs = call(self._executable, name, arrays, step)
         return pytree.unflatten(self._traced[name].output_tree, outputs)
 
     def run(
@@ -97,7 +99,9 @@ class Program:
             raise ArgumentError("run: this program is running already, in another thread or around this call")
         self._running += 1
         try:
-            done, outputs = self._executable.run(name, arrays, first, n, forward if poll else None)
+            # a program that takes no arrays on a GPU was given none
+            executable = cast(ResidentCalls, self._executable)
+            done, outputs = executable.run(name, arrays, first, n, forward if poll else None)
         finally:
             self._running -= 1
         return done, pytree.unflatten(tree, outputs)
@@ -165,7 +169,8 @@ class Program:
             self._known(entry)
             name, arrays = entry, made_up(self._batch_types(self._traced[entry]))
         else:
-            name, arrays = self._prepare(entry, batch)
+            name, given = self._prepare(entry, batch)
+            arrays = of_the_host(given)
         if self._running:
             raise ArgumentError("profile: this program is running already, in another thread or around this call")
         self._running += 1
@@ -211,17 +216,21 @@ class Program:
         if entry not in self._traced:
             raise ArgumentError(f"no compiled entry {entry!r}; compiled: {', '.join(self._traced) or 'none'}")
 
-    def _prepare(self, entry: str, batch: object) -> tuple[str, list[np.ndarray]]:
+    def _prepare(self, entry: str, batch: object) -> tuple[str, Sequence[Argument]]:
         """The plan's entry for this batch signature, compiled if it is new, and the batch as checked arrays."""
         leaves, tree = pytree.flatten(batch)
         if self._compilation is not None and len(self._entries) == len(self._functions) and entry in self._traced:
             item = self._traced[entry]  # the common case: one signature per entry, nothing to hash
             if tree == item.batch_tree and self._fits(leaves, item):
-                return entry, check_all(leaves, self._batch_types(item), item.batch_names, self._reported)
+                return entry, self._arguments(leaves, item)
         self._extend({entry: batch})
         name = self._entries[(entry, self._signature(batch))]
         item = self._traced[name]
-        return name, check_all(leaves, self._batch_types(item), item.batch_names, self._reported)
+        return name, self._arguments(leaves, item)
+
+    def _arguments(self, leaves: list[object], item: _Entry) -> Sequence[Argument]:
+        types = self._batch_types(item)
+        return check_arguments(self._executable, leaves, types, item.batch_names, self._reported)
 
     def _batch_types(self, item: _Entry) -> tuple[TensorType, ...]:
         start = len(self._state_slots)

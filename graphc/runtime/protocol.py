@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.core.records import dataclass
 from graphc.plan.ir import Copy, Launch, Plan
+from graphc.runtime.device_arrays import DeviceArray
 
 if TYPE_CHECKING:
     from graphc.kernel.ir import Kernel
@@ -116,6 +117,36 @@ class DirectCalls(Protocol):
 
     def direct(self, entry: str) -> Direct:
         """The function of an entry."""
+        ...
+
+
+@runtime_checkable
+class ResidentCalls(Protocol):
+    """What an `Executable` has besides when it takes arrays in the memory of its GPU where they lie."""
+
+    def view(self, array: object, name: str) -> DeviceArray:
+        """Where an array on a GPU lies, ordered behind what its owner has under way.
+
+        Raises `ArgumentError` naming the argument when that is not the memory of this program's GPU.
+        """
+        ...
+
+    def call_resident(self, entry: str, inputs: Sequence[np.ndarray | DeviceArray], step: int = 0) -> list[object]:
+        """Queue one entry once, behind the caller's work and before what the caller does next.
+
+        Returns fresh arrays on the GPU, and does not wait for them.
+        """
+        ...
+
+    def run(
+        self,
+        entry: str,
+        inputs: Sequence[np.ndarray | DeviceArray],
+        first: int,
+        n: int,
+        poll: Callable[[Progress, Sequence[np.ndarray]], bool] | None = None,
+    ) -> tuple[int, list[np.ndarray]]:
+        """What `Executable.run` does; inputs on the GPU are read once, when the run begins."""
         ...
 
 

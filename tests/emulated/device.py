@@ -11,11 +11,13 @@ from __future__ import annotations
 import bisect
 import ctypes
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.runtime.device_arrays import DeviceArray
 from graphc_cupy.device import Event, Function, Graph
 from tests.emulated.toolchain import RUN, build
 
@@ -40,8 +42,13 @@ class EmulatedDevice:
         self.order = order
         self.log: list[str] = []  # what was asked for, without arguments
         self.description = "emulated"
+        self.number = 0
+        self.stream = 7  # as others name it
+        self.caller = Stream()  # that of the caller
+        self.others: dict[int, Stream] = {}  # those of other libraries, by name
         self._blocks: dict[int, np.ndarray] = {}
         self._starts: list[int] = []
+        self._gone: list[np.ndarray] = []
         self._queue: list[Work] = []
         self._finished = 0  # how much of everything ever queued is done
         self._capture: list[Work] | None = None
@@ -152,6 +159,11 @@ class EmulatedDevice:
             raise Misuse("the time between marks that have not been reached")
         return last.time - first.time
 
+    def is_reached(self, event: Event) -> bool:
+        self._outside("is_reached")
+        assert isinstance(event, _Mark)
+        return self._finished >= event.position
+
     def wait(self, event: Event) -> None:
         self._outside("wait")
         assert isinstance(event, _Mark)
@@ -160,6 +172,45 @@ class EmulatedDevice:
     def synchronize(self) -> None:
         self._outside("synchronize")
         self._drain()
+
+    # --------------------------------------------------------------------------------------- arrays of other libraries
+
+    def holder(self, address: int) -> int | None:
+        self._outside("holder")
+        position = bisect.bisect_right(self._starts, address) - 1
+        start = self._starts[position] if position >= 0 else 0
+        return 0 if start and address < start + self._blocks[start].nbytes else None
+
+    def follow(self, stream: int | None) -> None:
+        self._outside("follow")
+        other = self.caller if stream is None else self.others[stream]
+        position = other.position
+        self._queue.append(lambda: other.drain(position))
+
+    def lead(self, stream: int | None) -> None:
+        self._outside("lead")
+        position = self._finished + len(self._queue)
+        (self.caller if stream is None else self.others[stream]).put(lambda: self._drain(position))
+
+    def fresh(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[int, object]:
+        found = Resident(self, shape, dtype)
+        return found.address, found
+
+    def gathered(self, array: DeviceArray) -> tuple[int, object]:
+        found = Resident(self, array.shape, array.dtype)
+        last = sum((n - 1) * s for n, s in zip(array.shape, array.strides or ()))
+        content = self.bytes_at(array.address, last + array.dtype.itemsize)
+        strided = np.lib.stride_tricks.as_strided(content.view(array.dtype), array.shape, array.strides)
+        target = self.bytes_at(found.address, found.nbytes)
+        self._put("gather", lambda: _assign(target, np.ascontiguousarray(strided).reshape(-1).view(np.uint8)))
+        return found.address, found
+
+    def forget(self, address: int) -> None:
+        """Memory of an array of another library that nobody refers to is somebody else's at once."""
+        block = self._blocks.pop(address)
+        block[:] = 0x5A
+        self._gone.append(block)  # what reads it all the same reads that
+        self._starts.remove(address)
 
     # --------------------------------------------------------------------------------------------------------- details
 
@@ -181,6 +232,56 @@ class EmulatedDevice:
             work = self._queue.pop(0)
             self._finished += 1
             work()
+
+
+class Stream:
+    """Work of somebody else on the device: done, in order, when it is waited for."""
+
+    def __init__(self) -> None:
+        self._queue: list[Work] = []
+        self._finished = 0
+
+    @property
+    def position(self) -> int:
+        return self._finished + len(self._queue)
+
+    def put(self, work: Work) -> None:
+        self._queue.append(work)
+
+    def drain(self, position: int | None = None) -> None:
+        while self._queue and (position is None or self._finished < position):
+            work = self._queue.pop(0)
+            self._finished += 1
+            work()
+
+
+class Resident:
+    """An array of some library in the memory of the emulated device. `stream`: the name of its owner's, if it tells."""
+
+    def __init__(
+        self, device: EmulatedDevice, shape: tuple[int, ...], dtype: object, stream: int | None = None
+    ) -> None:
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)  # type: ignore[call-overload]
+        self.nbytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        self.address = device.allocate(max(self.nbytes, 1))
+        self._end = weakref.finalize(self, device.forget, self.address)
+        self._device, self._stream = device, stream
+        self.strides: tuple[int, ...] | None = None
+
+    def content(self) -> np.ndarray:
+        """Its elements as they are now: whoever looks has waited."""
+        return self._device.bytes_at(self.address, self.nbytes).view(self.dtype).reshape(self.shape)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]:
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.address, False),
+            "strides": self.strides,
+            "version": 3,
+            "stream": self._stream,
+        }
 
 
 def _assign(target: np.ndarray, source: np.ndarray) -> None:

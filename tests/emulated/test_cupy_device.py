@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from graphc.core.errors import BackendError
+from graphc.runtime.device_arrays import DeviceArray
 from graphc_cupy import nvrtc
 from graphc_cupy.cupy_device import CupyDevice
-from graphc_cupy.device import Function
+from graphc_cupy.device import Event, Function
 
 ADDRESS = 0x7F00_0000_0000
 
@@ -92,3 +93,37 @@ def test_everything_is_queued_in_one_stream(cupy: MagicMock) -> None:
     assert device.seconds(event, event) == pytest.approx(0.002)
     device.synchronize()
     stream.synchronize.assert_called_once_with()
+
+
+def test_work_is_ordered_with_other_streams(cupy: MagicMock) -> None:
+    device = CupyDevice(0)
+    ours, event = cupy.cuda.Stream.return_value, cupy.cuda.Event.return_value
+    caller, other = cupy.cuda.get_current_stream.return_value, cupy.cuda.ExternalStream.return_value
+    device.follow(None)
+    event.record.assert_called_once_with(caller)
+    ours.wait_event.assert_called_once_with(event)
+    device.lead(5)
+    cupy.cuda.ExternalStream.assert_called_once_with(5, 0)
+    event.record.assert_called_with(ours)
+    other.wait_event.assert_called_once_with(event)
+    event.done = False
+    assert not device.is_reached(Event(event))
+    ours.synchronize.assert_not_called()
+
+
+def test_arrays_of_others(cupy: MagicMock) -> None:
+    device = CupyDevice(0)
+    attributes = cupy.cuda.runtime.pointerGetAttributes.return_value
+    for kind, holder in ((0, None), (1, None), (2, 3), (3, 3)):
+        attributes.type, attributes.device = kind, 3
+        assert device.holder(ADDRESS) == holder
+    cupy.empty.return_value.data.ptr = ADDRESS
+    assert device.fresh((2, 3), np.dtype("f4")) == (ADDRESS, cupy.empty.return_value)
+    cupy.empty.assert_called_once_with((2, 3), np.dtype("f4"))
+    owner = object()
+    strided = DeviceArray(ADDRESS, (2, 3), np.dtype("f4"), (4, 8), 0, None, owner)
+    cupy.ascontiguousarray.return_value.data.ptr = ADDRESS + 256
+    assert device.gathered(strided) == (ADDRESS + 256, cupy.ascontiguousarray.return_value)
+    cupy.cuda.UnownedMemory.assert_called_once_with(ADDRESS, 24, owner, 0)
+    assert cupy.ndarray.call_args.args == ((2, 3), np.dtype("f4"))
+    assert cupy.ndarray.call_args.kwargs["strides"] == (4, 8)

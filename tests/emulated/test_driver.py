@@ -14,6 +14,7 @@ from graphc.core.errors import ArgumentError
 from graphc.plan.ir import Plan
 from graphc.runtime.protocol import Progress
 from graphc_cupy.executable import GpuExecutable
+from graphc_cupy.memory import EntryMemory
 from graphc_cupy.steps import Steps
 from tests.acceptance.jobs import job, state_sha256
 from tests.emulated.backend import EmulatedBackend
@@ -156,9 +157,9 @@ def test_arguments_are_checked(emulated: EmulatedBackend) -> None:
 def test_an_allocation_during_capture_is_found(emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     step = Steps._step
 
-    def allocates(self: Steps) -> None:
+    def allocates(self: Steps, memory: EntryMemory) -> None:
         self.device.allocate(64)
-        step(self)
+        step(self, memory)
 
     monkeypatch.setattr(Steps, "_step", allocates)
     with pytest.raises(Misuse, match="allocate while a step is captured"):

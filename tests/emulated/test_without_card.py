@@ -63,7 +63,11 @@ def test_cupy_has_what_the_device_asks_it_for() -> None:
         (cupy.cuda.runtime, "memcpyAsync memsetAsync memGetInfo getDeviceProperties getDeviceCount driverGetVersion"),
         (cupy.cuda.runtime, "memcpyHostToDevice memcpyDeviceToHost memcpyDeviceToDevice CUDARuntimeError"),
         (cupy.cuda, "Memory alloc_pinned_memory get_elapsed_time Event Stream Device Graph"),
-        (cupy.cuda.Stream, "begin_capture end_capture synchronize"),
+        (cupy.cuda, "MemoryPointer UnownedMemory ExternalStream get_current_stream"),
+        (cupy.cuda.runtime, "pointerGetAttributes"),
+        (cupy.cuda.Event, "done record synchronize"),
+        (cupy, "ascontiguousarray empty ndarray"),
+        (cupy.cuda.Stream, "begin_capture end_capture synchronize wait_event"),
         (cupy.cuda.Graph, "launch"),
         (cupy.cuda.function.Module, "load get_function"),
     ):

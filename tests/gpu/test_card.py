@@ -12,7 +12,7 @@ from graphc_cupy.cupy_device import CupyDevice
 from graphc_cupy.device import Function
 from graphc_cupy.phases import phases
 from tests.acceptance.jobs import job, state_sha256
-from tests.emulated import test_contractions, test_driver, test_samples
+from tests.emulated import test_contractions, test_driver, test_resident, test_samples
 from tests.emulated.kernels import Arrays, Cases, interpreted, same_bits
 
 
@@ -87,3 +87,18 @@ def test_runs_and_calls(card: CupyDevice) -> None:
 
 def test_it_is_listed(card: CupyDevice) -> None:
     assert any(line.startswith("gpu") for line in gc.devices())
+
+
+def test_arrays_on_the_card_stay_there(card: CupyDevice) -> None:
+    import cupy
+
+    x, y = test_resident.X, test_resident.Y
+    wanted = gc.compile(test_resident.function, x, y, backend="cpu")(x, y)
+    exe = gc.compile(test_resident.function, x, y, backend="gpu")
+    for _ in range(4):
+        found = exe(cupy.asarray(x) * 1, cupy.asarray(y) * 1)
+        for got, want in zip(found, wanted, strict=True):  # type: ignore[call-overload]
+            assert isinstance(got, cupy.ndarray)
+            np.testing.assert_array_equal((got + 0).get(), want)
+    strided = cupy.asarray(np.ascontiguousarray(x.T)).T
+    np.testing.assert_array_equal(exe(strided, cupy.asarray(y))[0].get(), wanted[0])  # type: ignore[index]

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("numpy", "llvmlite", "torch", "jax", "jaxlib", "optax")
+PACKAGES = ("numpy", "llvmlite", "torch", "jax", "jaxlib", "optax", "cupy-cuda13x", "nvidia-cuda-nvrtc")
 # Flags that slow a compilation down or write files: no measurement is taken with them.
 IGNORED_FLAGS = ("GRAPHC_VERIFY", "GRAPHC_TIME", "GRAPHC_DUMP", "GRAPHC_THREADS", "GRAPHC_BACKEND")
 
@@ -33,6 +33,13 @@ def facts() -> dict[str, object]:
         "load_average": round(os.getloadavg()[0], 2),
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
+
+
+def card() -> dict[str, object]:
+    """The GPU that measurements are taken on. Raises `graphc.core.errors.BackendError` when there is none."""
+    from graphc_cupy import backend, cupy_device
+
+    return {"card": backend.target().name, "driver": cupy_device.driver_version()}
 
 
 def available_cores() -> int:

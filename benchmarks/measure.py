@@ -41,7 +41,8 @@ class WorkerError(Exception):
 class System:
     """Something to be measured: `python -m module --worker worker`; `needs` are the packages it imports.
 
-    slow_start: it compiles for so long that it is started afresh less often than the others.
+    slow_start: it compiles for so long that it is started afresh less often than the others. settings: of its
+    environment.
     """
 
     name: str
@@ -49,6 +50,7 @@ class System:
     worker: str
     needs: tuple[str, ...] = ()
     slow_start: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Worker:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env=environment(threads, cache),
+            env={**environment(threads, cache), **dict(system.settings)},
         )
         try:
             self.import_seconds = float(str(self._receive()["import_s"]))

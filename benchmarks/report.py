@@ -70,6 +70,12 @@ class Output:
         if not options.json:
             print(f"{self._machine['cpu']}, {self._machine['cores']} cores", flush=True)
 
+    def describe(self, facts: Mapping[str, object]) -> None:
+        """Say more about the machine, in the records to come."""
+        self._machine |= facts
+        if not self._options.json:
+            print(", ".join(f"{name}: {fact}" for name, fact in facts.items()), flush=True)
+
     def add(self, records: Sequence[Mapping[str, object]]) -> None:
         """Print these records and append them to the file."""
         full = [{**self._common, **rounded(record), "machine": self._machine} for record in records]

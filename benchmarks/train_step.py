@@ -1,6 +1,7 @@
 """Training steps of graphc and of installed peers, in interleaved rounds of one run.
 
     python -m benchmarks.train_step --workload mlp_tiny,mlp_mnist --peers torch,jax --json
+    python -m benchmarks.train_step --backend gpu --peers torch,jax
 
 One record per workload, number of threads and system. What the fields mean: README.md.
 """
@@ -8,6 +9,8 @@ One record per workload, number of threads and system. What the fields mean: REA
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from benchmarks import machine, peak, report
 from benchmarks.measure import (
@@ -29,6 +32,9 @@ PEERS = {
     "torch-compile": System("torch-compile", "benchmarks.peers.torch_step", "compile", ("torch",), slow_start=True),
     "jax": System("jax", "benchmarks.peers.jax_step", "jax", ("jax", "jaxlib", "optax")),
 }
+# On a card too everybody computes products in float32: JAX would round operands to tf32 otherwise.
+ON_A_CARD = (("JAX_PLATFORMS", "cuda"), ("JAX_DEFAULT_MATMUL_PRECISION", "highest"))
+CARD_RESULTS = Path("build") / "gpu_train_step.jsonl"
 GROUPS = {"torch": ("torch-eager", "torch-compile")}
 SamplesOf = Mapping[tuple[str, str], Samples]  # by system and case
 BLOCK_SECONDS = 0.5
@@ -38,7 +44,10 @@ SAME_LOSS = 1e-4  # relative: every system computes the same in another order of
 def main() -> None:
     """Read the command line, measure, report."""
     options = arguments()
+    facts = card_facts() if options.backend == "gpu" else {}
     output = report.Output("train_step", options)
+    if facts:
+        output.describe(facts)
     failed = False
     for threads in options.threads:
         for workload in options.workload:
@@ -48,6 +57,16 @@ def main() -> None:
                 note(str(error))
                 failed = True
     sys.exit(failed)
+
+
+def card_facts() -> report.Record:
+    """The GPU; ends the program with a message when there is none."""
+    from graphc.core.errors import BackendError
+
+    try:
+        return machine.card()
+    except BackendError as error:
+        sys.exit(str(error))
 
 
 def arguments() -> argparse.Namespace:
@@ -61,7 +80,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slow-starts", type=report.at_least_one, default=1, help=help)
     help = "measure also beside so many processes that keep a core busy; 0: do not"
     parser.add_argument("--busy", type=int, default=1, help=help)
-    return parser.parse_args()
+    parser.add_argument("--backend", choices=("cpu", "gpu"), default="cpu", help="where everybody computes")
+    options = parser.parse_args()
+    if options.backend == "gpu":
+        options.peers = [replace(peer, settings=ON_A_CARD) for peer in options.peers]
+        options.threads = [machine.available_cores()]  # of the host, which only queues
+        options.busy = 0
+        options.out = options.out or CARD_RESULTS
+    return options
 
 
 def workloads(text: str) -> list[str]:
@@ -87,22 +113,25 @@ def measure(workload: str, threads: int, options: argparse.Namespace) -> list[re
     systems = [OURS, *options.peers]
     repeats = 1 if options.quick else options.starts
     pause = 0.0 if options.quick else options.pause
+    on_cpu = options.backend == "cpu"
+    case = {"workload": workload, "backend": options.backend}
     with (
-        started(systems, threads, repeats, workload, pause, options.slow_starts, workload=workload) as starts,
-        running([peak.PEAK], threads) as limits,
+        started(systems, threads, repeats, workload, pause, options.slow_starts, **case) as starts,
+        running([peak.PEAK] if on_cpu else [], threads) as limits,
     ):
         ours = next((start for start in starts if start.worker.name == OURS.name), None)
-        if ours is None or not limits:
+        if ours is None or (on_cpu and not limits):
             raise WorkerError(f"{OURS.name} does not run {workload}; see the notes above")
         check_same_losses(workload, starts)
-        (limit,) = limits
         planned = int(str(ours.cold[-1]["planned_peak_bytes"]))
-        peak.prepare_peaks(limit, [planned])
+        for limit in limits:
+            peak.prepare_peaks(limit, [planned])
         workers = [start.worker for start in starts]
         timing = report.timing(options, BLOCK_SECONDS)
         neighbours = [0, options.busy] if options.busy > 0 else [0]
-        samples, *beside = interleave_beside(neighbours, [*workers, limit], timing)
-        if any((name, case) not in samples for name, case in ((OURS.name, workload), (limit.name, peak.fma_name()))):
+        samples, *beside = interleave_beside(neighbours, [*workers, *limits], timing)
+        wanted = [(OURS.name, workload), *((limit.name, peak.fma_name()) for limit in limits)]
+        if any(key not in samples for key in wanted):
             raise WorkerError(f"{workload}: nothing was measured")
         best = min((found.median for (name, _), found in samples.items() if name in PEERS), default=None)
         return [
@@ -110,8 +139,9 @@ def measure(workload: str, threads: int, options: argparse.Namespace) -> list[re
                 "workload": workload,
                 "system": start.worker.name,
                 "threads": threads,
+                "backend": options.backend,
                 **common(start, samples[start.worker.name, workload], best),
-                **(costs(start, samples, limit, planned) if start is ours else UNKNOWN),
+                **(costs(start, samples, limits, planned) if start is ours else UNKNOWN),
                 **slowdown(samples, beside, (start.worker.name, workload), options.busy),
             }
             for start in starts
@@ -164,9 +194,21 @@ UNKNOWN: report.Record = dict.fromkeys(
 )
 
 
-def costs(start: Start, samples: dict[tuple[str, str], Samples], limit: Worker, planned: int) -> report.Record:
-    """Memory and work of our step, and how near it is to what the machine could do at best."""
+def costs(
+    start: Start, samples: dict[tuple[str, str], Samples], limits: Sequence[Worker], planned: int
+) -> report.Record:
+    """Memory and work of our step, and how near it is to what the machine could do at best (on a card: not known)."""
     facts = start.cold[-1]
+    known: report.Record = {
+        "planned_peak_bytes": planned,
+        "arena_to_lower_bound": facts["lower_bound_ratio"],
+        "flops": facts["flops"],
+        "bytes": facts["bytes"],
+        "stages": facts["stages"],
+    }
+    if not limits:
+        return {**UNKNOWN, **known}
+    (limit,) = limits
     flops_rate, bytes_rate = (
         peak.rate(limit, samples, peak.fma_name()),
         peak.rate(limit, samples, peak.stream_name(planned)),
@@ -175,14 +217,11 @@ def costs(start: Start, samples: dict[tuple[str, str], Samples], limit: Worker, 
     least = sum(max(flops / flops_rate, nbytes / bytes_rate) for flops, nbytes in kernels)
     (workload,) = start.worker.cases
     return {
-        "planned_peak_bytes": planned,
-        "arena_to_lower_bound": facts["lower_bound_ratio"],
-        "flops": facts["flops"],
-        "bytes": facts["bytes"],
+        **UNKNOWN,
+        **known,
         "roofline_fraction": least / samples[start.worker.name, workload].median,
         "fma_peak": flops_rate,
         "bandwidth": bytes_rate,
-        "stages": facts["stages"],
     }
 
 

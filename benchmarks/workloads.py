@@ -32,10 +32,17 @@ def load(threads: int) -> Prepare:
         problem = PROBLEMS[str(case["workload"])]
         model = model_of(problem)
         dataset = data.arrays(*problem.data(), order="sequential")  # one batch, in its order: the same in every step
+        backend = str(case.get("backend", "cpu"))
         optimizer = optim.sgd(0.01, momentum=0.9) if problem.optimizer == "sgd" else optim.adam(1e-3)
         start = time.perf_counter()
         job = train.compile(
-            model, loss=loss, optimizer=optimizer, data=dataset, batch_size=problem.batch, threads=threads
+            model,
+            loss=loss,
+            optimizer=optimizer,
+            data=dataset,
+            batch_size=problem.batch,
+            backend=backend,
+            threads=threads if backend == "cpu" else None,
         )
         _, first = job.run("train", 0, 1)
         first_step = time.perf_counter() - start

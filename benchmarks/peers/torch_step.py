@@ -28,8 +28,9 @@ def loader(compiled: bool) -> Loader:
 
         def prepare(case: Request) -> Case:
             problem = PROBLEMS[str(case["workload"])]
-            model = model_of(problem)
-            x, y = map(torch.from_numpy, problem.data())
+            device = "cuda" if case.get("backend") == "gpu" else "cpu"
+            model = model_of(problem).to(device)
+            x, y = (torch.from_numpy(array).to(device) for array in problem.data())
             optimizer = (
                 torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
                 if problem.optimizer == "sgd"
@@ -57,6 +58,8 @@ def loader(compiled: bool) -> Loader:
             def run(steps: int) -> None:
                 for _ in range(steps):
                     step()
+                if device == "cuda":
+                    torch.cuda.synchronize()
 
             return Case(run, {"first_step_s": first_step, "losses": losses})
 

@@ -18,10 +18,11 @@ def load(threads: int) -> Prepare:
     def prepare(case: Request) -> Case:
         backend = find_backend("cpu")
         assert isinstance(backend, Backend)
+        machine = peaks.Machine(backend, threads)
         if "nbytes" in case:
-            probe = peaks.stream_probe(backend, threads, int(str(case["nbytes"])))
+            probe = peaks.stream_probe(machine, int(str(case["nbytes"])))
         else:
-            probe = peaks.fma_probe(backend, threads, dtype(str(case["dtype"])))
+            probe = peaks.fma_probe(machine, dtype(str(case["dtype"])))
         return Case(repeated(probe.run), {"amount": probe.amount})
 
     return prepare

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from graphc.kernel.program import Scheduled
 
 WARP_BITS = 32 * 32  # what a warp computes at once
+ROW_THREADS = 16  # of a row of elements: a reduction has so many lanes
 
 
 class GpuBackend:
@@ -25,7 +26,12 @@ class GpuBackend:
         """The card found at run time. Raises `BackendError` when there is none."""
         card = _card(device)
         return Target(
-            f"card {card.number}, {card.description}", WARP_BITS, card.processors, (card.cache_bytes,), (card.arch,)
+            f"card {card.number}, {card.description}",
+            WARP_BITS,
+            card.processors,
+            (card.cache_bytes,),
+            (card.arch,),
+            card.resident_threads // ROW_THREADS,
         )
 
     def schedule(self, kernel: "Kernel") -> "Scheduled":

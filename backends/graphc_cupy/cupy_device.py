@@ -59,6 +59,7 @@ class CupyDevice:
         self.name = properties["name"].decode()
         self.total_bytes = int(properties["totalGlobalMem"])
         self.processors = int(properties["multiProcessorCount"])
+        self.resident_threads = int(properties["maxThreadsPerMultiProcessor"])
         self.cache_bytes = int(properties["l2CacheSize"])
         self.arch = f"sm_{self._card.compute_capability}"
 

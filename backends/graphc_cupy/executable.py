@@ -154,12 +154,10 @@ class GpuExecutable:
             running.steps.give(inputs)
         return False
 
-    def times(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
-        """Run n steps, not captured, with marks around every kernel.
+    threads = None
 
-        Not `Profiler.profile` yet: a profile sets times beside limits, and the kernels of `runtime.peaks` that measure
-        limits are arranged for processors with vectors.
-        """
+    def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
+        """Run n steps, not captured, with marks around every kernel."""
         with self._guard:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)

@@ -157,9 +157,10 @@ class ProfileReport:
         cells.append(("between them", "", f"{between * 1e6:,.1f}", f"{share:.1%}", *[""] * 4))
         widths = [max(len(row[i]) for row in cells) for i in range(len(_HEADER))]
         rates = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s {name}" for name, rate in self.peaks.flops_per_second.items())
+        threads = "" if self.peaks.threads is None else f" on {self.peaks.threads} threads"
         lines = [
             f"{self.entry}: {self.step_seconds * 1e6:,.1f} us per step, roofline {self.roofline:.0%}",
-            f"limits on {self.peaks.threads} threads: {rates}, {self.peaks.bytes_per_second / 1e9:,.0f} GB/s "
+            f"limits{threads}: {rates}, {self.peaks.bytes_per_second / 1e9:,.0f} GB/s "
             f"in {self.peaks.working_set / 1e6:,.3g} MB",
         ]
         return "\n".join(lines + [_line(row, widths) for row in cells])

@@ -19,7 +19,7 @@ from graphc.graph.ir import TensorType
 from graphc.kernel.ir import Kernel
 from graphc.kernel.traffic import bytes_by_parameter
 from graphc.plan.ir import Copy, Entry, Launch, Ref
-from graphc.runtime.peaks import Peaks, peaks
+from graphc.runtime.peaks import Machine, Peaks, peaks
 from graphc.runtime.protocol import Backend, Executable, LaunchTimes, Profiler
 
 ROUNDS = 7
@@ -60,10 +60,11 @@ def profile_entry(
     rows = times[0].rows
     dtypes = tuple(dict.fromkeys([float32, *(_float(launch.kernel) for row in rows for launch in _launches(row))]))
     working_set = _working_set(item, rows)
-    found = _report(entry, times, step_seconds, peaks(backend, executable.threads, working_set, dtypes, remeasure))
+    machine = Machine(backend, executable.threads, compilation.options.device)
+    found = _report(entry, times, step_seconds, peaks(machine, working_set, dtypes, remeasure))
     if remeasure or not _is_above(found):
         return found
-    return _report(entry, times, step_seconds, peaks(backend, executable.threads, working_set, dtypes, True))
+    return _report(entry, times, step_seconds, peaks(machine, working_set, dtypes, True))
 
 
 def _report(entry: str, times: Sequence[LaunchTimes], step_seconds: float, limits: Peaks) -> ProfileReport:

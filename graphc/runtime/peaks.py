@@ -1,8 +1,10 @@
 """What a machine can do at best: fused multiply-adds out of registers, and a stream over a working set of memory.
 
-In: a backend, a number of threads. Out: flops and bytes per second, measured with kernels of the backend's own code
-generator and threads, so they are limits of the code it makes. A multiply-add is two flops. Guaranteed: a peak is the
-best of several interleaved rounds, because nothing is above a peak; it is measured once and kept in the cache folder.
+In: a backend, a number of threads. Out: flops and bytes per second, measured with kernels that the backend schedules,
+compiles and runs as any others, so they are limits of the code it makes. The kernels are written as lowering would, of
+parallel loops; only how many iterations keep the machine busy is asked of its `Target`. A multiply-add is two flops.
+Guaranteed: a peak is the best of several interleaved rounds, because nothing is above a peak; it is measured once and
+kept in the cache folder.
 """
 
 import json
@@ -10,7 +12,6 @@ import math
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 
 from graphc.core import config
 from graphc.core.dtypes import DType, bfloat16, float32, uint32
+from graphc.core.errors import UnsupportedError
 from graphc.core.records import dataclass
 from graphc.kernel.ir import (
     Alloc,
@@ -38,12 +40,12 @@ from graphc.kernel.ir import (
     Var,
     index,
 )
-from graphc.plan.ir import Block, Entry, Launch, Plan, Ref, Slot
-from graphc.runtime.protocol import Backend
+from graphc.plan.ir import ALIGNMENT, Block, Entry, Launch, Plan, Ref, Slot
+from graphc.runtime.protocol import Backend, Profiler, Target
 
-CHUNKS, ITERATIONS = 64, 16384
+CHUNKS, ITERATIONS = 32, 4096  # vectors of each core
 ACCUMULATORS = 12  # more than latency times units of any processor today, and few enough for 16 registers
-UNROLLED = 4
+UNROLLED = 16  # so many that no schedule takes several vectors at once, whose sums would not fit registers
 STREAMED_BYTES = 200_000_000  # of one run: milliseconds, so that starting threads does not count
 SMALLEST = 2**14  # bytes of a working set: smaller ones are loop overhead
 ROUNDS, MOST_ROUNDS = 20, 200
@@ -52,18 +54,37 @@ FMA, STREAM = "fma", "stream"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A kernel that shows a limit: each `run` does `amount` flops, or moves `amount` bytes."""
+    """A kernel that shows a limit: each `run` does `amount` flops, or moves `amount` bytes, and says in what time."""
 
     name: str
-    run: Callable[[], object]
+    run: Callable[[], float]
     amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where kernels run. `threads` None: as many as the backend likes, which does not let them be chosen."""
+
+    backend: Backend
+    threads: int | None = None
+    device: int | None = None
+
+    @property
+    def target(self) -> Target:
+        """The machine found at run time."""
+        return self.backend.target(self.device)
+
+    @property
+    def cores(self) -> int:
+        """How many of its cores take part."""
+        return self.target.cores if self.threads is None else self.threads
 
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
     """Limits of a machine on a number of threads: flops per second by dtype, bytes per second of a working set."""
 
-    threads: int
+    threads: int | None
     flops_per_second: Mapping[str, float]
     bytes_per_second: float
     working_set: int
@@ -73,24 +94,22 @@ class Peaks:
         return max(flops / self.flops_per_second[dtype], nbytes / self.bytes_per_second)
 
 
-def peaks(
-    backend: Backend, threads: int, working_set: int, dtypes: Sequence[DType] = (float32,), remeasure: bool = False
-) -> Peaks:
+def peaks(machine: Machine, working_set: int, dtypes: Sequence[DType] = (float32,), remeasure: bool = False) -> Peaks:
     """The limits; what is not known yet is measured now, in some tenths of a second. `remeasure` forgets all there is.
 
     A working set counts as the nearest power of the fourth root of two.
     """
     nearest = nearest_size(working_set)
-    store = _Store.of(backend, threads)
+    store = _Store.of(machine)
     known = {} if remeasure else store.read()
     names = [*(f"{FMA} {each.name}" for each in dtypes), f"{STREAM} {nearest}"]
     missing = [name for name in names if name not in known]
     if missing:
-        probes = [_probe(name, backend, threads, dtypes) for name in missing]
+        probes = [_probe(name, machine, dtypes) for name in missing]
         known |= measure(probes)
         store.write(known)
     rates = {each.name: known[f"{FMA} {each.name}"] for each in dtypes}
-    return Peaks(threads, rates, known[f"{STREAM} {nearest}"], nearest)
+    return Peaks(machine.threads, rates, known[f"{STREAM} {nearest}"], nearest)
 
 
 def nearest_size(nbytes: int) -> int:
@@ -114,9 +133,7 @@ def measure(probes: Sequence[Probe], rounds: int = ROUNDS) -> dict[str, float]:
     last = 0
     for number in range(MOST_ROUNDS):
         for probe in probes:
-            start = time.perf_counter()
-            probe.run()
-            rate = probe.amount / (time.perf_counter() - start)
+            rate = probe.amount / max(probe.run(), 1e-9)
             if rate > 1.01 * best[probe.name]:
                 last = number
             best[probe.name] = max(best[probe.name], rate)
@@ -125,11 +142,11 @@ def measure(probes: Sequence[Probe], rounds: int = ROUNDS) -> dict[str, float]:
     return best
 
 
-def _probe(name: str, backend: Backend, threads: int, dtypes: Sequence[DType]) -> Probe:
+def _probe(name: str, machine: Machine, dtypes: Sequence[DType]) -> Probe:
     kind, _, detail = name.partition(" ")
     if kind == STREAM:
-        return stream_probe(backend, threads, int(detail))
-    return fma_probe(backend, threads, next(each for each in dtypes if each.name == detail))
+        return stream_probe(machine, int(detail))
+    return fma_probe(machine, next(each for each in dtypes if each.name == detail))
 
 
 # --------------------------------------------------------------------------------------------------- on disk
@@ -143,12 +160,12 @@ class _Store:
     key: str
 
     @staticmethod
-    def of(backend: Backend, threads: int) -> "_Store":
+    def of(machine: Machine) -> "_Store":
         folder = config.cache_folder()
-        target = backend.target()
-        machine = f"{platform.node()} {target.name} {target.vector_bits} {config.available_cores()} cores"
+        target = machine.target
+        name = f"{platform.node()} {target.name} {target.vector_bits} {config.available_cores()} cores"
         path = None if folder is None else folder / "peaks.json"
-        return _Store(path, f"{backend.name} on {machine}, {threads} threads")
+        return _Store(path, f"{machine.backend.name} on {name}, {machine.threads} threads")
 
     def read(self) -> dict[str, float]:
         """What is known. A file that is not as it was written knows nothing."""
@@ -184,23 +201,23 @@ class _Store:
 # ------------------------------------------------------------------------------------------------ the kernels
 
 
-def fma_probe(backend: Backend, threads: int, dtype: DType = float32) -> Probe:
+def fma_probe(machine: Machine, dtype: DType = float32) -> Probe:
     """Independent chains of products of `dtype` that are added up, in enough vector registers to keep every unit busy.
 
     Of bfloat16 they are chains of pairs, whose sums are float32.
     """
-    bits = backend.target().vector_bits
+    bits, vectors = machine.target.vector_bits, CHUNKS * machine.cores
     if dtype is bfloat16:
-        plan, given, expected = pair_plan(bits // 32), _pairs(bits // 32), np.arange(1.0, ACCUMULATORS + 1)[:, None]
+        lanes = vectors * bits // 32
+        kernel, given, expected = pair_kernel(lanes), _pairs(lanes), np.arange(1.0, ACCUMULATORS + 1)[:, None]
     else:
-        lanes = bits // (8 * dtype.itemsize)
-        plan, given, expected = fma_plan(lanes, dtype), _factors(lanes, dtype), np.ones(())
-    executable = backend.load(plan, threads)
-    result = executable.call(FMA, [given])[0]
+        lanes = vectors * bits // (8 * dtype.itemsize)
+        kernel, given, expected = fma_kernel(lanes, dtype), _factors(lanes, dtype), np.ones(())
+    run, result = _loaded(machine, kernel, given)
     if not np.all(result == expected):
         raise AssertionError("the chains of multiply-adds must end where they should")
     amount = (4 if dtype is bfloat16 else 2) * result.size * ITERATIONS * UNROLLED
-    return Probe(f"{FMA} {dtype.name}", lambda: executable.call(FMA, [given]), amount)
+    return Probe(f"{FMA} {dtype.name}", run, amount)
 
 
 def _factors(lanes: int, dtype: DType) -> np.ndarray:
@@ -215,7 +232,7 @@ def _pairs(lanes: int) -> np.ndarray:
     return np.append(starts, np.array([0xBF803F80, 0x3F803F80], np.uint32)).repeat(lanes).reshape(-1, lanes)
 
 
-def fma_plan(lanes: int, dtype: DType = float32) -> Plan:
+def fma_kernel(lanes: int, dtype: DType = float32) -> Kernel:
     """Chains `x = x * 0.5 + 0.5`."""
     given, x = Buffer("given", dtype, (ACCUMULATORS + 1, lanes)), Var("x", dtype)
 
@@ -225,7 +242,7 @@ def fma_plan(lanes: int, dtype: DType = float32) -> Plan:
     return _chains(given, dtype, factors, lambda start: start, lambda old: Fma(old, x, x))
 
 
-def pair_plan(lanes: int) -> Plan:
+def pair_kernel(lanes: int) -> Kernel:
     """Chains of dot products of pairs of bfloat16, added up in float32."""
     given = Buffer("given", uint32, (ACCUMULATORS + 2, lanes))
     x, y = Var("x", uint32), Var("y", uint32)
@@ -242,11 +259,11 @@ def _chains(
     factors: Callable[[Var], tuple[Stmt, ...]],
     start: Callable[[Expr], Expr],
     step: Callable[[Expr], Expr],
-) -> Plan:
-    """A plan of one kernel, written as it is to be emitted: threads outside, vectors inside."""
+) -> Kernel:
+    """Chains for every lane."""
     lanes = given.shape[1]
-    out, sums = Buffer("out", dtype, (CHUNKS, ACCUMULATORS, lanes)), Buffer("sums", dtype, (ACCUMULATORS,), "register")
-    chunk, count, lane = Var("chunk"), Var("count"), Var("lane")
+    out, sums = Buffer("out", dtype, (ACCUMULATORS, lanes)), Buffer("sums", dtype, (ACCUMULATORS,), "register")
+    count, lane = Var("count"), Var("lane")
 
     def each(name: str, statement: Callable[[Var], Stmt]) -> Stmt:
         number = Var(name)
@@ -258,59 +275,69 @@ def _chains(
         Alloc(sums),
         each("first", lambda i: Store(sums, (i,), start(Load(given, (i, lane))))),
         For(count, index(ITERATIONS), "serial", chain),
-        each("last", lambda i: Store(out, (chunk, i, lane), Load(sums, (i,)))),
+        each("last", lambda i: Store(out, (i, lane), Load(sums, (i,)))),
     )
-    body = (For(chunk, index(CHUNKS), "parallel", (For(lane, index(lanes), "vector", tile),)),)
-    return _plan(Kernel(FMA, (Param(given, "in"), Param(out, "out")), body))
+    body = (For(lane, index(lanes), "parallel", tile),)
+    return Kernel(FMA, (Param(given, "in"), Param(out, "out")), body)
 
 
-def stream_probe(backend: Backend, threads: int, nbytes: int) -> Probe:
-    """`a = a * 0.5 + b` in place over two arrays of together `nbytes`, each thread again and again over a part."""
-    lanes = backend.target().vector_bits // 32
-    rows = max(nbytes // (8 * threads * UNROLLED * lanes), 1)
-    shape = (threads, rows, UNROLLED, lanes)
+def stream_probe(machine: Machine, nbytes: int) -> Probe:
+    """`a = a * 0.5 + b` in place over two arrays of together `nbytes`.
+
+    They are cut into as many rows as the machine works on at the same time, and each row is gone over again and again.
+    """
+    rows = machine.cores * machine.target.rows_per_core
+    shape = (rows, max(nbytes // (8 * rows), 1))
     moved = 3 * 4 * prod(shape)  # two are read, one is written
     repeats = max(STREAMED_BYTES // moved, 1)
-    executable = backend.load(stream_plan(shape, repeats), threads)
-    inputs = [np.ones(shape, np.float32)]
-    if not np.allclose(executable.call(STREAM, inputs)[0], 2 - 0.5**repeats):
+    run, result = _loaded(machine, stream_kernel(shape, repeats), np.ones(shape, np.float32))
+    if not np.allclose(result, 2 - 0.5**repeats):
         raise AssertionError("the stream must approach 2")
-    return Probe(f"{STREAM} {nbytes}", lambda: executable.call(STREAM, inputs), moved * repeats)
+    return Probe(f"{STREAM} {nbytes}", run, moved * repeats)
 
 
-def stream_plan(shape: tuple[int, ...], repeats: int) -> Plan:
-    """A plan of one kernel over `shape` = (threads, rows, vectors, lanes): `a` starts at 1 and lies in the arena."""
-    threads, rows, vectors, lanes = shape
-    b, out = Buffer("b", float32, shape), Buffer("out", float32, (threads, lanes))
-    a = Buffer("a", float32, shape, "arena")
+def stream_kernel(shape: tuple[int, int], repeats: int) -> Kernel:
+    """The stream over rows of `shape` = (rows, elements): `a` starts at 1 and lies in the arena."""
+    rows, elements = shape
+    b, out, a = Buffer("b", float32, shape), Buffer("out", float32, (rows,)), Buffer("a", float32, shape, "arena")
     half, one = Const(0.5, float32), Const(1.0, float32)
 
-    def sweep(name: str, value: Callable[[tuple[Expr, ...]], Expr], thread: Var) -> Stmt:
-        row, vector, lane = Var(f"{name}_row"), Var(f"{name}_vector"), Var(f"{name}_lane")
-        at = (thread, row, vector, lane)
-        inner = For(vector, index(vectors), "unroll", (Store(a, at, value(at)),))
-        return For(row, index(rows), "serial", (For(lane, index(lanes), "vector", (inner,)),))
+    def sweep(name: str, value: Callable[[tuple[Expr, ...]], Expr], row: Var) -> Stmt:
+        at = (row, Var(name))
+        return For(Var(name), index(elements), "parallel", (Store(a, at, value(at)),))
 
     first, again, last = Var("first"), Var("again"), Var("last")
-    fill = sweep("fill", lambda at: one, first)
     update = sweep("update", lambda at: Fma(Load(a, at), half, Load(b, at)), again)
-    lane = Var("lane")
-    result = Store(out, (last, lane), Load(a, (last, index(0), index(0), lane)))
     body = (
         Alloc(a),
-        For(first, index(threads), "parallel", (fill,)),
-        For(again, index(threads), "parallel", (For(Var("repeat"), index(repeats), "serial", (update,)),)),
-        For(last, index(threads), "parallel", (For(lane, index(lanes), "vector", (result,)),)),
+        For(first, index(rows), "parallel", (sweep("fill", lambda at: one, first),)),
+        For(again, index(rows), "parallel", (For(Var("repeat"), index(repeats), "serial", (update,)),)),
+        For(last, index(rows), "parallel", (Store(out, (last,), Load(a, (last, index(0)))),)),
     )
-    return _plan(Kernel(STREAM, (Param(b, "in"), Param(out, "out")), body), (Ref("arena", 0, a.nbytes),))
+    return Kernel(STREAM, (Param(b, "in"), Param(out, "out")), body)
 
 
-def _plan(kernel: Kernel, scratch: tuple[Ref, ...] = ()) -> Plan:
-    """A plan that launches a kernel of one input and one output."""
+def _loaded(machine: Machine, kernel: Kernel, given: np.ndarray) -> tuple[Callable[[], float], np.ndarray]:
+    """The kernel ready to run: what runs it and returns the seconds it took, and its result."""
+    plan = _plan(machine.backend.schedule(kernel).kernel)
+    executable = machine.backend.load(plan, machine.threads, machine.device)
+    if not isinstance(executable, Profiler):
+        raise UnsupportedError(f"the {machine.backend.name} backend does not time kernels")
+    (result,) = executable.call(kernel.name, [given])
+    return lambda: float(executable.profile(kernel.name, [given], 0, 1).seconds.sum()), result
+
+
+def _plan(kernel: Kernel) -> Plan:
+    """A plan that launches a scheduled kernel of one input and one output, with its scratch one after the other."""
     taken, given = (param.buffer for param in kernel.params)
     args = (Ref("input", 0, taken.nbytes), Ref("output", 0, given.nbytes))
     slots = [Slot(buffer.name, buffer.dtype, buffer.shape) for buffer in (taken, given)]
-    block = Block((Launch(kernel, args, scratch),))
-    arena = sum(ref.nbytes for ref in scratch)
+    scratch: list[Ref] = []
+    arena = 0
+    for statement in kernel.body:
+        if isinstance(statement, Alloc) and statement.buffer.space == "arena":
+            scratch.append(Ref("arena", arena, statement.buffer.nbytes))
+            arena += -(-statement.buffer.nbytes // ALIGNMENT) * ALIGNMENT
+    block = Block((Launch(kernel, args, tuple(scratch)),))
     entry = Entry(kernel.name, (slots[0],), (slots[1],), block, arena, (), arena)
     return Plan((), 0, (), 0, {kernel.name: entry})

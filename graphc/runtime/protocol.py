@@ -27,6 +27,7 @@ class Target:
     cores: int
     cache_bytes: tuple[int, ...]  # per level, innermost first
     features: tuple[str, ...] = ()
+    rows_per_core: int = 1  # independent rows of elements that a core works on at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,8 @@ class Profiler(Protocol):
     """What an `Executable` has besides when its backend can time the kernels of a running program."""
 
     @property
-    def threads(self) -> int:
-        """How many threads share the work."""
+    def threads(self) -> int | None:
+        """How many threads share the work; None where that cannot be chosen."""
         ...
 
     def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:

@@ -24,6 +24,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[MagicMock]:
     """Stands for CuPy on a machine with one card."""
     module = MagicMock()
     properties = {"name": b"A card", "totalGlobalMem": 80 << 30, "multiProcessorCount": 132, "l2CacheSize": 50 << 20}
+    properties["maxThreadsPerMultiProcessor"] = 2048  # type: ignore[assignment]
     module.cuda.runtime.getDeviceProperties.return_value = properties
     module.cuda.Device.return_value.compute_capability = "90"
     module.cuda.runtime.memGetInfo.return_value = (1 << 30, 80 << 30)

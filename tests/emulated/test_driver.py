@@ -202,7 +202,7 @@ def test_kernels_are_timed(emulated: EmulatedBackend) -> None:
     ours, theirs = program("emulated"), program("cpu")
     executable = ours._executable
     assert isinstance(executable, GpuExecutable)
-    found = executable.times("go", [BATCH], 0, 3)
+    found = executable.profile("go", [BATCH], 0, 3)
     theirs.run("go", BATCH, n=3)
     np.testing.assert_array_equal(ours.state["x"], theirs.state["x"])
     assert found.seconds.shape == found.calls.shape == (len(found.rows), 3)

@@ -1,12 +1,17 @@
 """The backend object the entry point names."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from graphc.core.digest import source_digest
 from graphc.core.errors import BackendError
 from graphc.plan.ir import Plan
 from graphc.runtime.protocol import Executable, Target
 from graphc_cupy import cupy_device, nvrtc
+from graphc_cupy.code import Code
 from graphc_cupy.executable import GpuExecutable
+from graphc_cupy.source import OPTIONS
 
 if TYPE_CHECKING:
     from graphc.kernel.ir import Kernel
@@ -42,9 +47,34 @@ class GpuBackend:
 
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
         """Generate code and allocate memory."""
-        if threads is not None:
-            raise BackendError("the gpu backend has no threads to choose the number of; leave out threads=")
+        _only_device(threads)
         return GpuExecutable(plan, _card(device))
+
+    def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
+        """The card, its driver, versions, the source of this package; None without source files."""
+        _only_device(threads)
+        card = _card(device)
+        source = source_digest(Path(__file__).parent)
+        if source is None:
+            return None
+        return " ".join([source, card.description, str(cupy_device.driver_version()), nvrtc.versions(), *OPTIONS])
+
+    def save(self, executable: Executable) -> bytes:
+        """The code of an executable of this backend."""
+        assert isinstance(executable, GpuExecutable)
+        return executable.code.to_bytes()
+
+    def restore(
+        self,
+        saved: bytes,
+        layout: Plan,
+        plan: Callable[[], Plan],
+        threads: int | None = None,
+        device: int | None = None,
+    ) -> Executable:
+        """Load saved code and allocate memory."""
+        _only_device(threads)
+        return GpuExecutable(layout, _card(device), Code.from_bytes(saved), plan)
 
     def doctor(self) -> list[tuple[str, bool, str]]:
         """What `graphc doctor` says about this backend."""
@@ -56,6 +86,11 @@ class GpuBackend:
         for number in range(cupy_device.count()):
             rows.append((f"card {number}", True, cupy_device.open_device(number).description))
         return rows if len(rows) > 1 else [*rows, ("card", False, _missing())]
+
+
+def _only_device(threads: int | None) -> None:
+    if threads is not None:
+        raise BackendError("the gpu backend has no threads to choose the number of; leave out threads=")
 
 
 def _card(number: int | None) -> cupy_device.CupyDevice:

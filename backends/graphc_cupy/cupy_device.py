@@ -71,11 +71,14 @@ class CupyDevice:
     def description(self) -> str:
         return f"{self.name}, {self.total_bytes / 2**30:.0f} GiB, {self.arch}"
 
-    def load(self, source: str, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
+    def compile(self, source: str, functions: Sequence[str]) -> bytes:
+        return nvrtc.cubin(source, self.arch)
+
+    def load(self, code: bytes, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
         driver = self._cupy.cuda.driver
         with self._card:
             module = self._cupy.cuda.function.Module()
-            module.load(nvrtc.cubin(source, self.arch))
+            module.load(code)
             self._modules.append(module)
             found: dict[str, Function] = {}
             for name, nbytes in shared_bytes.items():

@@ -36,8 +36,12 @@ class Device(Protocol):
         """Its name and size, for people."""
         ...
 
-    def load(self, source: str, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
-        """Compile a source; its functions by name, each with the shared memory it needs."""
+    def compile(self, source: str, functions: Sequence[str]) -> bytes:
+        """The code of a source in which there are these functions, for this kind of device."""
+        ...
+
+    def load(self, code: bytes, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
+        """Functions by name, each with the shared memory it needs. Raises `BackendError` when the device refuses."""
         ...
 
     def assembly(self, source: str) -> str:

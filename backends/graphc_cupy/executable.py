@@ -22,10 +22,11 @@ from graphc.core.errors import ArgumentError
 from graphc.plan.ir import Plan, Slot
 from graphc.runtime.device_arrays import DeviceArray, described
 from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
+from graphc_cupy.code import Code
 from graphc_cupy.device import Device, Event
 from graphc_cupy.memory import Segments, when_undisturbed
 from graphc_cupy.mirror import Mirror
-from graphc_cupy.program import program_of
+from graphc_cupy.program import Program, program_of
 from graphc_cupy.source import COUNT, RECORD
 from graphc_cupy.steps import Steps
 from graphc_cupy.texts import texts
@@ -42,11 +43,16 @@ class GpuExecutable:
 
     scratch_bytes = 0
 
-    def __init__(self, plan: Plan, device: Device) -> None:
+    def __init__(
+        self, plan: Plan, device: Device, code: Code | None = None, whole: Callable[[], Plan] | None = None
+    ) -> None:
+        """`code` was made from this plan earlier. Then `plan` may lack its instructions: `whole` makes it again."""
         self._plan = plan
+        self._whole = whole or (lambda: plan)
         self._device = device
-        self._program = program_of(plan)
-        self._functions = device.load(self._program.source, {**self._program.shared_bytes, RECORD: 0, COUNT: 0})
+        self._program: Program | None = None
+        self.code = self._compiled() if code is None else code
+        self._functions = device.load(self.code.binary, {**self.code.shared_bytes, RECORD: 0, COUNT: 0})
         self._segments = Segments.allocate(plan, device)
         self._mirror = Mirror(plan, device, self._segments.state)
         self._entries: dict[str, Steps] = {}
@@ -55,11 +61,22 @@ class GpuExecutable:
         self._calls: deque[tuple[Event, list[object]]] = deque()  # on their way, with what they need
         weakref.finalize(self, _end, device, self._calls, self._blocks)
 
+    def _made(self) -> Program:
+        """The program as it was emitted: of one from the disk only when somebody looks at it."""
+        if self._program is None:
+            self._program = program_of(self._whole())
+        return self._program
+
+    def _compiled(self) -> Code:
+        program = self._made()
+        binary = self._device.compile(program.source, [*program.shared_bytes, RECORD, COUNT])
+        return Code.of(program, binary)
+
     def _entry(self, name: str) -> Steps:
         if name not in self._plan.entries:
             raise ArgumentError(f"no entry {name!r}; this program has {', '.join(self._plan.entries)}")
         if name not in self._entries:
-            entry, rows = self._plan.entries[name], self._program.entries[name]
+            entry, rows = self._plan.entries[name], self.code.entries[name]
             made = Steps.prepare(self._device, self._functions, self._segments, entry, rows)
             self._blocks.append(made.memory.block)
             self._entries[name] = made
@@ -170,7 +187,7 @@ class GpuExecutable:
                 self._device.synchronize()
                 seconds[:, step] = [self._device.seconds(*pair) for pair in marks]
             self._mirror.after()
-            rows = tuple((row.instruction,) for row in steps.rows)
+            rows = tuple((row.instruction,) for row in self._made().entries[entry])
             return LaunchTimes(rows, np.ones(seconds.shape, np.int64), seconds)
 
     def state(self) -> list[np.ndarray]:
@@ -180,7 +197,7 @@ class GpuExecutable:
 
     def texts(self) -> Mapping[str, Sequence[KernelText]]:
         """The stages "cuda" and "ptx"."""
-        return texts(self._program, self._device.assembly)
+        return texts(self._made(), self._device.assembly)
 
 
 class _Running:

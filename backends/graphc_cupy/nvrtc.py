@@ -30,6 +30,11 @@ def version() -> str:
     return f"{major}.{minor}"
 
 
+def versions() -> str:
+    """Of the compiler and of CuPy, in one line."""
+    return f"NVRTC {version()} CuPy {importlib.import_module('cupy').__version__}"
+
+
 def is_installed() -> bool:
     """Whether CuPy, which finds the compiler, is there."""
     return importlib.util.find_spec("cupy") is not None

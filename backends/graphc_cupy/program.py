@@ -16,9 +16,12 @@ from graphc_cupy.source import source_of
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One launch of a phase. `args` are the addresses it takes."""
+    """One launch of a function. `args` are the addresses it takes."""
 
-    phase: Phase
+    function: str
+    blocks: int
+    threads: int
+    shared_bytes: int
     args: tuple[Ref, ...]
 
 
@@ -93,7 +96,7 @@ def _rows(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]])
             match instruction:
                 case Launch(kernel, args, scratch):
                     refs = tuple(_fixed(ref, counters) for ref in (*args, *scratch))
-                    found = (Run(phase, tuple(refs[k] for k in phase.args)) for phase in kernels[kernel.name][1])
+                    found = (_run(phase, refs) for phase in kernels[kernel.name][1])
                     yield Row(instruction, tuple(found))
                 case Copy(source, target):
                     move = Move(_fixed(source, counters), _fixed(target, counters))
@@ -105,6 +108,10 @@ def _rows(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]])
                     raise BackendError(f"gpu backend, {entry.name}: a branch cannot be part of a captured step yet")
 
     return block(entry.block, ())
+
+
+def _run(phase: Phase, refs: tuple[Ref, ...]) -> Run:
+    return Run(phase.name, phase.blocks, phase.threads, phase.shared_bytes, tuple(refs[k] for k in phase.args))
 
 
 def _fixed(ref: Ref, counters: tuple[int, ...]) -> Ref:

@@ -14,9 +14,10 @@ import numpy as np
 
 from graphc.plan.ir import Entry
 from graphc.runtime.device_arrays import DeviceArray
+from graphc_cupy.code import Rows
 from graphc_cupy.device import Device, Event, Function, Graph
 from graphc_cupy.memory import EntryMemory, Segments, address, as_bytes, undisturbed
-from graphc_cupy.program import Move, Row, Run
+from graphc_cupy.program import Move, Queued, Run
 from graphc_cupy.source import BYTES_PER_THREAD, COUNT, RECORD, RECORD_THREADS
 
 MOST_QUEUED = 256  # launches of one captured graph
@@ -33,7 +34,7 @@ class Steps:
     functions: Mapping[str, Function]
     segments: Segments
     entry: Entry
-    rows: tuple[Row, ...]
+    rows: Rows
     unit: int
     half: int  # rows of one half of the record
     memory: EntryMemory
@@ -50,10 +51,10 @@ class Steps:
         functions: Mapping[str, Function],
         segments: Segments,
         entry: Entry,
-        rows: tuple[Row, ...],
+        rows: Rows,
     ) -> "Steps":
         """Allocate what the entry needs."""
-        count = sum(len(row.queued) for row in rows) + len(entry.outputs) + 1
+        count = sum(len(row) for row in rows) + len(entry.outputs) + 1
         unit = max(1, min(MOST_STEPS, MOST_QUEUED // count))
         widest = sum(slot.nbytes for slot in entry.outputs)
         half = max(1, min(8 * unit, RECORD_BYTES // max(widest, 1)))
@@ -187,13 +188,12 @@ class Steps:
         for row in self.rows:
             self._queue(row, memory)
 
-    def _queue(self, row: Row, memory: EntryMemory) -> None:
-        for each in row.queued:
+    def _queue(self, row: tuple[Queued, ...], memory: EntryMemory) -> None:
+        for each in row:
             match each:
-                case Run(phase, args):
+                case Run(name, blocks, threads, shared_bytes, args):
                     words = [address(ref, self.segments, memory) for ref in args]
-                    function = self.functions[phase.name]
-                    self.device.launch(function, phase.blocks, phase.threads, phase.shared_bytes, words)
+                    self.device.launch(self.functions[name], blocks, threads, shared_bytes, words)
                 case Move(source, target):
                     to, of = (address(ref, self.segments, memory) for ref in (target, source))
                     self.device.copy(to, of, source.nbytes)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import graphc_cupy
+from graphc.core.digest import source_digest
 from graphc.core.errors import BackendError
 from graphc.plan.ir import Plan
 from graphc.runtime.protocol import Executable, Target
 from graphc_cupy.backend import GpuBackend
+from graphc_cupy.code import Code
 from graphc_cupy.executable import GpuExecutable
 from tests.emulated.device import EmulatedDevice
+
+ROOT = Path(graphc_cupy.__file__).parent
 
 
 class EmulatedBackend(GpuBackend):
@@ -25,6 +33,19 @@ class EmulatedBackend(GpuBackend):
         if device not in (None, 0):
             raise BackendError(f"device {device}: this machine has 1, numbered from 0")
         return GpuExecutable(plan, self.device)
+
+    def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
+        return f"emulated {source_digest(ROOT)} {source_digest(Path(__file__).parent)}"
+
+    def restore(
+        self,
+        saved: bytes,
+        layout: Plan,
+        plan: Callable[[], Plan],
+        threads: int | None = None,
+        device: int | None = None,
+    ) -> Executable:
+        return GpuExecutable(layout, self.device, Code.from_bytes(saved), plan)
 
     def doctor(self) -> list[tuple[str, bool, str]]:
         return [("emulated", True, "threads of the processor")]

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import json
+import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -56,11 +58,20 @@ class EmulatedDevice:
 
     # ------------------------------------------------------------------------------------------------------ compiling
 
-    def load(self, source: str, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
-        self._outside("load")
-        library = ctypes.CDLL(str(build(source, list(shared_bytes))))
-        texts = {name: _function(source, name) for name in shared_bytes}
+    def compile(self, source: str, functions: Sequence[str]) -> bytes:
+        self._outside("compile")
+        texts = {name: _function(source, name) for name in functions}
         together = {name: "__sync" in text or "__shfl" in text for name, text in texts.items()}
+        return json.dumps(together).encode() + b"\n" + build(source, list(functions)).read_bytes()
+
+    def load(self, code: bytes, shared_bytes: Mapping[str, int]) -> Mapping[str, Function]:
+        self._outside("load")
+        header, _, binary = code.partition(b"\n")
+        together = json.loads(header)
+        with tempfile.NamedTemporaryFile(suffix=".so") as file:
+            file.write(binary)
+            file.flush()
+            library = ctypes.CDLL(file.name)
         return {name: Function((RUN((f"run_{name}", library)), together[name], name)) for name in shared_bytes}
 
     def assembly(self, source: str) -> str:

@@ -23,7 +23,7 @@ class Card:
         self.device = device
         self.emitted = [phases(kernel) for _, kernel, _ in cases.cases]
         shared = {phase.name: phase.shared_bytes for found in self.emitted for phase in found}
-        self.functions: dict[str, Function] = dict(device.load(cases.source, shared))
+        self.functions: dict[str, Function] = dict(device.load(device.compile(cases.source, list(shared)), shared))
 
     def run(self, number: int, kernel: Kernel, inputs: Arrays) -> Arrays:
         given = iter(inputs)

@@ -1,0 +1,93 @@
+"""What is left of a plan once it is compiled: machine code and what to queue. It goes to the disk and comes back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from graphc.core.errors import BackendError
+from graphc.plan.ir import Ref
+from graphc_cupy.program import Move, Program, Queued, Run
+
+_LENGTH = 8  # bytes of the length of the description
+Rows = tuple[tuple[Queued, ...], ...]  # what each instruction queues, in order
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """`binary`: what a device loads. `shared_bytes`: of every function. `entries`: what one step of each queues."""
+
+    binary: bytes
+    shared_bytes: Mapping[str, int]
+    entries: Mapping[str, Rows]
+
+    @staticmethod
+    def of(program: Program, binary: bytes) -> "Code":
+        """A program, and what it was compiled to."""
+        entries = {name: tuple(row.queued for row in rows) for name, rows in program.entries.items()}
+        return Code(binary, program.shared_bytes, entries)
+
+    def to_bytes(self) -> bytes:
+        """One block: the length of a JSON description, the description, the machine code."""
+        refs = _Refs([], {})
+        entries = {
+            name: [[_written(each, refs) for each in row] for row in rows] for name, rows in self.entries.items()
+        }
+        description = json.dumps(
+            {
+                "shared_bytes": dict(self.shared_bytes),
+                "entries": entries,
+                "refs": [asdict(ref) for ref in refs.found],
+                "code_bytes": len(self.binary),
+            }
+        ).encode()
+        return b"".join([len(description).to_bytes(_LENGTH, "little"), description, self.binary])
+
+    @staticmethod
+    def from_bytes(block: bytes) -> "Code":
+        """What `to_bytes` wrote. Raises `BackendError` for anything else."""
+        start = _LENGTH + int.from_bytes(block[:_LENGTH], "little")
+        try:
+            written = json.loads(block[_LENGTH:start])
+            refs = [Ref(each["segment"], each["offset"], each["nbytes"], each["slot"]) for each in written["refs"]]
+            entries = {
+                name: tuple(tuple(_read(each, refs) for each in row) for row in rows)
+                for name, rows in written["entries"].items()
+            }
+            found = Code(block[start:], written["shared_bytes"], entries)
+            whole = len(found.binary) == written["code_bytes"]
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise BackendError(f"gpu backend: saved code cannot be read: {error}") from error
+        if not whole:
+            raise BackendError("gpu backend: saved code is not whole")
+        return found
+
+
+@dataclass(slots=True)
+class _Refs:
+    """Addresses, each once: kernels share most of theirs."""
+
+    found: list[Ref]
+    numbers: dict[Ref, int]
+
+    def number(self, ref: Ref) -> int:
+        if ref not in self.numbers:
+            self.numbers[ref] = len(self.found)
+            self.found.append(ref)
+        return self.numbers[ref]
+
+
+def _written(queued: Queued, refs: _Refs) -> list[object]:
+    match queued:
+        case Run(function, blocks, threads, shared_bytes, args):
+            return [function, blocks, threads, shared_bytes, [refs.number(ref) for ref in args]]
+        case Move(source, target):
+            return [refs.number(source), refs.number(target)]
+
+
+def _read(written: list[object], refs: list[Ref]) -> Queued:
+    match written:
+        case [str(function), int(blocks), int(threads), int(shared_bytes), list(args)]:
+            return Run(function, blocks, threads, shared_bytes, tuple(refs[k] for k in args))
+        case [int(source), int(target)]:
+            return Move(refs[source], refs[target])
+    raise ValueError(f"{written} is nothing to queue")

@@ -19,6 +19,7 @@ test: $(VENV)/.dev ## the tests that take seconds
 
 test-all: $(VENV)/.dev $(VENV)/.torch ## all tests, also those that compare with PyTorch
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20
+	$(IN_PLACE_OF_CPU)
 
 # What depends on the width of vectors most.
 AVX2_TESTS := $(wildcard tests/backends/test_contraction*.py) tests/backends/test_llvm_rows.py tests/execution/test_packs.py \
@@ -33,11 +34,11 @@ TAKE_A_BACKEND := tests/test_random_graphs.py tests/test_samples.py tests/train 
 	$(filter-out %/test_packs.py %/test_profile.py, $(wildcard tests/execution/test_*.py))
 ABOUT_CPU := --deselect tests/execution/test_calls.py::test_large_results_are_aligned \
 	--deselect tests/execution/test_program.py::test_programs_functions_and_jits_print_what_they_are
+IN_PLACE_OF_CPU = $(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(ABOUT_CPU) $(TAKE_A_BACKEND)
 
 test-gpu-emulated: $(VENV)/.dev ## the CUDA backend without a card: its kernels run on the processor
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/emulated
-	$(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(ABOUT_CPU) \
-		$(TAKE_A_BACKEND)
+	$(IN_PLACE_OF_CPU)
 
 test-gpu: $(VENV)/.dev ## what needs a card; build/gpu.json says what ran on what
 	$(BIN)/python -c "from graphc_cupy import cupy_device; raise SystemExit(not cupy_device.count() and 'there is no CUDA card')"

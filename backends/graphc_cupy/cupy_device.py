@@ -78,7 +78,10 @@ class CupyDevice:
         driver = self._cupy.cuda.driver
         with self._card:
             module = self._cupy.cuda.function.Module()
-            module.load(code)
+            try:
+                module.load(code)
+            except driver.CUDADriverError as error:
+                raise BackendError(f"gpu backend: {self.description} does not load the code: {error}") from error
             self._modules.append(module)
             found: dict[str, Function] = {}
             for name, nbytes in shared_bytes.items():

@@ -6,12 +6,14 @@ queueing them. A call on arrays that lie on the device already is captured when 
 which it does in a loop: memory pools give back what was freed last.
 """
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from graphc.core.digest import is_lasting
 from graphc.plan.ir import Entry
 from graphc.runtime.device_arrays import DeviceArray
 from graphc_cupy.code import Rows
@@ -42,6 +44,7 @@ class Steps:
     graphs: dict[str, Graph] = field(default_factory=dict)
     given: int = 0  # how often inputs were given
     _places: OrderedDict[EntryMemory, Graph | None] = field(default_factory=OrderedDict)  # None: not captured yet
+    _lasting: dict[int, weakref.ref[np.ndarray]] = field(default_factory=dict)  # inputs that lie there unchanged
     _held: list[object] = field(default_factory=list)
     _counters: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))  # of each half; on their way
 
@@ -68,16 +71,31 @@ class Steps:
         """Queue the inputs. They are held until the next ones."""
         self._held = []
         self.given += 1
-        for target, source in zip(self.memory.inputs, inputs, strict=True):
+        for number, (target, source) in enumerate(zip(self.memory.inputs, inputs, strict=True)):
             if isinstance(source, DeviceArray):
+                self._lasting.pop(number, None)
                 address, owner = self._place(source)
                 self._held.append(owner)
                 if source.nbytes:
                     self.device.copy(target, address, source.nbytes)
             elif source.nbytes:
-                content = as_bytes(source)
-                self._held.append(content)
-                self.device.upload(target, content)
+                self._held.append(self._upload(number, source))
+
+    def _upload(self, number: int, source: np.ndarray, later: bool = False) -> object:
+        """Queue one input, unless it lies there already and cannot have changed. Returns what has to be kept.
+
+        later: nobody waits, so that the caller may write to the array before it is read.
+        """
+        known = self._lasting.pop(number, lambda: None)()
+        if known is not source:
+            lasts = is_lasting(source)
+            content = as_bytes(source)
+            content = content.copy() if later and not lasts else content
+            self.device.upload(self.memory.inputs[number], content)
+            if not lasts:
+                return content
+        self._lasting[number] = weakref.ref(source)
+        return source
 
     def _place(self, array: DeviceArray) -> tuple[int, object]:
         return (array.address, array.owner) if array.is_contiguous else self.device.gathered(array)
@@ -89,14 +107,12 @@ class Steps:
         """
         held: list[object] = []
         addresses = []
-        for target, source in zip(self.memory.inputs, inputs, strict=True):
+        for number, (target, source) in enumerate(zip(self.memory.inputs, inputs, strict=True)):
             if isinstance(source, DeviceArray):
                 target, owner = self._place(source)
                 held.append(owner)
             elif source.nbytes:
-                copy = as_bytes(source).copy()  # nobody waits: the caller may write to it before it is read
-                held.append(copy)
-                self.device.upload(target, copy)
+                held.append(self._upload(number, source, later=True))
             addresses.append(target)
         counters = as_bytes(np.array((step, 0), np.int64))
         self.device.upload(self.segments.step, counters)

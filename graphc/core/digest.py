@@ -11,13 +11,31 @@ import numpy as np
 _known: dict[int, tuple[weakref.ref[np.ndarray], str]] = {}  # by identity of arrays that cannot change
 
 
+def is_lasting(array: np.ndarray) -> bool:
+    """Whether an array cannot change: it is read-only, and so is what owns its memory.
+
+    >>> array = np.zeros(3)
+    >>> array.flags.writeable = False
+    >>> is_lasting(array), is_lasting(array[:2]), is_lasting(np.zeros(3))
+    (True, True, False)
+    """
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        if owner.base is None:
+            return owner.flags.owndata
+        owner = owner.base
+    return isinstance(owner, bytes)
+
+
 def array_digest(array: np.ndarray) -> str:
-    """The digest of dtype, shape and elements. A read-only array that owns its memory is hashed once.
+    """The digest of dtype, shape and elements. An array that cannot change is hashed once.
 
     >>> array_digest(np.zeros(3)) == array_digest(np.zeros(3)), array_digest(np.zeros(3)) == array_digest(np.ones(3))
     (True, False)
     """
-    lasting = not array.flags.writeable and array.base is None
+    lasting = is_lasting(array)
     known = _known.get(id(array)) if lasting else None
     if known is not None and known[0]() is array:
         return known[1]

@@ -46,7 +46,9 @@ def arrays(*trees: object, order: Order = "shuffle", nonfinite: NonFinite = "err
     """A data set of arrays whose first axis counts samples: `arrays(x, y)`; batches are tuples of as many arrays.
 
     One argument that is a tuple, list or dict is taken as a pytree, and batches have its shape. C-contiguous arrays are
-    used as they are (a later change to them is seen by training); others are copied once.
+    used as they are (a later change to them is seen by training); others are copied once. On a card every run of steps
+    begins by copying them there, since they may have changed; those that are read-only (`x.flags.writeable = False`)
+    are copied once.
 
     nonfinite: what to do about NaN and infinity in floating arrays.
 

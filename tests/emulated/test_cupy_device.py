@@ -58,6 +58,13 @@ def test_functions_are_loaded_before_a_capture(cupy: MagicMock) -> None:
     cupy.cuda.driver.funcSetAttribute.assert_called_once_with(module.get_function.return_value.ptr, 8, 60_000)
 
 
+def test_code_that_the_driver_refuses(cupy: MagicMock) -> None:
+    cupy.cuda.driver.CUDADriverError = RuntimeError
+    cupy.cuda.function.Module.return_value.load.side_effect = RuntimeError("CUDA_ERROR_NO_BINARY_FOR_GPU")
+    with pytest.raises(BackendError, match="A card, 80 GiB, sm_90 does not load the code: CUDA_ERROR_NO_BINARY"):
+        CupyDevice(0).load(b"code", {"small": 16})
+
+
 def test_a_launch_hands_over_words(cupy: MagicMock) -> None:
     seen: list[tuple[object, ...]] = []
 

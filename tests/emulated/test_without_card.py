@@ -58,7 +58,7 @@ def test_cupy_has_what_the_device_asks_it_for() -> None:
     import cupy
 
     for module, names in (
-        (cupy.cuda.driver, "launchKernel funcGetAttribute funcSetAttribute CU_FUNC_ATTRIBUTE_NUM_REGS"),
+        (cupy.cuda.driver, "launchKernel funcGetAttribute funcSetAttribute CU_FUNC_ATTRIBUTE_NUM_REGS CUDADriverError"),
         (cupy.cuda.driver, "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"),
         (cupy.cuda.runtime, "memcpyAsync memsetAsync memGetInfo getDeviceProperties getDeviceCount driverGetVersion"),
         (cupy.cuda.runtime, "memcpyHostToDevice memcpyDeviceToHost memcpyDeviceToDevice CUDARuntimeError"),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.core.dtypes import bfloat16, float64
 from graphc.kernel.ir import Kernel
 from graphc.plan.build import arena_allocs
+from graphc.runtime import peaks
+from graphc.runtime.discovery import find_backend
+from graphc_cupy import nvrtc
+from graphc_cupy.backend import GpuBackend
 from graphc_cupy.cupy_device import CupyDevice
 from graphc_cupy.device import Function
 from graphc_cupy.phases import phases
@@ -102,3 +109,30 @@ def test_arrays_on_the_card_stay_there(card: CupyDevice) -> None:
             np.testing.assert_array_equal((got + 0).get(), want)
     strided = cupy.asarray(np.ascontiguousarray(x.T)).T
     np.testing.assert_array_equal(exe(strided, cupy.asarray(y))[0].get(), wanted[0])  # type: ignore[index]
+
+
+def test_profile(card: CupyDevice) -> None:
+    x = np.ones((300, 200), np.float32)
+    report = gc.compile(lambda x: (x @ x.T).sum(0), x, backend="gpu").profile(x, repeats=3, remeasure=True)
+    assert report.rows
+    assert all(row.seconds > 0 for row in report)
+    assert min(*report.peaks.flops_per_second.values(), report.peaks.bytes_per_second) > 1e10
+
+
+@pytest.mark.parametrize("dtype", [float64, bfloat16])
+def test_limits_of_other_dtypes(card: CupyDevice, dtype: gc.DType) -> None:
+    backend = find_backend("gpu")
+    assert isinstance(backend, GpuBackend)
+    assert peaks.fma_probe(peaks.Machine(backend), dtype).run() > 0
+
+
+def test_a_program_from_the_disk(card: CupyDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
+    monkeypatch.delenv("GRAPHC_VERIFY")
+    digests = []
+    for _ in range(2):
+        each = job(backend="gpu")
+        each.run("train", 0, 5)
+        digests.append(state_sha256(each))
+        monkeypatch.setattr(nvrtc, "cubin", None)  # the second one calls no compiler
+    assert digests[0] == digests[1]

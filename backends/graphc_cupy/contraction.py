@@ -35,6 +35,7 @@ from graphc.kernel.ir import (
 )
 from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr, substitute
 from graphc.kernel.schedule.nests import Axis
+from graphc.kernel.schedule.traverse import facts
 from graphc_cupy.axes import around
 
 THREADS = 256
@@ -125,7 +126,7 @@ def _steps(loop: For) -> tuple[Step, ...]:
 
 def _sides(axes: Sequence[Axis], leaf: Block, sums: Sequence[For], names: Names) -> tuple[Side, Side] | None:
     """The axes that the left operands alone run along, and the right ones alone; the longest of each."""
-    known = Facts({}, {s.var.name: s.value for s in walk(leaf) if isinstance(s, Let)})
+    known = facts(leaf)
     left: set[str] = set()
     right: set[str] = set()
     for loop in sums:

@@ -10,7 +10,7 @@ one of the outer loops, each of its iterations is a thread. Where it is a loop i
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from graphc.kernel.affine import Facts, stride_of
+from graphc.kernel.affine import stride_of
 from graphc.kernel.independence import accesses, iterations_independent
 from graphc.kernel.ir import (
     Alloc,
@@ -21,7 +21,6 @@ from graphc.kernel.ir import (
     For,
     If,
     Kernel,
-    Let,
     Stmt,
     Var,
     While,
@@ -32,6 +31,7 @@ from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Block, Names, substitute, with_buffers
 from graphc.kernel.schedule.nests import Axis, nest
 from graphc.kernel.schedule.simplify import simplify_block
+from graphc.kernel.schedule.traverse import facts
 from graphc_cupy.axes import around
 from graphc_cupy.contraction import tiled
 from graphc_cupy.teams import ALL, has_threads, holder
@@ -75,9 +75,9 @@ def _phase(statement: For, names: Names) -> Block:
 
 def _along(var: Var, leaf: Block) -> float:
     """The part of all accesses to memory that move by at most one element when a counter does."""
-    facts = Facts({}, {s.var.name: s.value for s in walk(leaf) if isinstance(s, Let)})
+    known = facts(leaf)
     found = list(accesses(leaf))
-    near = sum(stride_of(access.buffer, access.idx, var, facts) in (0, 1) for access in found)
+    near = sum(stride_of(access.buffer, access.idx, var, known) in (0, 1) for access in found)
     return near / max(len(found), 1)
 
 

@@ -20,8 +20,8 @@ from graphc.kernel.ir import (
 from graphc.kernel.schedule.nests import Axis as Axis
 from graphc.kernel.schedule.nests import extent_of
 from graphc.kernel.schedule.nests import nest as nest
+from graphc.kernel.schedule.traverse import expressions, facts
 from graphc_llvm.cost import UNKNOWN_EXTENT
-from graphc_llvm.traverse import expressions
 
 LANES = 16  # of elements up to four bytes; wider ones take half as many
 
@@ -71,11 +71,6 @@ def accesses(statements: tuple[Stmt, ...], times: float = 1.0, inner: Axis | Non
             case Let() | Alloc() | Prefetch():
                 continue
     return found
-
-
-def facts(statements: tuple[Stmt, ...]) -> Facts:
-    """The `Let`s of a block, for index analysis."""
-    return Facts({}, {s.var.name: s.value for s in walk(statements) if isinstance(s, Let)})
 
 
 def penalty(axis: Axis, leaf: tuple[Stmt, ...]) -> float:

@@ -14,7 +14,8 @@ from graphc.kernel.affine import loads, variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, Let, Load, LoopKind, Stmt, Store, Var, walk
 from graphc.kernel.schedule.edit import Names, map_block, map_expr
-from graphc_llvm.rewrite import Substitution, extent_of, plus
+from graphc.kernel.schedule.nests import extent_of
+from graphc.kernel.schedule.rewrite import Substitution, plus
 
 Loops = Callable[[Var, tuple[Stmt, ...]], tuple[Stmt, ...]]
 

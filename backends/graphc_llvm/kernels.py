@@ -14,11 +14,11 @@ from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
 from graphc.kernel.ir import Alloc, Binary, Buffer, Const, Expr, For, Kernel, Let, Load, Stmt, Var, index, operands
+from graphc.kernel.schedule.traverse import buffers_of, stored_by
 from graphc_llvm.builder import Builder, Helper
 from graphc_llvm.cost import cost
 from graphc_llvm.expressions import Place, Scope
 from graphc_llvm.statements import Scratch, StatementEmitter
-from graphc_llvm.traverse import buffers_of, stored_by
 from graphc_llvm.values import Value
 
 PHASE_SIGNATURE = "{define} void @{name}(ptr %args, i64 %begin, i64 %end, ptr %scratch) #0"

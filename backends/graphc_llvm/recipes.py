@@ -15,12 +15,13 @@ from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Param, Stmt, Var, 
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.hoist import hoist, precompute
+from graphc.kernel.schedule.nests import around, extent_of
+from graphc.kernel.schedule.quotients import find_shared, shared_blocks
+from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import Packed, as_contraction, as_pack, paired, schedule_contraction
 from graphc_llvm.cost import cost
 from graphc_llvm.interchange import Interchange
-from graphc_llvm.quotients import find_shared, shared_blocks
-from graphc_llvm.rewrite import Substitution, around, extent_of, loop, plus, times
 from graphc_llvm.streams import STEPS_OF_COLUMNS, STEPS_OF_ROWS, columns_in_step, rows_in_step, steps_together
 from graphc_llvm.width import vectors_at_once
 

@@ -14,11 +14,12 @@ from graphc.kernel.affine import stride_of
 from graphc.kernel.combine import combined
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, Let, Load, Stmt, Store, Var, index, walk
 from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.nests import extent_of
+from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
+from graphc.kernel.schedule.traverse import expressions, facts
 from graphc_llvm import host
-from graphc_llvm.axes import Axis, accesses, facts
+from graphc_llvm.axes import Axis, accesses
 from graphc_llvm.interchange import can_interchange
-from graphc_llvm.rewrite import Substitution, extent_of, loop, plus, times
-from graphc_llvm.traverse import expressions
 
 ROWS_IN_STEP, STEPS_OF_ROWS = 8, 2  # two lines of each row at a time
 STEPS_OF_COLUMNS = 8

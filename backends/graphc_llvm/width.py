@@ -4,8 +4,8 @@ from graphc.core.dtypes import bool_
 from graphc.kernel.affine import variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Accumulate, Alloc, For, Let, Stmt, Store, walk
+from graphc.kernel.schedule.nests import extent_of
 from graphc_llvm import host
-from graphc_llvm.rewrite import extent_of
 
 MOST_VECTORS = 4
 MOST_STATEMENTS = 320  # of all vectors together: code that is long takes long to compile

@@ -16,8 +16,8 @@ import graphc as gc
 import graphc.numpy as gnp
 from graphc.kernel.ir import DotPair, Fma, Kernel, walk
 from graphc.kernel.lower import lower_graph
+from graphc.kernel.schedule.traverse import expressions
 from graphc.passes.partition import partition
-from graphc_llvm.traverse import expressions
 from tests.backends.test_contractions import check
 
 EXTENTS = (1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 67)

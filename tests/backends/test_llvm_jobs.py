@@ -36,7 +36,7 @@ def copy_kernel(phases: int = 1, turns: int = 1) -> Kernel:
 
 def _renamed(loop: For, names: dict[str, Var]) -> For:
     from graphc.kernel.schedule.edit import Names
-    from graphc_llvm.rewrite import Substitution
+    from graphc.kernel.schedule.rewrite import Substitution
 
     kernel = Kernel("k", (), (loop,))
     inner = Substitution(Names(kernel), {name: var for name, var in names.items() if name == "i"}).block(loop.body)

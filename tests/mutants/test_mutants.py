@@ -20,6 +20,7 @@ from graphc.graph.ops import elementwise
 from graphc.graph.registry import all_ops, lookup
 from graphc.kernel import ir
 from graphc.kernel.lower import contractions, lanes, movement, scatter
+from graphc.kernel.schedule.rewrite import Substitution, plus
 from graphc.passes import cse, dce, stabilise
 from graphc.plan import build, packs, place
 from graphc.transform.autodiff import backward, table
@@ -27,7 +28,6 @@ from graphc.transform.autodiff.rows import Partials
 from graphc_llvm import arithmetic, recipes, streams, tables, transpose
 from graphc_llvm.contraction import jam, packing, roles
 from graphc_llvm.contraction import schedule as tiled
-from graphc_llvm.rewrite import Substitution, plus
 from tests.backends.test_contraction_strides import kernels_of
 from tests.backends.test_contractions import check as same_as_loops
 from tests.backends.test_llvm_schedule import matmul

@@ -6,10 +6,10 @@
 computed by the operations of the leaf in their order, so no bit changes.
 """
 
+from graphc.kernel.schedule.contractions import Contraction, as_contraction
 from graphc_llvm.contraction.packing import Packed
 from graphc_llvm.contraction.packs import as_pack
 from graphc_llvm.contraction.pairs import paired
-from graphc_llvm.contraction.recognise import Contraction, as_contraction
 from graphc_llvm.contraction.schedule import schedule_contraction
 
 __all__ = ["Contraction", "Packed", "as_contraction", "as_pack", "paired", "schedule_contraction"]

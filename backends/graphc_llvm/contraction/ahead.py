@@ -8,10 +8,10 @@ coming. A tile takes as many steps as its rows have elements, so one line per st
 from graphc.core.records import dataclass
 from graphc.kernel.affine import loads
 from graphc.kernel.ir import Binary, Expr, Load, Prefetch, Stmt, Var, index
-from graphc_llvm.contraction.recognise import Contraction, Sum
+from graphc.kernel.schedule.contractions import Contraction, Sum
+from graphc.kernel.schedule.rewrite import Substitution, plus
 from graphc_llvm.contraction.roles import Roles
 from graphc_llvm.contraction.tiles import Machine, Tile
-from graphc_llvm.rewrite import Substitution, plus
 
 NEAR = 0.5  # rows that take less of the second cache are there already
 FEWEST_ROWS = 4  # of a tile: others have no time to spare

@@ -9,8 +9,8 @@ from dataclasses import field
 from math import gcd
 
 from graphc.core.records import dataclass
+from graphc.kernel.schedule.contractions import Contraction, Operand
 from graphc_llvm.contraction.ahead import NEAR
-from graphc_llvm.contraction.recognise import Contraction, Operand
 from graphc_llvm.contraction.roles import (
     COPY_NS,
     ROWS_NS,

@@ -26,11 +26,12 @@ from graphc.kernel.ir import (
     index,
     walk,
 )
+from graphc.kernel.schedule.nests import extent_of
+from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
+from graphc.kernel.schedule.traverse import expressions
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.ahead import Ahead
 from graphc_llvm.contraction.tiles import Tile
-from graphc_llvm.rewrite import Substitution, extent_of, loop, plus, times
-from graphc_llvm.traverse import expressions
 
 # Stand in for the place in the tile (not in the output) where packed operands are indexed.
 ROW_PLACE, LANE_PLACE = Var("@row"), Var("@lane")

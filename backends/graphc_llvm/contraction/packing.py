@@ -12,12 +12,13 @@ from dataclasses import replace
 from graphc.core.dtypes import DType
 from graphc.core.records import dataclass
 from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Space, Stmt, Store, Var, index, walk
+from graphc.kernel.schedule.contractions import Contraction, Operand, Sum
+from graphc.kernel.schedule.nests import around
+from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
+from graphc.kernel.schedule.traverse import expressions
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.jam import LANE_PLACE, ROW_PLACE
-from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Strip, Tile
-from graphc_llvm.rewrite import Substitution, around, loop, plus, times
-from graphc_llvm.traverse import expressions
 
 LINE_BYTES = 64
 MOST_UNROLLED = 16  # vectors side by side

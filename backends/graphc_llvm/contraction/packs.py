@@ -9,9 +9,9 @@ from dataclasses import replace
 from graphc.kernel.ir import Kernel, Load, Param, walk
 from graphc.kernel.program import Pack
 from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.rewrite import Substitution
+from graphc.kernel.schedule.traverse import expressions
 from graphc_llvm.contraction.packing import Packed
-from graphc_llvm.rewrite import Substitution
-from graphc_llvm.traverse import expressions
 
 
 def as_pack(kernel: Kernel, packed: Packed) -> Pack:

@@ -36,9 +36,9 @@ from graphc.kernel.ir import (
     index,
 )
 from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.rewrite import loop, plus
 from graphc_llvm.axes import LANES
 from graphc_llvm.host import has_dot_instruction
-from graphc_llvm.rewrite import loop, plus
 
 
 def paired(leaf: tuple[Stmt, ...], read_only: frozenset[str], names: Names) -> tuple[Stmt, ...]:

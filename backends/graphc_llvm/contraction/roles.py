@@ -8,8 +8,8 @@ stores. An estimate in nanoseconds decides.
 from graphc.core.records import dataclass
 from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import Store, Var
+from graphc.kernel.schedule.contractions import Contraction, Operand, Sum
 from graphc_llvm.axes import Axis
-from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.tiles import Machine, best_vectors, square_rows, sweep_ns
 
 COPY_NS, TRANSPOSE_NS, GATHER_NS = 0.1, 0.12, 0.5  # to pack one element of four bytes

@@ -4,16 +4,17 @@ from dataclasses import field, replace
 
 from graphc.core.records import dataclass
 from graphc.kernel.ir import Binary, Compare, DotPair, Expr, Fma, For, If, Let, LoopKind, Stmt, Var, index
+from graphc.kernel.schedule.contractions import Contraction, Operand, Sum
 from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.nests import around
+from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
 from graphc_llvm.axes import Axis, lanes_for
 from graphc_llvm.contraction.ahead import Ahead, rows_ahead
 from graphc_llvm.contraction.blocking import Blocking, choose_blocking
 from graphc_llvm.contraction.jam import Jam
 from graphc_llvm.contraction.packing import PANEL, STRIP, Packed, pack_columns, pack_rows, replaced
-from graphc_llvm.contraction.recognise import Contraction, Operand, Sum
 from graphc_llvm.contraction.roles import Roles, choose_roles, stores_along_rows
 from graphc_llvm.contraction.tiles import Machine, Strip, Tile, machine, strips
-from graphc_llvm.rewrite import Substitution, around, loop, plus, times
 
 
 def schedule_contraction(

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from graphc.kernel.affine import Facts
 from graphc.kernel.independence import expressions as roots
-from graphc.kernel.ir import Accumulate, Expr, Load, Stmt, Store, operands, walk
+from graphc.kernel.ir import Accumulate, Expr, Let, Load, Stmt, Store, operands, walk
 
 
 def expressions(statement: Stmt) -> Iterator[Expr]:
@@ -13,6 +14,11 @@ def expressions(statement: Stmt) -> Iterator[Expr]:
         expr = stack.pop()
         yield expr
         stack += operands(expr)
+
+
+def facts(statements: tuple[Stmt, ...]) -> Facts:
+    """The `Let`s of a block, for index analysis."""
+    return Facts({}, {s.var.name: s.value for s in walk(statements) if isinstance(s, Let)})
 
 
 def buffers_of(statements: tuple[Stmt, ...]) -> set[str]:

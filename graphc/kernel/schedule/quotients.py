@@ -27,8 +27,8 @@ from graphc.kernel.ir import (
 )
 from graphc.kernel.schedule.edit import Names, map_expr
 from graphc.kernel.schedule.hoist import invariant
-from graphc_llvm.axes import facts
-from graphc_llvm.rewrite import Substitution, loop, plus, times
+from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
+from graphc.kernel.schedule.traverse import facts
 
 WORTH = 20  # values shared by neighbours from which on the way through scratch pays
 

@@ -37,8 +37,6 @@ from graphc.kernel.ir import (
     index,
 )
 from graphc.kernel.schedule.edit import Names
-from graphc.kernel.schedule.nests import around as around
-from graphc.kernel.schedule.nests import extent_of as extent_of
 
 
 @dataclass(frozen=True, slots=True)

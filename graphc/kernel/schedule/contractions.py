@@ -29,9 +29,8 @@ from graphc.kernel.ir import (
     While,
     walk,
 )
-from graphc_llvm.axes import Axis, facts
-from graphc_llvm.rewrite import extent_of
-from graphc_llvm.traverse import expressions
+from graphc.kernel.schedule.nests import Axis, extent_of
+from graphc.kernel.schedule.traverse import expressions, facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from graphc.kernel.ir import (
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Block, Names, substitute, with_buffers
 from graphc.kernel.schedule.nests import Axis, nest
+from graphc.kernel.schedule.quotients import find_shared, neighbours
 from graphc.kernel.schedule.simplify import simplify_block
 from graphc.kernel.schedule.traverse import facts
 from graphc_cupy.axes import around
@@ -67,7 +68,9 @@ def _phase(statement: For, names: Names) -> Block:
         rows = _rows(axes, leaf, names)
         if rows is not None:
             return rows
-    return _flat([axis for axis in axes if axis is not best] + [best], _in_order(leaf), names)
+    others = [axis for axis in axes if axis is not best]
+    best, leaf = _with_neighbours(best, leaf, names)
+    return _flat([*others, best], _in_order(leaf), names)
 
 
 # --------------------------------------------------------------------------------------------------------- which loop
@@ -95,6 +98,16 @@ def _reads_memory(loop: For) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------- a thread for each
+
+
+def _with_neighbours(axis: Axis, leaf: Block, names: Names) -> tuple[Axis, Block]:
+    """An axis and what each of its iterations does: all positions that share values, such as four random words."""
+    found = find_shared(axis.var, leaf)
+    if found is None or axis.extent % found.k:
+        return axis, leaf
+    quotient = names.var("quotient")
+    body = neighbours(found, axis.var, quotient, names)
+    return (axis, leaf) if body is None else (Axis(quotient, axis.extent // found.k), body)
 
 
 def _flat(axes: Sequence[Axis], leaf: Block, names: Names) -> Block:

@@ -1,8 +1,9 @@
 """Values that depend on a counter through `position / k` alone are computed once for k neighbours.
 
 Random bits are the case: one evaluation of Philox gives the words of four positions. In: the body of a loop, whose
-`Let`s compute the words from `position / k` and choose one by `position % k`. Out: blocks of k vectors, which compute
-the words in one vector of quotients, leave them in scratch in the order of positions, and read them from there.
+`Let`s compute the words from `position / k` and choose one by `position % k`. Out: either blocks of k vectors, which
+compute the words in one vector of quotients, leave them in scratch in the order of positions, and read them from there;
+or, for one quotient, the k neighbours one after the other.
 """
 
 from graphc.core.records import dataclass
@@ -136,6 +137,25 @@ def _names(statements: tuple[Stmt, ...]) -> set[str]:
     return {name for s in walk(statements) for e in expressions(s) for name in variables(e)}
 
 
+def neighbours(found: Shared, var: Var, quotient: Var, names: Names) -> tuple[Stmt, ...] | None:
+    """The body for the k positions from `quotient * k` on; None where a group of neighbours begins elsewhere."""
+    start = _start(found, var, index(0), quotient, names)
+    if start is None:
+        return None
+    here, front, once = start
+    for let in once:
+        here, copied = here.step(let)
+        front.append(copied)
+    for number in range(found.k):
+        rest = tuple(
+            Let(s.var, found.chosen[s.var.name][number]) if isinstance(s, Let) and s.var.name in found.chosen else s
+            for s in found.rest
+        )
+        place = plus(times(quotient, found.k), index(number))
+        front += here.binding({var.name: place}).block(_needed(rest))
+    return tuple(front)
+
+
 def shared_blocks(
     found: Shared, var: Var, begin: Expr, count: int, lanes: int, names: Names
 ) -> tuple[Stmt, ...] | None:
@@ -145,17 +165,10 @@ def shared_blocks(
     unit = found.k * lanes
     strip, quotient, vector, lane = names.var(var.name), names.var("quotient"), names.var("vector"), names.var("lane")
     first = plus(begin, times(strip, unit)) if count > 1 else begin
-    here = Substitution(names)
-    front: list[Stmt] = []
-    for let in found.fixed:
-        here, copied = here.step(let)
-        front.append(copied)
-    quotients: dict[Expr, Expr] = {}
-    for expr, position in found.quotients.items():
-        base = _divided(position, var, first, found.k)
-        if base is None:
-            return None
-        quotients[expr] = plus(here.expr(base), quotient)
+    start = _start(found, var, first, quotient, names)
+    if start is None:
+        return None
+    here, front, once = start
     buffers = {
         name: Buffer(names.fresh("words"), words[0].dtype, (unit,), "register") for name, words in found.chosen.items()
     }
@@ -164,7 +177,6 @@ def shared_blocks(
         for name, words in found.chosen.items()
         for number, word in enumerate(words)
     ]
-    once = tuple(Let(let.var, map_expr(let.value, lambda e: quotients.get(e, e))) for let in found.once)
     place = plus(times(vector, lanes), lane)
     rest = tuple(
         Let(s.var, Load(buffers[s.var.name], (place,))) if isinstance(s, Let) and s.var.name in buffers else s
@@ -177,6 +189,27 @@ def shared_blocks(
         loop(vector, found.k, "unroll", (loop(lane, lanes, "vector", each),)),
     )
     return (*front, loop(strip, count, "serial", body)) if count > 1 else (*front, *body)
+
+
+def _start(
+    found: Shared, var: Var, first: Expr, quotient: Expr, names: Names
+) -> tuple[Substitution, list[Stmt], tuple[Let, ...]] | None:
+    """What comes first: copies of what never changes, with the substitution for the rest, and `found.once` with
+    `quotient` counted from the position at `first`.
+    """
+    here = Substitution(names)
+    front: list[Stmt] = []
+    for let in found.fixed:
+        here, copied = here.step(let)
+        front.append(copied)
+    quotients: dict[Expr, Expr] = {}
+    for expr, position in found.quotients.items():
+        base = _divided(position, var, first, found.k)
+        if base is None:
+            return None
+        quotients[expr] = plus(here.expr(base), quotient)
+    once = tuple(Let(let.var, map_expr(let.value, lambda e: quotients.get(e, e))) for let in found.once)
+    return here, front, once
 
 
 def _divided(position: Affine, var: Var, first: Expr, k: int) -> Expr | None:

@@ -19,7 +19,7 @@ from graphc.graph.ir import Graph
 from graphc.graph.program import GraphBackend, GraphProgram
 from graphc.plan.ir import Plan
 from graphc.runtime.discovery import find_backend
-from graphc.runtime.protocol import Backend, EagerBackend, Executable, missing_members
+from graphc.runtime.protocol import Backend, EagerBackend, Executable, PreciseBackend, missing_members
 from graphc.stored import Store, describe, store_of
 
 if TYPE_CHECKING:
@@ -190,10 +190,6 @@ def check_options(options: Options) -> Backend | GraphBackend:
     """The backend, once every option is known to make sense. Raises `ArgumentError`, `BackendError`,
     `UnsupportedError`.
     """
-    if options.precision != "float32":
-        raise UnsupportedError(
-            f"precision={options.precision!r}: only 'float32' (dtypes exactly as written) is available"
-        )
     if options.sanitize:
         raise UnsupportedError(
             "sanitize=True is not available in this version; use backend='reference' and NumPy checks"
@@ -213,9 +209,20 @@ def check_options(options: Options) -> Backend | GraphBackend:
     if not isinstance(backend, Backend | GraphBackend):
         lacks = ", ".join(missing_members(backend, Backend))
         raise BackendError(f"backend {options.backend!r} lacks {lacks} of graphc.runtime.protocol.Backend")
+    if options.precision != "float32":
+        backend = _with_precision(backend, options.precision)
     if isinstance(backend, GraphBackend):
         _check_runs_graphs(backend, options)
     return backend
+
+
+def _with_precision(backend: Backend | GraphBackend, precision: str) -> Backend:
+    """A backend that gives up exact bits for speed, where it has a way to."""
+    if not isinstance(backend, PreciseBackend):
+        raise UnsupportedError(
+            f"precision={precision!r}: the {backend.name} backend has only 'float32', dtypes exactly as written"
+        )
+    return backend.with_precision(precision)
 
 
 def _check_runs_graphs(backend: GraphBackend, options: Options) -> None:

@@ -1,16 +1,18 @@
 """The backend object the entry point names."""
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from graphc.core.digest import source_digest
-from graphc.core.errors import BackendError
+from graphc.core.errors import BackendError, UnsupportedError
 from graphc.plan.ir import Plan
 from graphc.runtime.protocol import Executable, Target
 from graphc_cupy import cupy_device, nvrtc
 from graphc_cupy.code import Code
 from graphc_cupy.executable import GpuExecutable
+from graphc_cupy.products import Compute
 from graphc_cupy.source import OPTIONS
 
 if TYPE_CHECKING:
@@ -21,11 +23,24 @@ WARP_BITS = 32 * 32  # what a warp computes at once
 ROW_THREADS = 16  # of a row of elements: a reduction has so many lanes
 
 
+LIBRARY: dict[str, Compute] = {"library": "float32", "tf32": "tf32"}  # by precision
+
+
 class GpuBackend:
-    """CUDA through CuPy."""
+    """CUDA through CuPy. `library`: what a library computes products in; None: our kernels do, exactly."""
 
     name = "gpu"
     consumes: Literal["plan"] = "plan"
+    library: Compute | None = None
+
+    def with_precision(self, precision: str) -> "GpuBackend":
+        """This backend, with products by a library. Raises `UnsupportedError` for a precision that it does not have."""
+        if precision not in LIBRARY:
+            known = ", ".join(repr(name) for name in ("float32", *LIBRARY))
+            raise UnsupportedError(f"precision={precision!r}: the gpu backend has {known}")
+        found = copy(self)
+        found.library = LIBRARY[precision]
+        return found
 
     def target(self, device: int | None = None) -> Target:
         """The card found at run time. Raises `BackendError` when there is none."""
@@ -43,12 +58,12 @@ class GpuBackend:
         """Share loops out to blocks and threads; results keep every bit."""
         from graphc_cupy import recipes
 
-        return recipes.schedule(kernel)
+        return recipes.schedule(kernel, self.library)
 
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
         """Generate code and allocate memory."""
         _only_device(threads)
-        return GpuExecutable(plan, _card(device))
+        return GpuExecutable(plan, _card(device), library=self.library)
 
     def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
         """The card, its driver, versions, the source of this package; None without source files."""
@@ -74,7 +89,7 @@ class GpuBackend:
     ) -> Executable:
         """Load saved code and allocate memory."""
         _only_device(threads)
-        return GpuExecutable(layout, _card(device), Code.from_bytes(saved), plan)
+        return GpuExecutable(layout, _card(device), Code.from_bytes(saved), plan, self.library)
 
     def doctor(self) -> list[tuple[str, bool, str]]:
         """What `graphc doctor` says about this backend."""

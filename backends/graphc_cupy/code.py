@@ -1,12 +1,15 @@
 """What is left of a plan once it is compiled: machine code and what to queue. It goes to the disk and comes back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from graphc.core.dtypes import dtype
 from graphc.core.errors import BackendError
 from graphc.plan.ir import Ref
-from graphc_cupy.program import Move, Program, Queued, Run
+from graphc_cupy.products import Matmul, Matrix
+from graphc_cupy.program import Move, Multiply, Program, Queued, Run
 
 _LENGTH = 8  # bytes of the length of the description
 Rows = tuple[tuple[Queued, ...], ...]  # what each instruction queues, in order
@@ -82,6 +85,8 @@ def _written(queued: Queued, refs: _Refs) -> list[object]:
             return [function, blocks, threads, shared_bytes, [refs.number(ref) for ref in args]]
         case Move(source, target):
             return [refs.number(source), refs.number(target)]
+        case Multiply(matmul, args, offsets):
+            return [_matmul(matmul), [refs.number(ref) for ref in args], list(offsets)]
 
 
 def _read(written: list[object], refs: list[Ref]) -> Queued:
@@ -90,4 +95,21 @@ def _read(written: list[object], refs: list[Ref]) -> Queued:
             return Run(function, blocks, threads, shared_bytes, tuple(refs[k] for k in args))
         case [int(source), int(target)]:
             return Move(refs[source], refs[target])
+        case [dict(matmul), list(args), [int(left), int(right), int(result)]]:
+            return Multiply(_read_matmul(matmul), tuple(refs[k] for k in args), (left, right, result))
     raise ValueError(f"{written} is nothing to queue")
+
+
+def _matmul(matmul: Matmul) -> dict[str, object]:
+    matrices = {name: getattr(matmul, name) for name in ("left", "right", "result")}
+    written = {name: [m.rows, m.columns, m.leading, m.batch, m.dtype.name, m.is_transposed] for name, m in matrices.items()}
+    return {**written, "depth": matmul.depth, "count": matmul.count, "compute": matmul.compute}
+
+
+def _read_matmul(written: Mapping[str, Any]) -> Matmul:
+    def matrix(numbers: Sequence[Any]) -> Matrix:
+        rows, columns, leading, batch, name, is_transposed = numbers
+        return Matrix(rows, columns, leading, batch, dtype(name), is_transposed)
+
+    left, right, result = (matrix(written[name]) for name in ("left", "right", "result"))
+    return Matmul(left, right, result, written["depth"], written["count"], written["compute"])

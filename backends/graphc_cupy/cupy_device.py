@@ -13,8 +13,9 @@ import numpy as np
 
 from graphc.core.errors import BackendError
 from graphc.runtime.device_arrays import DeviceArray
-from graphc_cupy import nvrtc
+from graphc_cupy import cublaslt, nvrtc
 from graphc_cupy.device import Event, Function, Graph
+from graphc_cupy.products import Matmul
 
 MEMORY_OF_A_CARD, MANAGED_MEMORY = 2, 3  # of cudaMemoryType
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory a function has without asking for more
@@ -55,6 +56,8 @@ class CupyDevice:
             self._stream = cupy.cuda.Stream(non_blocking=True)
         self._memory: dict[int, Any] = {}
         self._modules: list[Any] = []
+        self._library: cublaslt.CublasLt | None = None
+        self._workspace: Any = None
         properties = cupy.cuda.runtime.getDeviceProperties(number)
         self.name = properties["name"].decode()
         self.total_bytes = int(properties["totalGlobalMem"])
@@ -172,6 +175,20 @@ class CupyDevice:
     def synchronize(self) -> None:
         with self._card:
             self._stream.synchronize()
+
+    # ------------------------------------------------------------------------------------------- products by a library
+
+    def product(self, matmul: Matmul, alignment: int) -> Function:
+        with self._card:
+            if self._library is None:
+                self._library = cublaslt.open_library()
+                self._workspace = self._cupy.cuda.Memory(cublaslt.WORKSPACE)
+            return Function(self._library.prepare(matmul, alignment))
+
+    def multiply(self, product: Function, left: int, right: int, result: int) -> None:
+        assert self._library is not None and isinstance(product, cublaslt.Prepared)
+        with self._card:
+            self._library.multiply(product, (left, right, result), int(self._workspace.ptr), self.stream)
 
     # --------------------------------------------------------------------------------------- arrays of other libraries
 

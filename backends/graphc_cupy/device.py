@@ -12,6 +12,7 @@ from typing import NewType, Protocol
 import numpy as np
 
 from graphc.runtime.device_arrays import DeviceArray
+from graphc_cupy.products import Matmul
 
 Function = NewType("Function", object)
 Graph = NewType("Graph", object)
@@ -106,6 +107,18 @@ class Device(Protocol):
 
     def synchronize(self) -> None:
         """Until everything is done."""
+        ...
+
+    # ------------------------------------------------------------------------------------------- products by a library
+
+    def product(self, matmul: Matmul, alignment: int) -> Function:
+        """Prepare a product of matrices that begin at multiples of so many bytes. Raises `BackendError` when no library
+        has it.
+        """
+        ...
+
+    def multiply(self, product: Function, left: int, right: int, result: int) -> None:
+        """Compute a product. May be captured."""
         ...
 
     # --------------------------------------------------------------------------------------- arrays of other libraries

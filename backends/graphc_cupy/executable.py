@@ -26,6 +26,7 @@ from graphc_cupy.code import Code
 from graphc_cupy.device import Device, Event
 from graphc_cupy.memory import Segments, when_undisturbed
 from graphc_cupy.mirror import Mirror
+from graphc_cupy.products import Compute
 from graphc_cupy.program import Program, program_of
 from graphc_cupy.source import COUNT, RECORD
 from graphc_cupy.steps import Steps
@@ -44,11 +45,17 @@ class GpuExecutable:
     scratch_bytes = 0
 
     def __init__(
-        self, plan: Plan, device: Device, code: Code | None = None, whole: Callable[[], Plan] | None = None
+        self,
+        plan: Plan,
+        device: Device,
+        code: Code | None = None,
+        whole: Callable[[], Plan] | None = None,
+        library: Compute | None = None,
     ) -> None:
         """`code` was made from this plan earlier. Then `plan` may lack its instructions: `whole` makes it again."""
         self._plan = plan
         self._whole = whole or (lambda: plan)
+        self._library = library
         self._device = device
         self._program: Program | None = None
         self.code = self._compiled() if code is None else code
@@ -64,7 +71,7 @@ class GpuExecutable:
     def _made(self) -> Program:
         """The program as it was emitted: of one from the disk only when somebody looks at it."""
         if self._program is None:
-            self._program = program_of(self._whole())
+            self._program = program_of(self._whole(), self._library)
         return self._program
 
     def _compiled(self) -> Code:

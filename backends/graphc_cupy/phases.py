@@ -13,6 +13,7 @@ from graphc.core.errors import BackendError
 from graphc.kernel.affine import loads
 from graphc.kernel.ir import Alloc, Buffer, For, Kernel, Let, Stmt, Var, index
 from graphc_cupy.expressions import Place, Scope
+from graphc_cupy.products import Compute, Matmul, Product, product_of
 from graphc_cupy.spelling import memory
 from graphc_cupy.statements import StatementEmitter, touched
 from graphc_cupy.teams import Layout, extent_of, layout
@@ -38,8 +39,27 @@ class Phase:
     notes: dict[int, str] = field(hash=False, compare=False)  # line of the text -> the buffer it stores to
 
 
-def phases(kernel: Kernel) -> tuple[Phase, ...]:
-    """Emit all phases. Raises `BackendError` naming the kernel and its lines when something cannot be emitted."""
+@dataclass(frozen=True, slots=True)
+class LibraryCall:
+    """A product that a library computes. args: left, right and result, as of a `Phase`; `offsets` in bytes from there."""
+
+    matmul: Matmul
+    args: tuple[int, int, int]
+    offsets: tuple[int, int, int]
+
+    @property
+    def text(self) -> str:
+        """What it computes, for people."""
+        found = self.matmul
+        shape = f"[{found.result.columns},{found.depth}] @ [{found.depth},{found.result.rows}]"
+        return f"{found.count} x {shape} in {found.compute}, by cuBLASLt"
+
+
+def phases(kernel: Kernel, library: Compute | None = None) -> tuple[Phase | LibraryCall, ...]:
+    """Emit all phases. Raises `BackendError` naming the kernel and its lines when something cannot be emitted.
+
+    library: what products are computed in that the schedule left to one.
+    """
     buffers = [param.buffer for param in kernel.params]
     buffers += [s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena"]
     lets = [s for s in kernel.body if isinstance(s, Let)]
@@ -47,8 +67,9 @@ def phases(kernel: Kernel) -> tuple[Phase, ...]:
     memory = _memory(kernel)
     try:
         return tuple(
-            _emit(groups, buffers, lets, writable | {b.name for b in buffers if b.space == "arena"}, memory)
-            for groups in _launches(_groups(kernel.body))
+            _call(groups, buffers, library)
+            or _emit(groups, buffers, lets, writable | {b.name for b in buffers if b.space == "arena"}, memory)
+            for groups in _launches(_groups(kernel.body, library), library)
         )
     except BackendError as error:
         where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
@@ -65,12 +86,27 @@ def _memory(kernel: Kernel) -> dict[str, str]:
     return names
 
 
-def _groups(body: tuple[Stmt, ...]) -> list[Group]:
-    """The statements of each phase: a nest of block loops, or what stands between two of them."""
+def _product(statement: Stmt | None, library: Compute | None) -> Product | None:
+    return None if library is None or statement is None else product_of(statement, library)
+
+
+def _call(groups: tuple[Group, ...], buffers: Sequence[Buffer], library: Compute | None) -> LibraryCall | None:
+    """The library call that a launch is, if it is one."""
+    product = _product(groups[0][0], library) if len(groups) == len(groups[0]) == 1 else None
+    if product is None:
+        return None
+    places = [buffer.name for buffer in buffers]
+    left, right, result = (places.index(name) for name in product.buffers)
+    return LibraryCall(product.matmul, (left, right, result), product.offsets)
+
+
+def _groups(body: tuple[Stmt, ...], library: Compute | None) -> list[Group]:
+    """The statements of each phase: a nest of block loops, a product for a library, or what stands between two."""
     groups: list[Group] = []
     serial: list[Stmt] = []
     for statement in (*body, None):
         is_nest = isinstance(statement, For) and statement.kind == "block"
+        is_nest = is_nest or _product(statement, library) is not None
         if (is_nest or statement is None) and any(not isinstance(s, Let) for s in serial):
             groups.append(tuple(serial))
         if is_nest or statement is None:
@@ -83,12 +119,12 @@ def _groups(body: tuple[Stmt, ...]) -> list[Group]:
     return groups
 
 
-def _launches(groups: Sequence[Group]) -> list[tuple[Group, ...]]:
+def _launches(groups: Sequence[Group], library: Compute | None) -> list[tuple[Group, ...]]:
     """The groups of each launch. Neighbours that are one block each are done by one block, one after the other."""
     result: list[tuple[Group, ...]] = []
     alone = False
     for group in groups:
-        is_one = _blocks(_block_nest(group)[0]) == 1
+        is_one = _blocks(_block_nest(group)[0]) == 1 and _product(group[0], library) is None
         if is_one and alone:
             result[-1] += (group,)
         else:

@@ -3,14 +3,15 @@
 Addresses are still `Ref`s; `Queued` names what happens in order, with `Repeat`s written out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.kernel.structure import Structures
 from graphc.plan.ir import Block, Branch, Copy, Entry, Launch, Plan, Ref, Repeat
-from graphc_cupy.phases import Phase, phases
+from graphc_cupy.phases import LibraryCall, Phase, phases
+from graphc_cupy.products import Compute, Matmul
 from graphc_cupy.source import source_of
 
 
@@ -26,6 +27,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Multiply:
+    """One product by a library: of the matrices that begin `offsets` bytes behind these addresses."""
+
+    matmul: Matmul
+    args: tuple[Ref, ...]
+    offsets: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """One copy on the device."""
 
@@ -33,7 +43,7 @@ class Move:
     target: Ref
 
 
-Queued = Run | Move
+Queued = Run | Move | Multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +59,35 @@ class Program:
     """`kernels`: by name, the kernel and its phases. `entries`: what to queue for one step, in order."""
 
     source: str
-    kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]]
+    kernels: Mapping[str, tuple[Kernel, tuple[Phase | LibraryCall, ...]]]
     entries: Mapping[str, tuple[Row, ...]]
 
     @property
     def shared_bytes(self) -> dict[str, int]:
         """The shared memory of every function."""
-        return {phase.name: phase.shared_bytes for _, found in self.kernels.values() for phase in found}
+        return {phase.name: phase.shared_bytes for _, found in self.kernels.values() for phase in ours(found)}
 
 
-def program_of(plan: Plan) -> Program:
+def program_of(plan: Plan, library: Compute | None = None) -> Program:
     """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name."""
     structures = Structures()
-    emitted: dict[int, tuple[Phase, ...]] = {}  # by structure
-    kernels: dict[str, tuple[Kernel, tuple[Phase, ...]]] = {}
+    emitted: dict[int, tuple[Phase | LibraryCall, ...]] = {}  # by structure
+    kernels: dict[str, tuple[Kernel, tuple[Phase | LibraryCall, ...]]] = {}
     for entry in plan.entries.values():
         for launch in _launches(entry.block):
             number = structures.of(launch.kernel)
             if number not in emitted:
-                emitted[number] = phases(launch.kernel)
+                emitted[number] = phases(launch.kernel, library)
             known = kernels.setdefault(launch.kernel.name, (launch.kernel, emitted[number]))
             if known[1] is not emitted[number]:
                 raise BackendError(f"two different kernels are called {launch.kernel.name}")
     entries = {name: tuple(_rows(entry, kernels)) for name, entry in plan.entries.items()}
-    return Program(source_of(phase for found in emitted.values() for phase in found), kernels, entries)
+    return Program(source_of(phase for found in emitted.values() for phase in ours(found)), kernels, entries)
+
+
+def ours(found: Iterable[Phase | LibraryCall]) -> Iterator[Phase]:
+    """Those that are functions of the source."""
+    return (each for each in found if isinstance(each, Phase))
 
 
 def _launches(block: Block) -> Iterator[Launch]:
@@ -90,7 +105,7 @@ def _launches(block: Block) -> Iterator[Launch]:
                 continue
 
 
-def _rows(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]]) -> Iterator[Row]:
+def _rows(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase | LibraryCall, ...]]]) -> Iterator[Row]:
     def block(instructions: Block, counters: tuple[int, ...]) -> Iterator[Row]:
         for instruction in instructions.instructions:
             match instruction:
@@ -110,7 +125,9 @@ def _rows(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase, ...]]])
     return block(entry.block, ())
 
 
-def _run(phase: Phase, refs: tuple[Ref, ...]) -> Run:
+def _run(phase: Phase | LibraryCall, refs: tuple[Ref, ...]) -> Run | Multiply:
+    if isinstance(phase, LibraryCall):
+        return Multiply(phase.matmul, tuple(refs[k] for k in phase.args), phase.offsets)
     return Run(phase.name, phase.blocks, phase.threads, phase.shared_bytes, tuple(refs[k] for k in phase.args))
 
 

@@ -35,6 +35,8 @@ from graphc.kernel.schedule.simplify import simplify_block
 from graphc.kernel.schedule.traverse import facts
 from graphc_cupy.axes import around
 from graphc_cupy.contraction import tiled
+from graphc_cupy.library import by_library
+from graphc_cupy.products import Compute, product_of
 from graphc_cupy.teams import ALL, has_threads, holder
 
 THREADS = 128  # of a block
@@ -44,16 +46,28 @@ MOST_UNROLLED = 16
 FEWEST_CHUNKS = 4  # of a row that is long enough for a block
 
 
-def schedule(kernel: Kernel) -> Scheduled:
-    """The kernel arranged for this backend."""
+def schedule(kernel: Kernel, library: Compute | None = None) -> Scheduled:
+    """The kernel arranged for this backend. library: what it computes products in, where one is asked for."""
     names = Names(kernel)
     body: list[Stmt] = []
     for statement in kernel.body:
         if isinstance(statement, For) and statement.kind == "parallel" and isinstance(statement.extent, Const):
-            body += _phase(statement, names)
+            body += _phases(statement, names, library)
         else:
             body.append(statement)
     return Scheduled(replace(kernel, body=simplify_block(tuple(body))))
+
+
+def _phases(statement: For, names: Names, library: Compute | None) -> Block:
+    """A phase, or those that it becomes when a library computes its product."""
+    steps = None if library is None else by_library(statement, names, library)
+    if library is None or steps is None:
+        return _phase(statement, names)
+    result: Block = ()
+    for step in steps:
+        is_ours = isinstance(step, For) and product_of(step, library) is None
+        result += _phase(step, names) if is_ours and isinstance(step, For) else (step,)
+    return result
 
 
 def _phase(statement: For, names: Names) -> Block:

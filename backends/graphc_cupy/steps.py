@@ -10,6 +10,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import gcd
 
 import numpy as np
 
@@ -19,11 +20,13 @@ from graphc.runtime.device_arrays import DeviceArray
 from graphc_cupy.code import Rows
 from graphc_cupy.device import Device, Event, Function, Graph
 from graphc_cupy.memory import EntryMemory, Segments, address, as_bytes, undisturbed
-from graphc_cupy.program import Move, Queued, Run
+from graphc_cupy.products import Matmul
+from graphc_cupy.program import Move, Multiply, Queued, Run
 from graphc_cupy.source import BYTES_PER_THREAD, COUNT, RECORD, RECORD_THREADS
 
 MOST_QUEUED = 256  # launches of one captured graph
 MOST_STEPS = 32
+MOST_ALIGNED = 16  # bytes: what a library asks for at most to read as fast as it can
 MOST_PLACES = 8  # calls on arrays of others that are kept captured
 RECORD_BYTES = 16 * 1024 * 1024  # of one half of the record, at most
 
@@ -42,6 +45,7 @@ class Steps:
     memory: EntryMemory
     host: tuple[np.ndarray, ...]  # where records are read back to, both halves
     graphs: dict[str, Graph] = field(default_factory=dict)
+    products: dict[tuple[Matmul, int], Function] = field(default_factory=dict)  # by alignment too
     given: int = 0  # how often inputs were given
     _places: OrderedDict[EntryMemory, Graph | None] = field(default_factory=OrderedDict)  # None: not captured yet
     _lasting: dict[int, weakref.ref[np.ndarray]] = field(default_factory=dict)  # inputs that lie there unchanged
@@ -121,6 +125,7 @@ class Steps:
 
     def _queue_at(self, memory: EntryMemory) -> Graph | None:
         """Queue one step with its border in another place."""
+        self._prepare(memory)
         is_known = memory in self._places
         graph = self._places.pop(memory, None)
         if is_known and graph is None:
@@ -168,6 +173,7 @@ class Steps:
 
     def timed(self) -> list[tuple[Event, Event]]:
         """Queue one recorded step as it is, with a mark before and behind each row."""
+        self._prepare(self.memory)
         marks = []
         for row in self.rows:
             before = self.device.record()
@@ -185,6 +191,7 @@ class Steps:
 
     def _replay(self, name: str, steps: int, recorded: bool) -> None:
         if name not in self.graphs:
+            self._prepare(self.memory)
             with undisturbed():
                 self.graphs[name] = self._captured(steps, recorded, self.memory)
         self.device.replay(self.graphs[name])
@@ -207,12 +214,31 @@ class Steps:
     def _queue(self, row: tuple[Queued, ...], memory: EntryMemory) -> None:
         for each in row:
             match each:
+                case Multiply(matmul):
+                    places = self._matrices(each, memory)
+                    self.device.multiply(self.products[matmul, gcd(MOST_ALIGNED, *places)], *places)
                 case Run(name, blocks, threads, shared_bytes, args):
                     words = [address(ref, self.segments, memory) for ref in args]
                     self.device.launch(self.functions[name], blocks, threads, shared_bytes, words)
                 case Move(source, target):
                     to, of = (address(ref, self.segments, memory) for ref in (target, source))
                     self.device.copy(to, of, source.nbytes)
+
+    def _prepare(self, memory: EntryMemory) -> None:
+        """Have all products ready: what prepares them must not be captured."""
+        for row in self.rows:
+            for each in row:
+                if isinstance(each, Multiply):
+                    key = each.matmul, gcd(MOST_ALIGNED, *self._matrices(each, memory))
+                    if key not in self.products:
+                        self.products[key] = self.device.product(*key)
+
+    def _matrices(self, product: Multiply, memory: EntryMemory) -> tuple[int, int, int]:
+        left, right, result = (
+            address(ref, self.segments, memory) + offset
+            for ref, offset in zip(product.args, product.offsets, strict=True)
+        )
+        return left, right, result
 
     def _count(self) -> None:
         step, row = self.segments.step, self.segments.step + 8

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from graphc.kernel.ir import Kernel
 from graphc.runtime.protocol import KernelText
-from graphc_cupy.phases import Phase
-from graphc_cupy.program import Program
+from graphc_cupy.phases import LibraryCall, Phase
+from graphc_cupy.program import Program, ours
 
 
 def texts(program: Program, assembly: Callable[[str], str]) -> Mapping[str, Sequence[KernelText]]:
@@ -18,21 +18,24 @@ def texts(program: Program, assembly: Callable[[str], str]) -> Mapping[str, Sequ
     }
 
 
-def _cuda(kernel: Kernel, phases: Sequence[Phase]) -> KernelText:
+def _cuda(kernel: Kernel, phases: Sequence[Phase | LibraryCall]) -> KernelText:
     lines: list[str] = []
     carried: dict[int, str] = {}
     labels = {param.buffer.name: param.source for param in kernel.params}
     for phase in phases:
+        if isinstance(phase, LibraryCall):
+            lines.append(f"// {kernel.name}: {phase.text}")
+            continue
         lines.append(f"// {kernel.name}: {phase.blocks} x {phase.threads} threads, {phase.shared_bytes} bytes shared")
         carried |= {len(lines) + line: labels[buffer] for line, buffer in phase.notes.items() if labels.get(buffer)}
         lines += phase.text.split("\n")
     return KernelText(kernel.name, "\n".join(lines), carried)
 
 
-def _ptx(kernel: Kernel, phases: Sequence[Phase], functions: Mapping[str, str]) -> KernelText:
+def _ptx(kernel: Kernel, phases: Sequence[Phase | LibraryCall], functions: Mapping[str, str]) -> KernelText:
     lines: list[str] = []
     carried: dict[int, str] = {}
-    for name in dict.fromkeys(phase.name for phase in phases):
+    for name in dict.fromkeys(phase.name for phase in ours(phases)):
         carried[len(lines) + 1] = ", ".join(kernel.sources)
         lines += functions.get(name, "").split("\n")
     return KernelText(kernel.name, "\n".join(lines), carried)

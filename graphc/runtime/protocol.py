@@ -194,6 +194,15 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class PreciseBackend(Protocol):
+    """What a `Backend` has besides when its users may give up exact bits for speed, by `precision=`."""
+
+    def with_precision(self, precision: str) -> Backend:
+        """This backend, computing so. Raises `UnsupportedError` naming those it has. "float32" is not asked for."""
+        ...
+
+
 class Loader(Protocol):
     """A program that is compiled while its kernels are still being scheduled."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import graphc.api as gc
 from graphc import nn, optim
-from graphc.api import ArgumentError, CheckpointError, UnsupportedError
+from graphc.api import ArgumentError, CheckpointError
 from graphc.data import Dataset
 from graphc.optim.description import Json
 from graphc.train import checkpoint
@@ -75,7 +75,7 @@ def compile(
     >>> round(float(job.predict(np.ones((1, 1), np.float32))[0, 0]), 2)
     3.0
     """
-    _check(model, data, batch_size, remainder, accumulate, clip, seed, precision)
+    _check(model, data, batch_size, remainder, accumulate, clip, seed)
     if isinstance(optimizer, str):
         optimizer = optim.by_name(optimizer)
     if not isinstance(optimizer, optim.Optimizer):
@@ -117,7 +117,7 @@ def compile(
         precision=precision,
         threads=threads,
     )
-    return Job(recipe, program)
+    return Job(recipe, program, precision)
 
 
 def _check(
@@ -128,10 +128,7 @@ def _check(
     accumulate: int,
     clip: float | None,
     seed: int,
-    precision: str,
 ) -> None:
-    if precision != "float32":
-        raise UnsupportedError(f"precision={precision!r} does not exist yet; only 'float32': dtypes exactly as written")
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model must be an nn.Module, got {type(model).__name__}")
     if not isinstance(data, Dataset):

@@ -35,9 +35,10 @@ class Job:
     values without a copy; `model.load_state_dict` writes through to them. Further training changes them in place.
     """
 
-    def __init__(self, recipe: Recipe, program: gc.Program) -> None:
+    def __init__(self, recipe: Recipe, program: gc.Program, precision: str = "float32") -> None:
         self.recipe = recipe
         self.program = program
+        self.precision = precision
         self._is_fitting = False
         self._sync()
 
@@ -308,7 +309,7 @@ class Job:
             "clip": recipe.clip,
             "augment": None if recipe.augment is None else optim.describe(recipe.augment),
             "seed": recipe.seed,
-            "precision": "float32",
+            "precision": self.precision,
         }
 
 

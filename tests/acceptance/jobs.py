@@ -38,6 +38,7 @@ def job(
     backend: str = "cpu",
     threads: int | None = None,
     batch_size: int = 16,
+    precision: str = "float32",
 ) -> train.Job:
     """The job all these tests train, unless they say otherwise."""
     return train.compile(
@@ -49,6 +50,7 @@ def job(
         seed=3,
         backend=backend,
         threads=threads,
+        precision=precision,
     )
 
 

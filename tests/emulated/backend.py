@@ -32,7 +32,7 @@ class EmulatedBackend(GpuBackend):
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> Executable:
         if device not in (None, 0):
             raise BackendError(f"device {device}: this machine has 1, numbered from 0")
-        return GpuExecutable(plan, self.device)
+        return GpuExecutable(plan, self.device, library=self.library)
 
     def fingerprint(self, threads: int | None = None, device: int | None = None) -> str | None:
         return f"emulated {source_digest(ROOT)} {source_digest(Path(__file__).parent)}"
@@ -45,7 +45,7 @@ class EmulatedBackend(GpuBackend):
         threads: int | None = None,
         device: int | None = None,
     ) -> Executable:
-        return GpuExecutable(layout, self.device, Code.from_bytes(saved), plan)
+        return GpuExecutable(layout, self.device, Code.from_bytes(saved), plan, self.library)
 
     def doctor(self) -> list[tuple[str, bool, str]]:
         return [("emulated", True, "threads of the processor")]

@@ -21,6 +21,7 @@ import numpy as np
 
 from graphc.runtime.device_arrays import DeviceArray
 from graphc_cupy.device import Event, Function, Graph
+from graphc_cupy.products import Matmul, Matrix
 from tests.emulated.toolchain import RUN, build
 
 ALIGNMENT = 256
@@ -184,6 +185,41 @@ class EmulatedDevice:
         self._outside("synchronize")
         self._drain()
 
+    # ------------------------------------------------------------------------------------------- products by a library
+
+    def product(self, matmul: Matmul, alignment: int) -> Function:
+        self._outside("product")
+        for matrix in (matmul.left, matmul.right, matmul.result):
+            if matrix.leading < matrix.rows or min(matrix.rows, matrix.columns, matmul.count) < 1:
+                raise Misuse(f"a library refuses {matrix}")
+        shapes = [self._shape(matrix) for matrix in (matmul.left, matmul.right, matmul.result)]
+        (m, k), (depth, n), result = shapes
+        if result != (m, n) or not k == depth == matmul.depth or matmul.left.dtype is not matmul.right.dtype:
+            raise Misuse(f"the factors {shapes} of {matmul.depth} terms do not fit")
+        return Function((matmul, alignment))
+
+    def multiply(self, product: Function, left: int, right: int, result: int) -> None:
+        matmul, alignment = product  # type: ignore[misc]
+        if any(address % alignment for address in (left, right, result)):
+            raise Misuse(f"a product was prepared for matrices at multiples of {alignment}")
+        a, b, c = (
+            self._matrices(matrix, address, matmul.count)
+            for matrix, address in ((matmul.left, left), (matmul.right, right), (matmul.result, result))
+        )
+        self._put("multiply", lambda: _multiply(a, b, c, matmul.compute))
+
+    def _shape(self, matrix: Matrix) -> tuple[int, int]:
+        return (matrix.columns, matrix.rows) if matrix.is_transposed else (matrix.rows, matrix.columns)
+
+    def _matrices(self, matrix: Matrix, address: int, count: int) -> np.ndarray:
+        """A view of matrices as they are multiplied: [count, rows, columns]."""
+        last = matrix.rows - 1 + (matrix.columns - 1) * matrix.leading + (count - 1) * matrix.batch
+        content = self.bytes_at(address, (last + 1) * matrix.dtype.itemsize).view(matrix.dtype.numpy)
+        size = matrix.dtype.itemsize
+        strides = (matrix.batch * size, size, matrix.leading * size)
+        found = np.lib.stride_tricks.as_strided(content, (count, matrix.rows, matrix.columns), strides)
+        return found.transpose(0, 2, 1) if matrix.is_transposed else found
+
     # --------------------------------------------------------------------------------------- arrays of other libraries
 
     def holder(self, address: int) -> int | None:
@@ -303,3 +339,12 @@ def _function(source: str, name: str) -> str:
     """The text of one function."""
     start = source.index(f" {name}(")
     return source[start : source.index("\n}\n", start)]
+
+
+def _multiply(left: np.ndarray, right: np.ndarray, result: np.ndarray, compute: str) -> None:
+    """As a library might: in another order than ours, and operands rounded when it is told to."""
+    factors = [factor.astype(np.float32) for factor in (left, right)]
+    if compute == "tf32":  # 10 bits behind the point
+        factors = [((f.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32) for f in factors]
+    a, b = (factor.astype(np.float64) for factor in factors)
+    result[...] = a @ b

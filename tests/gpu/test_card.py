@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,15 @@ from graphc_cupy.cupy_device import CupyDevice
 from graphc_cupy.device import Function
 from graphc_cupy.phases import phases
 from tests.acceptance.jobs import job, state_sha256
-from tests.emulated import test_contractions, test_driver, test_resident, test_samples
+from tests.emulated import test_contractions, test_driver, test_library, test_resident, test_samples
 from tests.emulated.kernels import Arrays, Cases, interpreted, same_bits
+
+OTHERS = [
+    "tests/random",
+    "tests/acceptance/test_agreement.py",
+    "tests/execution/test_calls.py",
+    "tests/train/test_fit.py",
+]
 
 
 class Card:
@@ -136,3 +145,25 @@ def test_a_program_from_the_disk(card: CupyDevice, tmp_path: Path, monkeypatch: 
         digests.append(state_sha256(each))
         monkeypatch.setattr(nvrtc, "cubin", None)  # the second one calls no compiler
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("precision", ["library", "tf32"])
+@pytest.mark.parametrize("name", test_library.CASES)
+def test_products_by_a_library(card: CupyDevice, name: str, precision: str) -> None:
+    function, arrays = test_library.CASES[name]
+    exe = gc.compile(function, *arrays, backend="gpu", precision=precision)
+    found = [np.asarray(exe(*arrays), np.float64) for _ in range(3)]
+    wanted = np.asarray(gc.compile(function, *arrays, backend="cpu")(*arrays), np.float64)
+    small = 1e-2 if "bfloat" in name or precision == "tf32" else 1e-4
+    for got in found:
+        np.testing.assert_array_equal(got, found[0])  # the same algorithm each time
+        np.testing.assert_allclose(got, wanted, rtol=small, atol=small * float(np.abs(wanted).max()))
+
+
+def test_others_tests(card: CupyDevice) -> None:
+    """What takes a backend and asks for the cpu gets this card."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", "-p", "no:cacheprovider"]
+    deselected = ["--deselect", "tests/execution/test_calls.py::test_large_results_are_aligned"]  # about the cpu
+    given = ["--in-place-of-cpu", "graphc_cupy:backend", *deselected, *OTHERS]
+    done = subprocess.run([*command, *given], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-4000:]

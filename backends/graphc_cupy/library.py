@@ -1,0 +1,88 @@
+"""Contractions for a library, when the user asks for speed: `precision="library"`, or "tf32" for tensor cores.
+
+In: a phase of a kernel as lowering writes it. Out: the same in steps: operands that are computed in the kernel are
+written to memory, the nest that is a matrix product and nothing else, and what the kernel goes on with on its result.
+The product stays a nest of parallel loops, which is its meaning: `phases` makes a library call of it.
+"""
+
+from graphc.core.dtypes import float32
+from graphc.kernel.affine import variables
+from graphc.kernel.ir import Alloc, Buffer, Expr, Fma, For, Let, Load, Stmt, Store, Var
+from graphc.kernel.schedule import nests
+from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr
+from graphc.kernel.schedule.nests import Axis, nest
+from graphc_cupy.products import Compute, Sum, Term, operand, product_of, sum_of
+
+
+def by_library(statement: For, names: Names, compute: Compute) -> Block | None:
+    """The steps of a contraction; None when no library call computes it."""
+    axes, leaf = nest(statement)
+    found = sum_of(leaf)
+    if found is None:
+        return None
+    packed = _packed(found, axes, names)
+    if packed is None:
+        return None
+    before, head = packed
+    scratch = Alloc(found.scratch)
+    whole = _parallel(axes, (scratch, *head, *found.tail))
+    if product_of(whole, compute) is not None:
+        return (*before, whole)
+    result = Buffer(names.fresh("product"), float32, tuple(axis.extent for axis in axes), "arena")
+    place = tuple(axis.var for axis in axes)
+    total = Var(names.fresh("total"), float32)
+    stored = (Let(total, found.total), Store(result, place, total))
+    product = fresh_copy((_parallel(axes, (scratch, *head, *stored)),), names)
+    if product_of(product[0], compute) is None:
+        return None
+    return (*before, Alloc(result), *product, _parallel(axes, _on(found, Load(result, place))))
+
+
+def _on(found: Sum, value: Load) -> Block:
+    """What becomes of the total, with another expression in its place."""
+
+    def node(expr: Expr) -> Expr:
+        return value if expr == found.total else expr
+
+    return map_block(found.tail, lambda expr: map_expr(expr, node))
+
+
+def _packed(found: Sum, axes: tuple[Axis, ...], names: Names) -> tuple[Block, Block] | None:
+    """Operands that are computed, written to memory; the sum of what was written."""
+    if all(operand(side) is not None for term in found.terms for side in (term.x, term.y)):
+        return (), found.head
+    if len(found.terms) != 1 or len(found.terms[0].loops) != 1:
+        return None
+    (term,) = found.terms
+    before: list[Stmt] = []
+    sides = {}
+    for name, expr in (("left", term.x), ("right", term.y)):
+        if operand(expr) is None:
+            written, load = _written(name, expr, (*axes, *term.loops), names)
+            before += written
+            sides[name] = load
+    return tuple(before), _summing(found, term, sides)
+
+
+def _written(name: str, expr: Expr, axes: tuple[Axis, ...], names: Names) -> tuple[Block, Load]:
+    used = tuple(axis for axis in axes if axis.var.name in variables(expr))
+    buffer = Buffer(names.fresh(name), float32, tuple(axis.extent for axis in used), "arena")
+    place = tuple(axis.var for axis in used)
+    return (Alloc(buffer), *fresh_copy((_parallel(used, (Store(buffer, place, expr),)),), names)), Load(buffer, place)
+
+
+def _summing(found: Sum, term: Term, sides: dict[str, Load]) -> Block:
+    """The head with other operands."""
+
+    def node(expr: Expr) -> Expr:
+        if isinstance(expr, Fma) and (expr.a, expr.b) == (term.x, term.y):
+            return Fma(sides.get("left", term.x), sides.get("right", term.y), expr.c)
+        return expr
+
+    return map_block(found.head, lambda expr: map_expr(expr, node))
+
+
+def _parallel(axes: tuple[Axis, ...], body: Block) -> For:
+    (loop,) = nests.around([(axis.var, axis.extent) for axis in axes], "parallel", body)
+    assert isinstance(loop, For)
+    return loop

@@ -74,7 +74,7 @@ def test_what_a_library_is_no_good_at_is_ours(name: str) -> None:
     assert not calls(function, *arrays)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "long"])  # that takes the interpreter seconds
 def test_steps_keep_the_meaning(name: str) -> None:
     """Bit for bit: the product is a nest of loops too."""
     kernel, inputs = kernel_of(CASES[name][0], *CASES[name][1])

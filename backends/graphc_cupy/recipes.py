@@ -65,8 +65,10 @@ def _phases(statement: For, names: Names, library: Compute | None) -> Block:
         return _phase(statement, names)
     result: Block = ()
     for step in steps:
-        is_ours = isinstance(step, For) and product_of(step, library) is None
-        result += _phase(step, names) if is_ours and isinstance(step, For) else (step,)
+        if isinstance(step, For) and product_of(step, library) is None:
+            result += _phase(step, names)
+        else:
+            result += (step,)
     return result
 
 

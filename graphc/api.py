@@ -153,13 +153,13 @@ def compile(
     backend: "cpu" (default), "gpu" or "reference". memory: largest planned peak in bytes or as "512MB"; more raises
     `MemoryBudgetError` before anything is allocated. threads: of the cpu backend, by default one per core; results do
     not depend on it. precision: "float32" computes every dtype as written, with the same bits everywhere; on the gpu
-    backend "library" leaves products to cuBLASLt, which adds up in an order of its own, and "tf32" lets it round float32
-    factors to 10 bits behind the point too. verify: "passes" checks every IR after each pass, "full" also runs the graph
-    before and after each pass on example inputs and names the pass that changed the numbers.
+    backend "library" leaves products to cuBLASLt, which adds up in an order of its own, and "tf32" lets it round
+    float32 factors to 10 bits behind the point too. verify: "passes" checks every IR after each pass, "full" also runs
+    the graph before and after each pass on example inputs and names the pass that changed the numbers.
 
     Arguments are NumPy arrays or what becomes one. The gpu backend also takes arrays in the memory of its GPU (CuPy, or
-    anything with `__dlpack__` or `__cuda_array_interface__`) where they lie: when one of the arguments is one, so are all
-    results, and the call returns as soon as it is queued.
+    anything with `__dlpack__` or `__cuda_array_interface__`) where they lie: when one of the arguments is one, so are
+    all results, and the call returns as soon as it is queued.
 
     >>> import graphc as gc
     >>> import numpy as np

@@ -102,7 +102,9 @@ def _read(written: list[object], refs: list[Ref]) -> Queued:
 
 def _matmul(matmul: Matmul) -> dict[str, object]:
     matrices = {name: getattr(matmul, name) for name in ("left", "right", "result")}
-    written = {name: [m.rows, m.columns, m.leading, m.batch, m.dtype.name, m.is_transposed] for name, m in matrices.items()}
+    written = {
+        name: [m.rows, m.columns, m.leading, m.batch, m.dtype.name, m.is_transposed] for name, m in matrices.items()
+    }
     return {**written, "depth": matmul.depth, "count": matmul.count, "compute": matmul.compute}
 
 

@@ -6,7 +6,7 @@ The product stays a nest of parallel loops, which is its meaning: `phases` makes
 """
 
 from graphc.core.dtypes import float32
-from graphc.kernel.affine import variables
+from graphc.kernel.affine import flat_index, variables
 from graphc.kernel.ir import Alloc, Buffer, Expr, Fma, For, Let, Load, Stmt, Store, Var
 from graphc.kernel.schedule import nests
 from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr
@@ -48,8 +48,8 @@ def _on(found: Sum, value: Load) -> Block:
 
 
 def _packed(found: Sum, axes: tuple[Axis, ...], names: Names) -> tuple[Block, Block] | None:
-    """Operands that are computed, written to memory; the sum of what was written."""
-    if all(operand(side) is not None for term in found.terms for side in (term.x, term.y)):
+    """Operands that are computed or gathered, written to memory; the sum of what was written."""
+    if all(_lies(side) for term in found.terms for side in (term.x, term.y)):
         return (), found.head
     if len(found.terms) != 1 or len(found.terms[0].loops) != 1:
         return None
@@ -57,11 +57,17 @@ def _packed(found: Sum, axes: tuple[Axis, ...], names: Names) -> tuple[Block, Bl
     before: list[Stmt] = []
     sides = {}
     for name, expr in (("left", term.x), ("right", term.y)):
-        if operand(expr) is None:
+        if not _lies(expr):
             written, load = _written(name, expr, (*axes, *term.loops), names)
             before += written
             sides[name] = load
     return tuple(before), _summing(found, term, sides)
+
+
+def _lies(expr: Expr) -> bool:
+    """Whether an operand is in memory, at places that are sums of counters: a gathered one is not."""
+    load = operand(expr)
+    return load is not None and all(isinstance(atom, Var) for atom, _ in flat_index(load.buffer, load.index).terms)
 
 
 def _written(name: str, expr: Expr, axes: tuple[Axis, ...], names: Names) -> tuple[Block, Load]:

@@ -41,7 +41,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class LibraryCall:
-    """A product that a library computes. args: left, right and result, as of a `Phase`; `offsets` in bytes from there."""
+    """A product that a library computes. args: left, right, result, as of a `Phase`; `offsets` in bytes from there."""
 
     matmul: Matmul
     args: tuple[int, int, int]

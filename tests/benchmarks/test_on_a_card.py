@@ -43,9 +43,7 @@ def test_it_measures_everybody_on_the_card(pretended: pytest.MonkeyPatch, tmp_pa
         assert "numpy" in found["versions"]
 
 
-def test_other_losses_fail(
-    pretended: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_losses_fail(pretended: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pretended.setitem(train_step.PEERS, "jax", measure.System("jax", PRETEND, "wrong"))
     assert main(pretended, "--out", str(tmp_path / "card.jsonl"))
     assert "mlp_tiny: jax has losses" in capsys.readouterr().err

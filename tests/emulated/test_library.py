@@ -44,7 +44,6 @@ CASES: dict[str, tuple[Function, tuple[np.ndarray, ...]]] = {
     "bfloat16, even": (product, (bfloat(40, 34), bfloat(34, 18))),
     "long": (product, (array(17, 9000), array(9000, 16))),
     "squares": (lambda x: x @ x.T, (array(20, 18),)),
-    "gathered rows": (lambda x, y, i: x[i] @ y, (array(40, 30), array(30, 20), np.arange(0, 40, 2, dtype=np.int32))),
     "computed operands": (lambda x, y: (x * 2.0) @ (y + 1.0), (array(40, 30), array(30, 20))),
 }
 OURS: dict[str, tuple[Function, tuple[np.ndarray, ...]]] = {

@@ -16,7 +16,6 @@ from graphc.kernel.affine import Facts, loads, stride_of, variables
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import (
     Alloc,
-    Binary,
     Buffer,
     Compare,
     Const,
@@ -35,6 +34,7 @@ from graphc.kernel.ir import (
 )
 from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr, substitute
 from graphc.kernel.schedule.nests import Axis
+from graphc.kernel.schedule.rewrite import plus, times
 from graphc.kernel.schedule.traverse import facts
 from graphc_cupy.axes import around
 
@@ -81,7 +81,7 @@ class Side:
 
     def at(self, within: Expr) -> Expr:
         """The place along the axis of an element of the tile."""
-        return _plus(_times(self.block, self.size), within)
+        return plus(times(self.block, self.size), within)
 
     def guarded(self, place: Expr, body: Block) -> Block:
         """`body`, where that place exists."""
@@ -261,7 +261,7 @@ class _Jam:
         result: Block = ()
         if depth and extent // depth:
             turn = self.names.var(loop.var.name)
-            inside = self._turn(loop, steps, lets, _times(turn, depth), depth)
+            inside = self._turn(loop, steps, lets, times(turn, depth), depth)
             result += (For(turn, index(extent // depth), "serial", inside),)
         if depth and extent % depth:
             result += self._turn(loop, steps, lets, index(extent // depth * depth), extent % depth)
@@ -313,10 +313,10 @@ class _Jam:
         inner = min(depth if along_sum > along_side else side.size, threads)
         outer = min(max(threads // inner, 1), side.size if along_sum > along_side else depth)
         a, b, c, d = (self.names.var(name) for name in ("outer", "inner", "turn", "rest"))
-        far, near = _plus(_times(c, outer), a), _plus(_times(d, inner), b)
+        far, near = plus(times(c, outer), a), plus(times(d, inner), b)
         step, element = (near, far) if along_sum > along_side else (far, near)
         lengths = (depth, side.size) if along_sum > along_side else (side.size, depth)
-        values = {summed.name: _plus(first, step), side.axis.var.name: side.at(element)}
+        values = {summed.name: plus(first, step), side.axis.var.name: side.at(element)}
         body = fresh_copy(substitute((*needed, Store(tile, (step, element), value)), values), self.names)
         body = side.guarded(side.at(element), body)
         for at, length, size in ((near, lengths[0], inner), (far, lengths[1], outer)):
@@ -328,7 +328,7 @@ class _Jam:
 
 def _within(side: Side, thread: Expr, number: Expr) -> Expr:
     """Element `number` of a thread: those of neighbouring threads are neighbours."""
-    return _plus(_times(number, side.threads), thread) if side.each > 1 else thread
+    return plus(times(number, side.threads), thread) if side.each > 1 else thread
 
 
 def _needed(lets: Sequence[Let], wanted: Sequence[Stmt]) -> tuple[Let, ...]:
@@ -355,11 +355,3 @@ def _in_order(statements: Block) -> Block:
             case _:
                 result.append(statement)
     return tuple(result)
-
-
-def _plus(x: Expr, y: Expr) -> Expr:
-    return Binary("add", x, y)
-
-
-def _times(x: Expr, factor: int) -> Expr:
-    return x if factor == 1 else Binary("mul", x, index(factor))

@@ -171,8 +171,30 @@ def test_reductions_add_up_in_float32() -> None:
 # ----------------------------------------------------------------------------------------------------- contractions
 
 
+def _by_definition(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`a @ b` in float32: a sum of products where it has one row or one column and many terms, else chains."""
+    return _summed(a, b) if 1 in (a.shape[0], b.shape[1]) and a.shape[1] >= 64 else _chained(a, b)
+
+
+def _summed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Each element is a sum as reductions make it: 16 lanes in chunks of 1024, then trees. The products are exact."""
+    terms = a.astype(np.float32)[:, :, None] * b.astype(np.float32)[None]
+    chunks = []
+    for begin in range(0, terms.shape[1], 1024):
+        lanes = np.zeros((terms.shape[0], 16, terms.shape[2]), np.float32)
+        for step in range(begin, min(begin + 1024, terms.shape[1]), 16):
+            some = terms[:, step : min(step + 16, begin + 1024)]
+            lanes[:, : some.shape[1]] += some
+        for half in (8, 4, 2, 1):
+            lanes = lanes[:, :half] + lanes[:, half : 2 * half]
+        chunks.append(lanes[:, 0])
+    while len(chunks) > 1:
+        chunks = [sum(chunks[i + 1 : i + 2], chunks[i]) for i in range(0, len(chunks), 2)]
+    return chunks[0]
+
+
 def _chained(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`a @ b` by definition: float32, of every pair of terms the odd one first."""
+    """Chains: of every pair of terms the odd one first."""
     a, b = a.astype(np.float32), b.astype(np.float32)
     k = a.shape[1]
     parts = []
@@ -216,7 +238,7 @@ def test_the_order_of_a_product(shape: tuple[int, int, int], how: str) -> None:
     m, k, n = shape
     a, b = _normal(m, k), _normal(k, n)
     given = [np.ascontiguousarray(x.T) if way == "t" else x for x, way in zip((a, b), how, strict=True)]
-    want = _chained(a, b)
+    want = _by_definition(a, b)
     for threads in (1, 3):
         wide, narrow = _run(_product(how), *given, threads=threads)
         _same(wide, want)
@@ -240,7 +262,7 @@ def test_random_products(seed: int) -> None:
 
     (got,) = _run(product, *given, threads=1 + seed % 3)
     for i in range(batch):
-        _same(got[i], _chained(a[i], b[i]))
+        _same(got[i], _by_definition(a[i], b[i]))
 
 
 def test_products_over_several_dims_and_batches() -> None:

@@ -102,7 +102,11 @@ class Steps:
         return source
 
     def _place(self, array: DeviceArray) -> tuple[int, object]:
-        return (array.address, array.owner) if array.is_contiguous else self.device.gathered(array)
+        """Where its elements lie in the order of C, and what has to be kept until they are read."""
+        if array.is_contiguous:
+            return array.address, array.owner
+        address, owner = self.device.gathered(array)
+        return address, (owner, array.owner)
 
     def call_at(self, inputs: Sequence[np.ndarray | DeviceArray], outputs: Sequence[int], step: int) -> list[object]:
         """Queue one step that reads inputs where they lie and writes to these addresses.

@@ -157,6 +157,16 @@ def strided(device: EmulatedDevice, array: np.ndarray) -> Resident:
     return found
 
 
+def test_arrays_with_strides_are_kept_until_they_are_copied(emulated: EmulatedBackend) -> None:
+    exe, device = compiled(), emulated.device
+    x = strided(device, X)
+    device.caller.drain()
+    results = exe(x, resident(device, Y))
+    del x
+    collector.collect()
+    np.testing.assert_array_equal(read(device, results[0]), compiled("cpu")(X, Y)[0])
+
+
 def test_strides_are_copied_and_large_ones_reported(emulated: EmulatedBackend) -> None:
     exe, device = compiled(), emulated.device
     results = exe(strided(device, X), resident(device, Y))

@@ -60,7 +60,7 @@ class Server:
     def _time(self, name: str, seconds: float) -> Request:
         """Seconds per step of a block of about `seconds`; how many steps that is was found out the first time.
 
-        Some steps come first and are not counted: the system before it had the caches, and the clock was slow meanwhile.
+        Some steps come first and are not counted: another system had the caches, and the clock was slow meanwhile.
         """
         run = self._cases[name].run
         key = (name, seconds)

@@ -12,7 +12,8 @@ from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
 from graphc.runtime.protocol import Target
 
-_DEFAULT_CACHES = (32 * 1024, 1024 * 1024, 8 * 1024 * 1024)
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_USUAL_CACHES: Mapping[int, int] = {1: 32 * 1024, 2: 1024 * 1024}  # by level, where the system does not say
 _FEATURES_SHOWN = ("avx512f", "avx512bf16", "avx2", "fma", "neon", "sve")
 
 
@@ -139,13 +140,13 @@ def target() -> Target:
 
 @cache
 def _caches() -> tuple[int, ...]:
-    """Data cache sizes of core 0 by level, as Linux reports them."""
-    sizes: dict[int, int] = {}
-    for entry in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+    """Data cache sizes of core 0 by level, as Linux reports them: two at least, which schedules ask for."""
+    sizes = dict(_USUAL_CACHES)
+    for entry in sorted(_CACHES.glob("index*")):
         try:
             level, kind, size = ((entry / name).read_text().strip() for name in ("level", "type", "size"))
             if kind != "Instruction":
                 sizes[int(level)] = int(size.rstrip("KM")) * (1024 if size.endswith("K") else 1024 * 1024)
         except (OSError, ValueError):
             continue
-    return tuple(sizes[level] for level in sorted(sizes)) or _DEFAULT_CACHES
+    return tuple(sizes[level] for level in sorted(sizes))

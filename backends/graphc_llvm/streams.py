@@ -151,8 +151,7 @@ def _is_large(buffer: Buffer) -> bool:
 
 
 def _second_cache() -> int:
-    caches = host.target().cache_bytes
-    return caches[min(1, len(caches) - 1)]
+    return host.target().cache_bytes[1]
 
 
 def _summed(leaf: tuple[Stmt, ...], loops: tuple[Axis, ...] = ()) -> list[tuple[Load, Axis]]:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,6 +276,27 @@ def test_doctor_and_target() -> None:
     assert all(ok for _, ok, _ in backend.doctor() if sys.platform == "linux")
     target = backend.target()
     assert target.vector_bits in (128, 256, 512) and target.cores >= 1 and target.cache_bytes
+
+
+@pytest.mark.parametrize(
+    ("known", "sizes"),
+    [
+        ({}, (32 << 10, 1 << 20)),
+        ({1: "48K"}, (48 << 10, 1 << 20)),
+        ({1: "48K", 2: "2048K", 3: "32M"}, (48 << 10, 2 << 20, 32 << 20)),
+    ],
+)
+def test_schedules_know_two_caches_at_least(
+    known: dict[int, str], sizes: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual machine may tell of one, or of none."""
+    for level, size in known.items():
+        for kind, place in (("Data", tmp_path / f"index{level}"), ("Instruction", tmp_path / f"index{level}i")):
+            place.mkdir()
+            for name, text in (("level", str(level)), ("type", kind), ("size", size if kind == "Data" else "1K")):
+                (place / name).write_text(text + "\n")
+    monkeypatch.setattr(host, "_CACHES", tmp_path)
+    assert host._caches.__wrapped__() == sizes
 
 
 def test_another_cpu_computes_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:

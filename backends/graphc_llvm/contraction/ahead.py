@@ -47,7 +47,7 @@ def rows_ahead(found: Contraction, each: Sum, roles: Roles, tile: Tile, machine:
     if not operand.is_plain or any(loads(i) for i in load.index) or tile.rows < FEWEST_ROWS:
         return None
     nbytes = row.extent * each.length * load.dtype.itemsize
-    if row.extent < 2 * tile.rows or len(machine.caches) < 2 or nbytes < NEAR * machine.caches[1]:
+    if row.extent < 2 * tile.rows or nbytes < NEAR * machine.caches[1]:
         return None
     counter = loops[-1][0]
     # Rows that lie across the sum are packed many at a time: a line of each step, a page on, would push others out.

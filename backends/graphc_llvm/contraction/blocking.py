@@ -29,7 +29,6 @@ SHARE_NS = 2_000.0  # a phase more, and panels come from the cache of all cores
 READ_NS, SHARED_NS = 0.07, 0.02  # to bring one element of columns from a farther cache, where it lies and packed
 ROW_READ_NS = 0.015  # to bring one element of rows from a farther cache
 FAR_NS = 0.3  # to pack one element of rows, tile by tile, when a step of the sum is a page on
-ROW_BYTES = 1 << 20  # of rows packed together where the second cache is not known
 ROWS_NEAR, PANELS_NEAR = 0.8, 0.6  # parts of the second cache
 PANEL_BYTES = 1 << 22  # of packed columns in one chunk
 FARTHER = ((1.0, 1.1), (0.6, 1.03))  # panels of a chunk that fill so much of the second cache do not stay there
@@ -153,8 +152,7 @@ class _Estimate:
 
     def _collides(self, stride: int) -> bool:
         """Whether steps of the sum so far apart share so few places in the second cache that they do not stay there."""
-        sizes = self.machine.caches
-        return len(sizes) > 1 and self.found.length * gcd(stride, PAGE_BYTES) > sizes[1]
+        return self.found.length * gcd(stride, PAGE_BYTES) > self.machine.caches[1]
 
     def _crosses(self, operand: Operand) -> bool:
         row = self.roles.row
@@ -186,11 +184,11 @@ class _Estimate:
         """Whether the rows of a tile, read where they lie, push each other out of the first cache: too many of their
         lines belong to the same few sets.
         """
-        row, caches = self.roles.row, self.machine.caches
-        if row is None or not caches:
+        row = self.roles.row
+        if row is None:
             return False
         stride = stride_bytes(self.found, operand, row.var.name)
-        return stride > 0 and min(self.most, row.extent) > COLLIDING * (caches[0] // PAGE_BYTES) * _sets(stride)
+        return stride > 0 and min(self.most, row.extent) > COLLIDING * (self.machine.caches[0] // PAGE_BYTES) * _sets(stride)
 
     def _bytes(self, panels: int) -> int:
         size = self.found.sums[0].store.buffer.dtype.itemsize
@@ -203,13 +201,11 @@ class _Estimate:
 
     def near_rows(self, rows: int) -> bool:
         """Whether that many packed rows stay in the second cache beside a panel."""
-        caches = self.machine.caches
-        return self.row_bytes(rows) <= (ROWS_NEAR * caches[1] if len(caches) > 1 else ROW_BYTES)
+        return self.row_bytes(rows) <= ROWS_NEAR * self.machine.caches[1]
 
     def near_panels(self, panels: int) -> bool:
         """Whether that many panels stay in the second cache."""
-        caches = self.machine.caches
-        return len(caches) < 2 or self._bytes(panels) <= PANELS_NEAR * caches[1]
+        return self._bytes(panels) <= PANELS_NEAR * self.machine.caches[1]
 
     def chunk(self, rows: int, panels: int, tail: int, shared: bool = False) -> float:
         """Nanoseconds of one chunk."""
@@ -219,13 +215,12 @@ class _Estimate:
         packing = 0.0
         if shared or self.packs_columns(rows):
             packing += width * (SHARED_NS if shared else self._lane_ns(panels))
-            if len(machine.caches) > 1:
-                filled = self._bytes(panels) / machine.caches[1]
-                farther = next((cost for least, cost in FARTHER if filled > least), 1.0)
-                if farther > 1 and self.packs_rows(width) and self.near_rows(rows):
-                    packing += width * SHARED_NS  # once for all rows
-                else:
-                    compute *= farther
+            filled = self._bytes(panels) / machine.caches[1]
+            farther = next((cost for least, cost in FARTHER if filled > least), 1.0)
+            if farther > 1 and self.packs_rows(width) and self.near_rows(rows):
+                packing += width * SHARED_NS  # once for all rows
+            else:
+                compute *= farther
         else:
             compute *= IN_PLACE
             packing += width * READ_NS

@@ -216,9 +216,7 @@ class _Rows:
 
             step += in_vectors(tile, strip.count, strip.rows, self.lanes, store, self.outer)
             buffers.append(buffer)
-        fills = [
-            (),
-        ] * (len(buffers) - 1) + [nested(counters, step)]
+        fills = [*[()] * (len(buffers) - 1), nested(counters, step)]
         at = (STRIP, *self.summed, ROW_PLACE)
         return tuple(Packed(buffer, fill, Load(buffer, at)) for buffer, fill in zip(buffers, fills))
 

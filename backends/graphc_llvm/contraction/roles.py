@@ -107,7 +107,7 @@ def _estimate(found: Contraction, roles: Roles, machine: Machine) -> float:
 def _is_far(found: Contraction, lanes: int, machine: Machine) -> bool:
     """Whether that many packed columns leave the cache of a core, and come back from a farther one."""
     itemsize = found.sums[0].store.buffer.dtype.itemsize
-    return len(machine.caches) > 1 and found.length * lanes * itemsize > FAR_CACHES * machine.caches[1]
+    return found.length * lanes * itemsize > FAR_CACHES * machine.caches[1]
 
 
 def _row_ns(found: Contraction, each: Sum, roles: Roles) -> float:

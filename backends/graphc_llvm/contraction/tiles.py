@@ -22,7 +22,7 @@ class Machine:
     pieces: int  # registers that such a vector takes
     registers: int
     cores: int
-    caches: tuple[int, ...]
+    caches: tuple[int, ...]  # bytes per level, innermost first: two at least
 
 
 def machine(lanes: int, itemsize: int) -> Machine:

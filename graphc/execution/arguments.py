@@ -21,6 +21,7 @@ from graphc.tracing.context import TracedValue, check_alive
 from graphc.tracing.spec import python_dtype
 
 LARGE_COPY = 1 << 20  # bytes
+Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
 _PACKAGE = str(Path(__file__).parents[1])
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -40,18 +41,19 @@ def as_array(leaf: object, type: TensorType, name: str, reported: set[str] | Non
         array = _foreign(leaf, name)
     other_order = array.dtype != wanted and array.dtype.newbyteorder("=") == wanted
     if not other_order and array.dtype != wanted:
-        raise DTypeError(f"argument {name}: expected {type}, got {_shown(array)}; cast it first")
+        raise DTypeError(f"argument {name}: expected {type}, got {type_text(array)}; cast it first")
     if array.shape != type.shape:
-        raise ShapeError(f"argument {name}: expected {type}, got {_shown(array)}")
+        raise ShapeError(f"argument {name}: expected {type}, got {type_text(array)}")
     if not other_order and array.flags.c_contiguous and array.flags.aligned:
         return array
-    if reported is not None and array.nbytes >= LARGE_COPY and name not in reported:
-        reported.add(name)
-        _report_copy(array, name, "byte order" if other_order else "")
+    if reported is not None:
+        where = f"strides {array.strides}" if not array.flags.c_contiguous else "address"
+        why = f"of its {'byte order' if other_order else where}; pass np.ascontiguousarray(...) of it, made once"
+        report_copy(array.nbytes, name, why, reported)
     return np.array(array, wanted, order="C")
 
 
-def _shown(array: np.ndarray) -> str:
+def type_text(array: np.ndarray | DeviceArray) -> str:
     """The type of an array, spelled as graphs spell it; dtypes that they do not have as NumPy does."""
     try:
         return str(TensorType(tuple(array.shape), dtype(array.dtype)))
@@ -59,18 +61,17 @@ def _shown(array: np.ndarray) -> str:
         return f"{array.dtype}[{','.join(map(str, array.shape))}]"
 
 
-def _report_copy(array: np.ndarray, name: str, why: str) -> None:
-    why = why or (f"strides {array.strides}" if not array.flags.c_contiguous else "address")
-    warnings.warn(
-        f"argument {name}: {array.nbytes:,} bytes are copied at each call because of its {why}; "
-        "pass np.ascontiguousarray(...) of it, made once",
-        CopyWarning,
-        stacklevel=frames_inside(),
-    )
+def report_copy(nbytes: int, name: str, why: str, reported: set[str]) -> None:
+    """Warn of a copy if it is large, once for each name."""
+    if nbytes < LARGE_COPY or name in reported:
+        return
+    reported.add(name)
+    text = f"argument {name}: {nbytes:,} bytes are copied at each call because {why}"
+    warnings.warn(text, CopyWarning, stacklevel=_frames_inside())
 
 
-def frames_inside() -> int:
-    """How far the user's frame is from whoever asks `_report_copy` to warn, as `warnings.warn` counts."""
+def _frames_inside() -> int:
+    """How far the user's frame is from the caller, as `warnings.warn` counts."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):

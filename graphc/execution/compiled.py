@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import cast
 
 import numpy as np
 
@@ -17,15 +16,13 @@ from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
 from graphc.execution.profile import ProfileReport
 from graphc.execution.recording import record_compiled
-from graphc.execution.resident import Argument, call, check_arguments, specs_of_resident
+from graphc.execution.resident import Argument, call, check_arguments, with_specs
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport
 from graphc.runtime.protocol import Direct, DirectCalls, Executable
 from graphc.tracing import Traced, trace
-
-Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
 
 
 class CompiledFunction:
@@ -185,7 +182,7 @@ def compile_function(
             raise ArgumentError("compile: a graph has its types; pass no specs with it")
         traced = Traced.of_graph(fn)
     else:
-        args, kwargs = cast(Arguments, specs_of_resident((args, dict(kwargs))))
+        args, kwargs = with_specs(fn, args, dict(kwargs))
         traced = trace(fn, args, kwargs, name=getattr(fn, "__name__", "main"))
     return CompiledFunction(
         traced, traced.graph.name, options, time.perf_counter() - start, None if isinstance(fn, Graph) else fn

@@ -16,14 +16,13 @@ from graphc.compilation import Options
 from graphc.core import pytree
 from graphc.core.errors import ArgumentError, GraphcError
 from graphc.core.records import dataclass
-from graphc.execution.arguments import type_of
+from graphc.execution.arguments import Arguments, type_of
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.graph.ir import TensorType
 from graphc.runtime.protocol import Direct
 from graphc.tracing import Spec, Traced, Tracer, apply_graph, is_tracing, trace
 from graphc.tracing.function import argument_names, parameter_names
 
-Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
 Signature = tuple[tuple[tuple[int, ...], np.dtype[np.generic]], ...]  # shape and dtype of each argument
 Static = tuple[tuple[str, type, object], ...]  # name, type and value of each static argument
 

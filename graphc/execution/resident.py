@@ -5,19 +5,19 @@ but what has to be: arguments of the host, and arrays whose elements do not lie 
 reported once. When all arguments are the host's, so are the results, and the call returns when they are there.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
 
 from graphc.core import pytree
-from graphc.core.errors import ArgumentError, CopyWarning, DTypeError, ShapeError
-from graphc.execution.arguments import LARGE_COPY, as_array, check_all, frames_inside, type_of
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError
+from graphc.execution.arguments import Arguments, as_array, check_all, report_copy, type_of, type_text
 from graphc.graph.ir import TensorType
 from graphc.runtime.device_arrays import DeviceArray, lies_on_gpu
 from graphc.runtime.protocol import Executable, ResidentCalls
 from graphc.tracing import Spec
+from graphc.tracing.function import argument_names, parameter_names
 
 Argument = np.ndarray | DeviceArray
 
@@ -45,36 +45,32 @@ def of_the_host(arguments: Sequence[Argument]) -> list[np.ndarray]:
     return list(cast("Sequence[np.ndarray]", arguments))
 
 
-def specs_of_resident(tree: pytree.Tree, names: str = "argument") -> pytree.Tree:
-    """The same pytree with the types of arrays on a GPU in their places, for tracing."""
-    leaves, treedef = pytree.flatten(tree)
+def with_specs(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Arguments:
+    """The arguments with the types of arrays on a GPU in their places, for tracing."""
+    leaves, tree = pytree.flatten((args, kwargs))
     if not any(map(lies_on_gpu, leaves)):
-        return tree
-    types = [type_of(leaf, names) if lies_on_gpu(leaf) else None for leaf in leaves]
-    specs = [leaf if type is None else Spec(type.shape, type.dtype) for leaf, type in zip(leaves, types)]
-    return pytree.unflatten(treedef, specs)
+        return args, kwargs
+    names = argument_names(parameter_names(fn), tree)
+    specs = [_spec(leaf, name) if lies_on_gpu(leaf) else leaf for leaf, name in zip(leaves, names, strict=True)]
+    return cast(Arguments, pytree.unflatten(tree, specs))
+
+
+def _spec(leaf: object, name: str) -> Spec:
+    type = type_of(leaf, name)
+    return Spec(type.shape, type.dtype)
 
 
 def _argument(executable: ResidentCalls, leaf: object, type: TensorType, name: str, said: set[str]) -> Argument:
     if not lies_on_gpu(leaf):
         array = as_array(leaf, type, name, said)
-        _report(array.nbytes, name, "it lies in the memory of the host and other arguments on the GPU", said)
+        report_copy(array.nbytes, name, "it lies in the memory of the host and other arguments on the GPU", said)
         return array
     view = executable.view(leaf, name)
-    found = f"{view.dtype}[{','.join(map(str, view.shape))}]"
+    found = type_text(view)
     if view.dtype != type.dtype.numpy:
         raise DTypeError(f"argument {name}: expected {type}, got {found} on the GPU; cast it first")
     if view.shape != type.shape:
         raise ShapeError(f"argument {name}: expected {type}, got {found} on the GPU")
     if not view.is_contiguous:
-        _report(view.nbytes, name, f"of its strides {view.strides}", said)
+        report_copy(view.nbytes, name, f"of its strides {view.strides}", said)
     return view
-
-
-def _report(nbytes: int, name: str, why: str, said: set[str]) -> None:
-    if nbytes < LARGE_COPY or name in said:
-        return
-    said.add(name)
-    warnings.warn(
-        f"argument {name}: {nbytes:,} bytes are copied at each call because {why}", CopyWarning, frames_inside()
-    )

@@ -58,7 +58,6 @@ BINARY_SYMBOLS: dict[BinaryOp, tuple[str, int]] = {  # symbol and precedence
 }
 COMPARE_SYMBOLS: dict[CompareOp, str] = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 COMPARE_PRECEDENCE = 1
-_ATOM = 8
 _INDENT = "  "
 
 

@@ -63,18 +63,3 @@ def run_passes(graph: Graph, passes: Sequence[Pass], observer: Observer | None =
             observer(each.name, graph, after, seconds)
         graph = after
     return graph
-
-
-def log_line(name: str, before: Graph, after: Graph, seconds: float) -> str:
-    """One line for a log: the pass, its time, node counts.
-
-    >>> log_line("cse", Graph("f", (), (), ()), Graph("f", (), (), ()), 0.0012)
-    'cse              1.2 ms     0 -> 0 nodes'
-    >>> empty = Graph("f", (), (), ())
-    >>> log_line("cse", empty, empty, 0.0012)
-    'cse              1.2 ms     0 nodes (unchanged)'
-    """
-    head = f"{name:<14}{seconds * 1000:>6.1f} ms {len(before.nodes):>5}"
-    if after is before:
-        return f"{head} nodes (unchanged)"
-    return f"{head} -> {len(after.nodes)} nodes"

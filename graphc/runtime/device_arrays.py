@@ -6,12 +6,12 @@ it lies, its shape, dtype and strides, and what keeps it alive. Nothing is copie
 
 import ctypes
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Protocol, TypeGuard, cast
 
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError, DTypeError
+from graphc.core.errors import ArgumentError, DTypeError, GraphcError
 from graphc.core.records import dataclass
 
 CUDA, CUDA_MANAGED = 2, 13  # numbers of DLPack's DLDeviceType
@@ -55,13 +55,21 @@ class _Producer(Protocol):
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
 
+class _Interfaced(Protocol):
+    __cuda_array_interface__: Mapping[str, object]
+
+
 def lies_on_gpu(leaf: object) -> bool:
     """Whether an object is an array in a GPU's memory."""
     if isinstance(leaf, np.ndarray | np.generic | bool | int | float):
         return False
-    if hasattr(leaf, "__dlpack_device__") and hasattr(leaf, "__dlpack__"):
-        return _kind(cast(_Producer, leaf)) in (CUDA, CUDA_MANAGED)
+    if _has_dlpack(leaf):
+        return _kind(leaf) in (CUDA, CUDA_MANAGED)
     return hasattr(leaf, "__cuda_array_interface__")
+
+
+def _has_dlpack(leaf: object) -> TypeGuard[_Producer]:
+    return hasattr(leaf, "__dlpack_device__") and hasattr(leaf, "__dlpack__")
 
 
 def _kind(leaf: _Producer) -> int:
@@ -77,20 +85,20 @@ def described(leaf: object, name: str, stream: int | None = None) -> DeviceArray
     stream: one that the owner shall make wait for what it has under way, if it can; None: nobody reads the array yet.
     """
     try:
-        if hasattr(leaf, "__dlpack_device__") and hasattr(leaf, "__dlpack__"):
-            return _by_dlpack(cast(_Producer, leaf), name, NO_ORDER if stream is None else stream)
-        return _by_interface(leaf, name)
+        if _has_dlpack(leaf):
+            return _by_dlpack(leaf, name, NO_ORDER if stream is None else stream)
+        return _by_interface(cast(_Interfaced, leaf), name)
+    except GraphcError:
+        raise
     except (BufferError, RuntimeError, TypeError, AttributeError) as error:
-        if isinstance(error, DTypeError):
-            raise
         raise ArgumentError(f"argument {name}: {type(leaf).__name__} does not share its memory: {error}") from error
 
 
 # ------------------------------------------------------------------------------------------- __cuda_array_interface__
 
 
-def _by_interface(leaf: object, name: str) -> DeviceArray:
-    found = cast("Mapping[str, object]", getattr(leaf, "__cuda_array_interface__"))  # noqa: B009
+def _by_interface(leaf: _Interfaced, name: str) -> DeviceArray:
+    found = leaf.__cuda_array_interface__
     if found.get("mask") is not None:
         raise ArgumentError(f"argument {name}: an array with a mask cannot be taken")
     strides = cast("tuple[int, ...] | None", found.get("strides"))

@@ -40,10 +40,13 @@ from graphc.kernel.ir import (
     Var,
     index,
 )
-from graphc.plan.ir import ALIGNMENT, Block, Entry, Launch, Plan, Ref, Slot
+from graphc.plan.build import arena_allocs
+from graphc.plan.ir import Block, Entry, Launch, Plan, Ref, Slot
+from graphc.plan.memory import align
 from graphc.runtime.protocol import Backend, Profiler, Target
 
-CHUNKS, ITERATIONS = 32, 4096  # vectors of each core
+CHUNKS = 32  # vectors of each core
+ITERATIONS = 4096  # of the loop around the chains
 ACCUMULATORS = 12  # more than latency times units of any processor today, and few enough for 16 registers
 UNROLLED = 16  # so many that no schedule takes several vectors at once, whose sums would not fit registers
 STREAMED_BYTES = 200_000_000  # of one run: milliseconds, so that starting threads does not count
@@ -334,10 +337,9 @@ def _plan(kernel: Kernel) -> Plan:
     slots = [Slot(buffer.name, buffer.dtype, buffer.shape) for buffer in (taken, given)]
     scratch: list[Ref] = []
     arena = 0
-    for statement in kernel.body:
-        if isinstance(statement, Alloc) and statement.buffer.space == "arena":
-            scratch.append(Ref("arena", arena, statement.buffer.nbytes))
-            arena += -(-statement.buffer.nbytes // ALIGNMENT) * ALIGNMENT
+    for buffer in arena_allocs(kernel):
+        scratch.append(Ref("arena", arena, buffer.nbytes))
+        arena += align(buffer.nbytes)
     block = Block((Launch(kernel, args, tuple(scratch)),))
     entry = Entry(kernel.name, (slots[0],), (slots[1],), block, arena, (), arena)
     return Plan((), 0, (), 0, {kernel.name: entry})

@@ -188,9 +188,9 @@ def test_large_arrays_of_the_host_are_reported(emulated: EmulatedBackend) -> Non
 def test_mistakes_are_named(emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     exe, device = compiled(), emulated.device
     x, y = resident(device, X), resident(device, Y)
-    with pytest.raises(DTypeError, match=r"argument y: expected f32\[6,4\], got float64\[6,4\] on the GPU; cast it"):
+    with pytest.raises(DTypeError, match=r"argument y: expected f32\[6,4\], got f64\[6,4\] on the GPU; cast it"):
         exe(x, resident(device, Y.astype("f8")))
-    with pytest.raises(ShapeError, match=r"argument x: expected f32\[10,6\], got float32\[6,4\] on the GPU"):
+    with pytest.raises(ShapeError, match=r"argument x: expected f32\[10,6\], got f32\[6,4\] on the GPU"):
         exe(y, y)
     with pytest.raises(ArgumentError, match=r"argument x: Resident lies on a GPU.*compile with backend='gpu'"):
         compiled("cpu")(x, y)
@@ -292,6 +292,8 @@ def test_who_does_not_share_is_named() -> None:
 
     with pytest.raises(ArgumentError, match="argument x: Refuses does not share its memory: it requires a gradient"):
         described(Refuses((1,), 2, 32), "x")
+    with pytest.raises(ArgumentError, match="argument weight: Refuses does not share its memory"):
+        gc.compile(lambda x, weight: x + weight, gc.spec((1,)), Refuses((1,), 2, 32), backend="reference")
 
 
 def test_arrays_of_the_host_are_none_of_ours() -> None:

@@ -188,7 +188,9 @@ class _Estimate:
         if row is None:
             return False
         stride = stride_bytes(self.found, operand, row.var.name)
-        return stride > 0 and min(self.most, row.extent) > COLLIDING * (self.machine.caches[0] // PAGE_BYTES) * _sets(stride)
+        return stride > 0 and min(self.most, row.extent) > COLLIDING * (self.machine.caches[0] // PAGE_BYTES) * _sets(
+            stride
+        )
 
     def _bytes(self, panels: int) -> int:
         size = self.found.sums[0].store.buffer.dtype.itemsize

@@ -5,30 +5,21 @@ stage can be stopped at and printed: `Compilation.stages`. Programs from the cac
 (`graphc.compilation`).
 """
 
-from collections.abc import Sequence
-from dataclasses import field, replace
-
 from graphc.compilation import Compilation, Stages, Timing, check_memory, checked_executable
 from graphc.core import config
-from graphc.core.records import dataclass
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphBackend, GraphProgram
 from graphc.graph.verify import verify
-from graphc.kernel.affine import loads
-from graphc.kernel.independence import expressions
-from graphc.kernel.ir import Kernel, Prefetch, walk
 from graphc.kernel.lower import lower_graph
-from graphc.kernel.program import KernelCall, LoopProgram, Pack, Scheduled, Tensor
-from graphc.kernel.structure import Structures
-from graphc.kernel.verify import verify as verify_kernel
+from graphc.kernel.program import LoopProgram
 from graphc.passes.compare import check_same_numbers
 from graphc.passes.partition import partition
 from graphc.passes.pipeline import pipeline, run_passes
 from graphc.plan.build import build
 from graphc.plan.ir import Plan, Slot
-from graphc.plan.packs import share_packs
 from graphc.plan.verify import verify as verify_plan
-from graphc.runtime.protocol import Backend, Executable, Loader
+from graphc.runtime.protocol import Executable, Loader
+from graphc.scheduling import Schedules
 from graphc.stored import slots
 
 
@@ -68,9 +59,9 @@ def run_stages(result: Compilation, loader: Loader | None = None) -> Stages:
         for name, graph in stages.fused.items():
             stages.loops[name] = _lower(name, graph, program.entries[name], len(program.state))
     with result.timed("schedule"):
-        schedules = _Schedules(result.backend, bool(result.options.verify or config.get("GRAPHC_VERIFY")), loader)
+        schedules = Schedules(result.backend, bool(result.options.verify or config.get("GRAPHC_VERIFY")), loader)
         for name, loops in stages.loops.items():
-            stages.loops[name] = share_packs(*_scheduled(loops, schedules))
+            stages.loops[name] = schedules.entry(loops)
     with result.timed("plan"):
         stages.plan = _plan(result, stages)
     return stages
@@ -109,120 +100,6 @@ def _lower(name: str, graph: Graph, entry: EntryGraph, state_inputs: int) -> Loo
     return lower_graph(
         graph, name=name, state_inputs=state_inputs, num_inputs=entry.num_inputs, takes_step=entry.takes_step
     )
-
-
-@dataclass(slots=True)
-class _Schedules:
-    """Schedules kernels, each structure once, and gives different kernels of different entries different names."""
-
-    backend: Backend
-    check: bool
-    loader: Loader | None = None
-    structures: Structures = field(default_factory=Structures)
-    known: dict[int, Scheduled] = field(default_factory=dict)
-    kept: dict[int, tuple[int, ...]] = field(default_factory=dict)  # parameters that scheduled kernels still have
-    packs: dict[int, Kernel] = field(default_factory=dict)
-    named: dict[str, int] = field(default_factory=dict)
-    names: dict[tuple[str, int], str] = field(default_factory=dict)
-    tried: dict[str, int] = field(default_factory=dict)  # the last number behind each name
-
-    def of(self, kernel: Kernel) -> tuple[Scheduled, tuple[int, ...]]:
-        """The schedule, without parameters that only its packs read, and the places of those that it still has."""
-        structure = self.structures.of(kernel)
-        if structure not in self.known:
-            self.known[structure] = self._new(structure, kernel)
-        found = self.known[structure]
-        sources = [param.source for param in kernel.params]
-        packed = [" ".join(("packed", *(sources[place] for place in pack.reads))).rstrip() for pack in found.packs]
-        kept = self.kept[structure]
-        told = [*(sources[place] for place in kept), *packed]
-        scheduled = Scheduled(
-            _told(found.kernel, self._name(kernel.name, structure), told, kernel.sources),
-            tuple(
-                replace(
-                    pack,
-                    kernel=_told(
-                        pack.kernel, pack.kernel.name, [*(sources[p] for p in pack.reads), label], kernel.sources
-                    ),
-                )
-                for pack, label in zip(found.packs, packed, strict=True)
-            ),
-        )
-        return scheduled, kept
-
-    def _new(self, structure: int, kernel: Kernel) -> Scheduled:
-        """The schedule of a structure that is new. Packs of equal structure are one kernel."""
-        found = self.backend.schedule(kernel)
-        if self.check:
-            verify_kernel(kernel)
-        packs: list[Pack] = []
-        for pack in found.packs:
-            packing = self.structures.of(pack.kernel)
-            if packing not in self.packs:
-                self.packs[packing] = replace(pack.kernel, name=self._name(pack.kernel.name, packing))
-                self._add(self.packs[packing])
-            packs.append(replace(pack, kernel=self.packs[packing]))
-        reader, self.kept[structure] = _without_packed(found.kernel, len(kernel.params))
-        self._add(reader)
-        return Scheduled(reader, tuple(packs))
-
-    def _add(self, kernel: Kernel) -> None:
-        if self.check:
-            verify_kernel(kernel)
-        if self.loader is not None:
-            self.loader.add(kernel)
-
-    def _name(self, name: str, structure: int) -> str:
-        if (name, structure) not in self.names:
-            number = self.tried.get(name, 0)
-            unused = f"{name}_{number}" if number else name
-            while self.named.setdefault(unused, structure) != structure:
-                number += 1
-                unused = f"{name}_{number}"
-            self.tried[name], self.names[name, structure] = number, unused
-        return self.names[name, structure]
-
-
-def _without_packed(kernel: Kernel, count: int) -> tuple[Kernel, tuple[int, ...]]:
-    """The kernel without those of its first `count` parameters that its packs alone read, and the places of the others.
-
-    An operand that is packed may then be overwritten by what is computed from it.
-    """
-    if len(kernel.params) == count:
-        return kernel, tuple(range(count))
-    statements = list(walk(kernel.body))
-    used = {load.buffer.name for s in statements for e in expressions(s) for load in loads(e)}
-    used |= {s.buffer.name for s in statements if isinstance(s, Prefetch)}
-    names = [param.buffer.name for param in kernel.params]
-    kept = tuple(n for n, param in enumerate(kernel.params[:count]) if param.mode != "in" or names[n] in used)
-    there = {names[n] for n in kept}
-    params = (*(kernel.params[n] for n in kept), *kernel.params[count:])
-    params = tuple(replace(p, aliases_ok=tuple(a for a in p.aliases_ok if a in there)) for p in params)
-    return replace(kernel, params=params), kept
-
-
-def _told(kernel: Kernel, name: str, params: Sequence[str], sources: tuple[str, ...]) -> Kernel:
-    """The kernel with what is for people."""
-    told = tuple(replace(param, source=source) for param, source in zip(kernel.params, params, strict=True))
-    return replace(kernel, name=name, params=told, sources=sources)
-
-
-def _scheduled(loops: LoopProgram, schedules: _Schedules) -> tuple[LoopProgram, frozenset[int]]:
-    """An entry of scheduled kernels, each called after its packs; and the tensors that those write."""
-    tensors, calls = dict(loops.tensors), list[KernelCall]()
-    before = max(tensors, default=-1)
-    for call in loops.calls:
-        found, kept = schedules.of(call.kernel)
-        packed: list[int] = []
-        for pack in found.packs:
-            *_, param = pack.kernel.params
-            number, buffer = before + len(tensors) - len(loops.tensors) + 1, param.buffer
-            label = f"packed {buffer.dtype.short}[{','.join(map(str, buffer.shape))}]"
-            tensors[number] = Tensor(number, buffer.nbytes, label=label, source=", ".join(pack.kernel.sources))
-            calls.append(KernelCall(pack.kernel, (*(call.args[place] for place in pack.reads), number)))
-            packed.append(number)
-        calls.append(KernelCall(found.kernel, (*(call.args[place] for place in kept), *packed)))
-    return replace(loops, tensors=tensors, calls=tuple(calls)), frozenset(tensors.keys() - loops.tensors.keys())
 
 
 def _plan(compilation: Compilation, stages: Stages) -> Plan:

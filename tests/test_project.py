@@ -70,6 +70,7 @@ HEAVY |= {
     "graphc.kernel.ir",
     "graphc.passes",
     "graphc.plan.build",
+    "graphc.scheduling",
 }
 
 

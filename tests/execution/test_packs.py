@@ -11,7 +11,7 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
-from graphc import compiler
+from graphc import scheduling
 from graphc.kernel.program import LoopProgram, Scheduled
 from graphc.plan.build import arena_needs
 from graphc.plan.memory import pack
@@ -32,7 +32,7 @@ def seen(patch: pytest.MonkeyPatch) -> list[tuple[LoopProgram, LoopProgram]]:
         found.append((program, share_packs(program, packed)))
         return found[-1][1]
 
-    patch.setattr(compiler, "share_packs", share)
+    patch.setattr(scheduling, "share_packs", share)
     return found
 
 
@@ -136,8 +136,7 @@ def test_reports_know_packs() -> None:
     rows = {row.kernel: row for row in exe.cost.kernels}
     assert rows["pack"].flops == 0 and rows["pack"].bytes == 2 * W.nbytes
     assert rows["dot"].bytes == X.nbytes + W.nbytes + 4 * 2048 * 64
-    found = re.search(
-        r"packed f32\[(\d+),256,(\d+)\]", str(exe.memory)
-    )  # panels and their width follow from the processor
+    # panels and their width follow from the processor
+    found = re.search(r"packed f32\[(\d+),256,(\d+)\]", str(exe.memory))
     assert found is not None and int(found[1]) * int(found[2]) == len(W)
     assert "kernel pack" in exe.text("loop")

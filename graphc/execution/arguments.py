@@ -18,7 +18,7 @@ from graphc.core.errors import ArgumentError, CopyWarning, DTypeError, GraphcErr
 from graphc.graph.ir import TensorType
 from graphc.runtime.device_arrays import DeviceArray, described, lies_on_gpu
 from graphc.tracing.context import TracedValue, check_alive
-from graphc.tracing.spec import python_dtype
+from graphc.tracing.spec import check_has_no_mask, foreign_array, python_dtype
 
 LARGE_COPY = 1 << 20  # bytes
 Arguments = tuple[tuple[object, ...], dict[str, object]]  # (args, kwargs)
@@ -34,7 +34,7 @@ def as_array(leaf: object, type: TensorType, name: str, reported: set[str] | Non
     """
     wanted = type.dtype.numpy
     if isinstance(leaf, np.ndarray | np.generic):  # first: np.float64 is a Python float too
-        array = np.asarray(leaf)
+        array = _without_mask(leaf, name)
     elif isinstance(leaf, bool | int | float):
         array = _scalar(leaf, type, name)
     else:
@@ -51,6 +51,14 @@ def as_array(leaf: object, type: TensorType, name: str, reported: set[str] | Non
         why = f"of its {'byte order' if other_order else where}; pass np.ascontiguousarray(...) of it, made once"
         report_copy(array.nbytes, name, why, reported)
     return np.array(array, wanted, order="C")
+
+
+def _without_mask(array: np.ndarray | np.generic, name: str) -> np.ndarray:
+    try:
+        check_has_no_mask(array)
+    except DTypeError as error:
+        raise DTypeError(f"argument {name}: {error}") from None
+    return np.asarray(array)
 
 
 def type_text(array: np.ndarray | DeviceArray) -> str:
@@ -97,11 +105,9 @@ def _foreign(leaf: object, name: str) -> np.ndarray:
             "to a NumPy array, or compile with backend='gpu'"
         )
     try:
-        if hasattr(leaf, "__dlpack__") and not hasattr(leaf, "__array__"):
-            return np.from_dlpack(leaf)
-        array = np.asarray(leaf)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        raise DTypeError(f"argument {name}: {type(leaf).__name__} cannot be read as an array: {error}") from error
+        array = foreign_array(leaf)
+    except DTypeError as error:
+        raise DTypeError(f"argument {name}: {error}") from error
     if array.dtype.kind in "OUS":
         raise DTypeError(
             f"argument {name}: {type(leaf).__name__} is not an array of numbers; close over it, name it in "
@@ -119,7 +125,7 @@ def type_of(leaf: object, name: str) -> TensorType:
         return TensorType(leaf.shape, leaf.dtype)
     array: np.ndarray | np.generic | DeviceArray
     if isinstance(leaf, np.ndarray | np.generic):
-        array = leaf
+        array = _without_mask(leaf, name)
     else:
         array = described(leaf, name) if lies_on_gpu(leaf) else _foreign(leaf, name)
     try:

@@ -65,7 +65,10 @@ def lies_on_gpu(leaf: object) -> bool:
         return False
     if _has_dlpack(leaf):
         return _kind(leaf) in (CUDA, CUDA_MANAGED)
-    return hasattr(leaf, "__cuda_array_interface__")
+    try:
+        return hasattr(leaf, "__cuda_array_interface__")
+    except (RuntimeError, TypeError, ValueError):  # of the owner's; whoever reads it is told
+        return True
 
 
 def _has_dlpack(leaf: object) -> TypeGuard[_Producer]:
@@ -75,7 +78,7 @@ def _has_dlpack(leaf: object) -> TypeGuard[_Producer]:
 def _kind(leaf: _Producer) -> int:
     try:
         return int(leaf.__dlpack_device__()[0])
-    except (BufferError, RuntimeError, TypeError):  # such as a tensor on no device
+    except (BufferError, RuntimeError, TypeError, ValueError):  # such as a tensor on no device
         return 0
 
 
@@ -90,7 +93,7 @@ def described(leaf: object, name: str, stream: int | None = None) -> DeviceArray
         return _by_interface(cast(_Interfaced, leaf), name)
     except GraphcError:
         raise
-    except (BufferError, RuntimeError, TypeError, AttributeError) as error:
+    except (BufferError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ArgumentError(f"argument {name}: {type(leaf).__name__} does not share its memory: {error}") from error
 
 
@@ -99,6 +102,9 @@ def described(leaf: object, name: str, stream: int | None = None) -> DeviceArray
 
 def _by_interface(leaf: _Interfaced, name: str) -> DeviceArray:
     found = leaf.__cuda_array_interface__
+    lacks = sorted({"shape", "typestr", "data"} - set(found))
+    if lacks:
+        raise BufferError(f"its __cuda_array_interface__ lacks {', '.join(lacks)}")
     if found.get("mask") is not None:
         raise ArgumentError(f"argument {name}: an array with a mask cannot be taken")
     strides = cast("tuple[int, ...] | None", found.get("strides"))

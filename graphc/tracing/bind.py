@@ -28,7 +28,7 @@ from graphc.tracing.context import (
     is_tracing,
     with_line,
 )
-from graphc.tracing.spec import DEFAULT_FLOAT, DEFAULT_INT, python_dtype
+from graphc.tracing.spec import DEFAULT_FLOAT, DEFAULT_INT, check_has_no_mask, python_dtype
 
 
 def bind(op: Op, *args: ArrayLike, attrs: Attrs = NO_ATTRS) -> tuple[Array, ...]:
@@ -65,6 +65,7 @@ def as_array(value: object, dtype: DType | None = None) -> Array:
         traced: Array = value  # type: ignore[assignment]  # every traced value is a Tracer, which cannot be imported here
         return traced if dtype is None or traced.dtype == dtype else to_dtype(traced, dtype)
     if isinstance(value, (np.ndarray, np.generic)):
+        check_has_no_mask(value)
         array = np.asarray(value)
         dtypes.dtype(array.dtype)
         return array if dtype is None else to_dtype(array, dtype)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
-from graphc.core.errors import ArgumentError, TraceError
+from graphc.core.errors import ArgumentError, DTypeError, GraphcError, TraceError
 from graphc.core.pytree import Leaf, Tree, flatten, leaf_names, unflatten
 from graphc.core.records import dataclass
 from graphc.graph.ir import TensorType
@@ -67,19 +67,39 @@ def python_dtype(value: bool | int | float) -> DType:
 
 
 def leaf_spec(leaf: Leaf) -> Spec | None:
-    """The spec of one leaf: a spec, an array, a traced value or a Python number; None for anything else."""
+    """The spec of one leaf: a spec, an array, a traced value or a Python number; None for anything else.
+
+    Raises `DTypeError` or `UnsupportedError` for an array that cannot be taken.
+    """
     if isinstance(leaf, Spec):
         return leaf
     if isinstance(leaf, (TensorType, TracedValue)):
         return Spec(leaf.shape, leaf.dtype)
     if isinstance(leaf, (np.ndarray, np.generic)):
+        check_has_no_mask(leaf)
         return Spec(leaf.shape, dtypes.dtype(leaf.dtype))
     if isinstance(leaf, (bool, int, float)):
         return Spec((), python_dtype(leaf))
-    if hasattr(leaf, "__array__"):  # of another library
-        array = np.asarray(leaf)
+    if hasattr(leaf, "__array__") or hasattr(leaf, "__dlpack__"):
+        array = foreign_array(leaf)
         return Spec(array.shape, dtypes.dtype(array.dtype))
     return None
+
+
+def foreign_array(leaf: object) -> np.ndarray:
+    """What is no NumPy array, such as an array of another library, as one. Raises `DTypeError`."""
+    try:
+        if hasattr(leaf, "__dlpack__") and not hasattr(leaf, "__array__"):
+            return np.from_dlpack(leaf)
+        return np.asarray(leaf)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        raise DTypeError(f"{type(leaf).__name__} cannot be read as an array: {error}") from error
+
+
+def check_has_no_mask(array: np.ndarray | np.generic) -> None:
+    """Raise `DTypeError` for a masked array, whose mask would be lost."""
+    if type(array) is not np.ndarray and hasattr(array, "mask"):
+        raise DTypeError("masked arrays cannot be taken; fill them with .filled(...), and pass the mask as an array")
 
 
 def spec_of(tree: Tree, what: str = "argument", names: Sequence[str] | None = None) -> Tree:
@@ -93,9 +113,12 @@ def spec_of(tree: Tree, what: str = "argument", names: Sequence[str] | None = No
     leaves, treedef = flatten(tree)
     specs: list[Leaf] = []
     for leaf, name in zip(leaves, leaf_names(treedef) if names is None else names, strict=True):
-        found = leaf_spec(leaf)
+        place = f"{what} {name}" if name else what
+        try:
+            found = leaf_spec(leaf)
+        except GraphcError as error:
+            raise type(error)(with_line(f"{place}: {error}")) from error
         if found is None:
-            place = f"{what} {name}" if name else what
             raise TraceError(
                 with_line(
                     f"{place} is a {type(leaf).__name__}, not an array, number, spec or pytree of these; "

@@ -59,6 +59,114 @@ def test_wrong_arguments_name_the_argument(argument, error, message):
         exe(argument)
 
 
+class Shares:
+    """An array of the host in nothing but DLPack; `broken` raises as it is read."""
+
+    def __init__(self, array, broken=None):
+        self.array, self.broken = array, broken
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+    def __dlpack__(self, **options):
+        if self.broken is not None:
+            raise self.broken
+        return self.array.__dlpack__(**options)
+
+
+def test_arrays_of_dlpack_alone_are_arrays_everywhere():
+    for exe in (gc.compile(double, Shares(X)), gc.jit(double)):
+        np.testing.assert_array_equal(exe(Shares(X))["twice"], X * 2)
+    assert str(gc.trace(double, Shares(X)).inputs[0].type) == "f32[2,3]"
+
+
+class Refuses:
+    """As a tensor that requires a gradient does."""
+
+    def __array__(self, *args, **kwargs):
+        raise RuntimeError("use detach()")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (Refuses(), r"argument x: Refuses cannot be read as an array: use detach\(\)"),
+        (Shares(X, BufferError("no")), "argument x: Shares cannot be read as an array: no"),
+        (X.astype(np.complex64), "argument x: dtype complex64 is not supported"),
+        (np.ma.masked_array(X, X > 2), r"argument x: masked arrays cannot be taken; fill them with \.filled"),
+    ],
+)
+@pytest.mark.parametrize(
+    "use", [lambda a: gc.compile(double, a), lambda a: gc.jit(double)(a), lambda a: gc.trace(double, a)]
+)
+def test_what_is_no_array_names_the_argument_wherever_it_is_given(use, argument, message):
+    with pytest.raises(DTypeError, match=message):
+        use(argument)
+
+
+def test_the_line_is_named_where_an_array_is_traced():
+    with pytest.raises(DTypeError, match=r"use detach\(\) \(test_compiled\.py:\d+\)"):
+        gc.compile(double, Refuses())
+
+
+def test_masked_arrays_are_refused_by_calls_and_in_traces():
+    masked = np.ma.masked_array(X, X > 2)
+    with pytest.raises(DTypeError, match="argument x: masked arrays"):
+        gc.compile(double, X)(masked)
+    with pytest.raises(DTypeError, match="masked arrays"):
+        gc.trace(lambda x: x + masked, X)
+
+
+@pytest.mark.parametrize(
+    ("interface", "message"),
+    [
+        ({"shape": (2, 3)}, "lacks data, typestr"),
+        (3, "does not share its memory"),
+        ({"shape": (2, 3), "typestr": "nothing", "data": (1, False)}, "'nothing' not understood"),
+        ({"shape": (2, 3), "typestr": "<f4", "data": (1, False), "mask": X}, "with a mask cannot be taken"),
+        (RuntimeError("lost"), "does not share its memory: lost"),
+    ],
+)
+@pytest.mark.parametrize(
+    "use", [lambda a: gc.compile(double, a), lambda a: gc.jit(double)(a), lambda a: gc.trace(double, a)]
+)
+def test_what_describes_itself_wrongly_names_the_argument(use, interface, message):
+    class Array:
+        @property
+        def __cuda_array_interface__(self):
+            if isinstance(interface, Exception):
+                raise interface
+            return interface
+
+    with pytest.raises(ArgumentError, match=f"argument x: .*{message}"):
+        use(Array())
+    with pytest.raises(ArgumentError, match="argument x: Array lies on a GPU"):
+        gc.compile(double, X)(Array())
+
+
+def test_a_tensor_on_no_device_is_none_of_a_gpu():
+    class Meta(Refuses):
+        def __dlpack_device__(self):
+            raise ValueError("unknown device type")
+
+        def __dlpack__(self, **options):
+            raise AssertionError
+
+    with pytest.raises(DTypeError, match="argument x: Meta cannot be read as an array"):
+        gc.jit(double)(Meta())
+
+
+def test_the_types_of_arrays_on_a_gpu_are_enough_to_trace():
+    class Array:
+        __cuda_array_interface__ = {"shape": (2, 3), "typestr": "<f4", "data": (1, False), "version": 3}  # noqa: RUF012
+
+        def __array__(self, *args, **kwargs):
+            raise TypeError("it lies on a GPU")
+
+    assert str(gc.trace(double, Array())) == str(gc.trace(double, X))
+    np.testing.assert_array_equal(gc.compile(double, Array())(X)["twice"], X * 2)
+
+
 def test_a_different_pytree_is_named():
     with pytest.raises(ArgumentError, match="compiled for arguments"):
         gc.compile(double, X)(X, X)
@@ -70,6 +178,10 @@ def test_a_different_pytree_is_named():
         ({"backend": "tpu"}, BackendError, "unknown backend 'tpu'; installed: cpu, "),
         ({"precision": "bfloat16"}, UnsupportedError, "precision='bfloat16'"),
         ({"threads": 0}, ArgumentError, "threads=0"),
+        ({"device": "cuda:0"}, ArgumentError, r"device='cuda:0': use None or the number .* gc\.devices\(\)"),
+        ({"device": -1}, ArgumentError, "device=-1"),
+        ({"device": True}, ArgumentError, "device=True"),
+        ({"device": 1}, BackendError, "the cpu backend has one device, number 0, not 1"),
         ({"verify": "everything"}, ArgumentError, "verify='everything'"),
         ({"sanitize": True}, UnsupportedError, "sanitize"),
         ({"tune": True}, UnsupportedError, "tune"),

@@ -30,6 +30,7 @@ from graphc.execution.cost import CostReport
 from graphc.execution.jit import CacheInfo, Jitted
 from graphc.execution.profile import KernelProfile, ProfileReport
 from graphc.execution.program import Program
+from graphc.execution.resident import with_specs
 from graphc.graph.ir import Graph
 from graphc.graph.parser import parse
 from graphc.plan.report import MemoryReport
@@ -132,6 +133,7 @@ def trace(fn: Callable[..., object], *args: object, **kwargs: object) -> Graph:
     }
     <BLANKLINE>
     """
+    args, kwargs = with_specs(fn, args, kwargs)
     return trace_function(fn, args, kwargs, name=getattr(fn, "__name__", "main")).graph
 
 
@@ -150,11 +152,12 @@ def compile(
 ) -> CompiledFunction:
     """Compile a function for one signature, given as specs or example arrays, or a graph.
 
-    backend: "cpu" (default), "gpu" or "reference". memory: largest planned peak in bytes or as "512MB"; more raises
-    `MemoryBudgetError` before anything is allocated. threads: of the cpu backend, by default one per core; results do
-    not depend on it. precision: "float32" computes every dtype as written, with the same bits everywhere; on the gpu
-    backend "library" leaves products to cuBLASLt, which adds up in an order of its own, and "tf32" lets it round
-    float32 factors to 10 bits behind the point too. verify: "passes" checks every IR after each pass, "full" also runs
+    backend: "cpu" (default), "gpu" or "reference". device: the number of the GPU, as `devices` counts them; 0 when it
+    is left out. memory: largest planned peak in bytes or as "512MB"; more raises `MemoryBudgetError` before anything is
+    allocated. threads: of the cpu backend, by default one per core; results do not depend on it. precision: "float32"
+    computes every dtype as written, with the same bits everywhere; on the gpu backend "library" leaves products to
+    cuBLASLt, which adds up in an order of its own, and "tf32" lets it round float32 factors to 10 bits behind the point
+    too. verify: "passes" checks every IR after each pass, "full" also runs
     the graph before and after each pass on example inputs and names the pass that changed the numbers.
 
     Arguments are NumPy arrays or what becomes one. The gpu backend also takes arrays in the memory of its GPU (CuPy, or

@@ -205,6 +205,11 @@ def check_options(options: Options) -> Backend | GraphBackend:
     is_number = isinstance(options.threads, int) and not isinstance(options.threads, bool)
     if options.threads is not None and not (is_number and 1 <= options.threads <= 1024):
         raise ArgumentError(f"threads={options.threads!r}: use None or a number from 1 to 1024")
+    is_number = isinstance(options.device, int) and not isinstance(options.device, bool)
+    if options.device is not None and not (is_number and options.device >= 0):
+        raise ArgumentError(
+            f"device={options.device!r}: use None or the number of a device, as gc.devices() lists them"
+        )
     backend = find_backend(options.backend or config.get("GRAPHC_BACKEND"))
     if not isinstance(backend, Backend | GraphBackend):
         lacks = ", ".join(missing_members(backend, Backend))

@@ -121,4 +121,4 @@ def _card(number: int | None) -> cupy_device.CupyDevice:
 def _missing() -> str:
     if not nvrtc.is_installed():
         return 'CuPy is not installed; pip install "graphc[gpu]"'
-    return "no CUDA card, or no driver for it, was found"
+    return f"no CUDA card, or no driver for it that is new enough, was found ({cupy_device.why_none()})"

@@ -33,6 +33,16 @@ def count() -> int:
         return 0
 
 
+def why_none() -> str:
+    """What CUDA says where `count` is 0 and CuPy is installed."""
+    from cupy_backends.cuda.api import runtime
+
+    try:
+        return f"{runtime.getDeviceCount()} cards"
+    except runtime.CUDARuntimeError as error:
+        return str(error)
+
+
 def driver_version() -> int:
     """The CUDA version of the driver, as 1000 * major + 10 * minor; 0 without one."""
     if not count():

@@ -90,7 +90,7 @@ class CpuBackend:
         return [
             ("llvmlite", llvm.llvm_version_info[0] >= 22, f"{llvmlite.__version__}, LLVM {version}"),
             ("processor", True, f"{found.cpu}, {found.vector_bits}-bit vectors, {config.available_cores()} cores"),
-            ("threads", True, f"{default_threads()} (GRAPHC_THREADS)"),
+            ("threads", True, _threads_shown()),
             ("system", system == "Linux", f"{system} {platform.machine()}" + _as_far_as(system)),
             _try_code(),
             ("object cache", True, str(ObjectCache.default().folder or "off")),
@@ -111,6 +111,11 @@ class CpuLoader:
         """Generate the rest of the code and allocate memory."""
         _only_device(device)
         return CpuExecutable(plan, threads, ahead=self.ahead)
+
+
+def _threads_shown() -> str:
+    chosen = " (GRAPHC_THREADS)" if config.get_int("GRAPHC_THREADS") else ""
+    return f"{default_threads()}{chosen}"
 
 
 def _as_far_as(system: str) -> str:

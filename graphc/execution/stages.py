@@ -33,8 +33,20 @@ def stage_text(compilation: Compilation, primals: Mapping[str, tuple[Graph, ...]
         assert compilation.executable is not None
         text = "\n".join(k.text for k in compilation.executable.texts().get(stage, ()))
     if not text:
-        raise UnsupportedError(f"the {compilation.backend.name} backend has no stage {stage!r} for this program")
+        raise UnsupportedError(
+            f"the {compilation.backend.name} backend has no stage {stage!r} for this program; "
+            f"it has {', '.join(_present(compilation))}"
+        )
     return text
+
+
+def _present(compilation: Compilation) -> list[str]:
+    """The stages of this program that have a text."""
+    assert compilation.executable is not None
+    has = {"trace", "grad", "optimized"} | {stage for stage, texts in compilation.executable.texts().items() if texts}
+    made = {"fused": compilation.fused, "loop": compilation.loops, "plan": compilation.plan}
+    has |= {stage for stage, found in made.items() if found}
+    return [stage for stage in STAGES if stage in has]
 
 
 def _graphs(graphs: list[Graph]) -> str:

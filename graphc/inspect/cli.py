@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+import graphc
 from graphc.core.errors import ArgumentError, GraphcError
 from graphc.execution.dump import time_table
 from graphc.execution.stages import STAGES
@@ -13,13 +14,14 @@ from graphc.graph import ops  # noqa: F401  registers the primitives
 from graphc.graph.registry import all_ops
 from graphc.inspect.doctor import doctor
 from graphc.inspect.explain import explanation
-from graphc.inspect.load import load_target
+from graphc.inspect.load import load_target, traceback_in
 from graphc.inspect.profile import add_profile, profile
 from graphc.runtime.discovery import backend_names
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graphc", description="Look inside compiled programs.")
+    parser.add_argument("--version", action="version", version=f"graphc {graphc.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="print a stage of a compiled function, program or job")
     _add_target(inspect)
@@ -41,7 +43,10 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the `graphc` command. Returns the exit status; errors go to standard error in one line."""
+    """Entry point of the `graphc` command. Returns the exit status.
+
+    Errors go to standard error: in one line, or, what the user's file raises, as the traceback Python prints for it.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     end = given.index("--") if "--" in given else len(given)
     arguments = _parser().parse_args(given[:end])
@@ -61,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 0  # the reader of a pipe such as `| head` has left
+    except Exception as error:
+        said = traceback_in(getattr(arguments, "place", ""), error)
+        if said is None:
+            raise
+        print(said, end="", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import graphc
@@ -26,7 +27,7 @@ def doctor(console: Console) -> int:
     failed = 0
     for what, ok, detail in _checks():
         failed += ok is False
-        table.add_row(what, _STATES[ok], detail)
+        table.add_row(escape(what), _STATES[ok], escape(detail))
     console.print(table)
     packages = Table("package", "version", box=None)
     for name in _PACKAGES:
@@ -34,7 +35,7 @@ def doctor(console: Console) -> int:
     console.print(packages)
     flags = Table("environment", "value", "meaning", box=None)
     for flag in config.FLAGS:
-        flags.add_row(flag.name, config.get(flag.name) if config.is_set(flag.name) else "", flag.help)
+        flags.add_row(flag.name, escape(config.get(flag.name) if config.is_set(flag.name) else ""), flag.help)
     console.print(flags)
     return 1 if failed else 0
 

@@ -1,10 +1,12 @@
 """Find what a user wants to look at: `FILE.py:NAME` becomes something with stages."""
 
 import importlib.util
+import inspect
 import re
 import runpy
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +68,17 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
+def traceback_in(place: str, error: Exception) -> str | None:
+    """What Python would print of an error of the file of `FILE.py:NAME`, had it been run; None for any other error."""
+    file = Path(place.rpartition(":")[0] or place)
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).resolve() == file.resolve():
+        return "".join(traceback.format_exception_only(error))
+    frame = error.__traceback__
+    while frame is not None and Path(frame.tb_frame.f_code.co_filename).resolve() != file.resolve():
+        frame = frame.tb_next
+    return None if frame is None else "".join(traceback.format_exception(error.with_traceback(frame)))
+
+
 def load_target(place: str, specs: Sequence[str], backend: str | None) -> HasStages:
     """The object `FILE.py:NAME` names, compiled when it is a function or graph."""
     file, colon, name = place.rpartition(":")
@@ -86,6 +99,7 @@ def _compiled(target: object, place: str, specs: Sequence[Spec], backend: str | 
     if isinstance(target, Graph):
         return compile_function(target, backend=backend)
     if isinstance(target, Jitted) and specs:
+        _check_count(target, place, specs)
         return target.lower(*specs)
     if isinstance(target, HasStages):
         if specs:
@@ -95,7 +109,22 @@ def _compiled(target: object, place: str, specs: Sequence[Spec], backend: str | 
         raise ArgumentError(f"{place} is a {type(target).__name__}; name a function, a graph or something compiled")
     if not specs:
         raise ArgumentError(f"{place} is a function: give one --spec per argument, for example --spec f32[64,784]")
+    _check_count(target, place, specs)
     try:
         return compile_function(target, *specs, backend=backend)
     except GraphcError as error:
         raise type(error)(f"{place}: {error}") from error
+
+
+def _check_count(function: Callable[..., object], place: str, specs: Sequence[Spec]) -> None:
+    """Raise `ArgumentError` when the function cannot be called with as many arguments as there are specs."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # one written in C
+        return
+    try:
+        signature.bind(*specs)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{place}: {error}; give one --spec for each argument of {signature}, in their order, not {len(specs)}"
+        ) from None

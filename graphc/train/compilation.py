@@ -44,6 +44,7 @@ def compile(
     metrics: Sequence[str | MetricFunction] = (),
     seed: int = 0,
     backend: str | None = None,
+    device: int | None = None,
     memory: int | str | None = None,
     precision: str = "float32",
     threads: int | None = None,
@@ -60,6 +61,7 @@ def compile(
     clip: largest global norm of the gradients. augment: a function of (batch, key), traced into the step.
     metrics: names ("accuracy", "mse", "mae") or functions of (output, target).
     seed: of the data order and of all random layers; initial weights come from `nn.init.seed`.
+    backend, device, memory, precision, threads: see `graphc.compile`.
 
     Floating data of another dtype than the model's parameters are converted once. The model's arrays become views of
     the program's (see `Job`). Raises `ArgumentError`, `DataError` (labels outside the classes of the model's output),
@@ -113,6 +115,7 @@ def compile(
         recipe.entries(),
         entry_inputs(recipe),
         backend=backend,
+        device=device,
         memory=memory,
         precision=precision,
         threads=threads,
@@ -164,6 +167,7 @@ def resume(
     metrics: Sequence[str | MetricFunction] | None = None,
     augment: Augment | None = None,
     backend: str | None = None,
+    device: int | None = None,
     memory: int | str | None = None,
     threads: int | None = None,
 ) -> Job:
@@ -191,6 +195,7 @@ def resume(
             metrics=_metrics(metrics, config),
             seed=cast("int", config["seed"]),
             backend=backend,
+            device=device,
             memory=memory,
             precision=str(config["precision"]),
             threads=threads,

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import graphc
 from graphc.execution.stages import STAGES
 from graphc.graph.parser import parse
 from graphc.inspect.cli import main
@@ -95,7 +96,12 @@ def test_a_function_needs_specs(file, capsys):
         (["{file}:f", "--spec", "f32(3)"], "write dtype[shape]"),
         (["{file}:f", "--spec", "f99[3]"], "not a dtype"),
         (["{file}:f", "--spec", "f32[3,4]", "--spec", "f32[5,5]"], "model.py:6"),
-        (["{file}:exe", "--stage", "ptx"], "has no stage 'ptx'"),
+        (
+            ["{file}:exe", "--stage", "ptx"],
+            "has no stage 'ptx' for this program; it has trace, grad, optimized, fused, ",
+        ),
+        (["{file}:f", "--spec", "f32[3,4]"], "missing a required argument: 'w'; give one --spec for each argument of"),
+        (["{file}:f", *["--spec", "f32[3,4]"] * 3], "too many positional arguments; give one --spec for each"),
     ],
 )
 def test_mistakes_give_one_line_and_status_1(file, capsys, arguments, message):
@@ -103,6 +109,33 @@ def test_mistakes_give_one_line_and_status_1(file, capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "raised"),
+    [
+        ("import missing_module\n", "ModuleNotFoundError: No module named 'missing_module'"),
+        ("def f(x):\n    return helper(x)\ndef helper(x):\n    return x.nothing\n", "AttributeError: a traced value"),
+        ("def f(:\n", "SyntaxError"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["inspect", "{}:f", "--spec", "f32[2]"], ["profile", "{}"]])
+def test_what_a_file_raises_is_shown_from_the_file_on(tmp_path, capsys, text, raised, arguments):
+    path = tmp_path / "wrong.py"
+    path.write_text(text + "if __name__ == '__main__':\n    import graphc\n    graphc.trace(f, graphc.spec(2))\n")
+    assert main([argument.format(path) for argument in arguments]) == 1
+    error = capsys.readouterr().err
+    assert raised in error
+    assert error.count(str(path)) >= 1 and "cli.py" not in error and "load.py" not in error
+
+
+def test_an_error_that_is_not_the_files_is_not_hidden(file, monkeypatch):
+    def broken(*given):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("graphc.inspect.cli.explanation", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        main(["explain", f"{file}:exe"])
 
 
 SCRIPT = """
@@ -185,6 +218,21 @@ def test_doctor_checks_every_backend(capsys):
     assert "cpu: gradient" in out
     assert "reference: gradient" in out
     assert "GRAPHC_VERIFY" in out
+
+
+def test_doctor_prints_what_is_said_in_brackets(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("graphc.inspect.doctor._checks", lambda: [("a [gpu]", None, 'pip install "graphc[gpu]"')])
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "a [gpu]" in out and '"graphc[gpu]"' in out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"graphc {graphc.__version__}\n"
 
 
 def test_ops_lists_the_primitives(capsys):

@@ -44,6 +44,11 @@ def test_threads(threads: object) -> None:
         _compile(threads=threads)
 
 
+def test_device() -> None:
+    with pytest.raises(gc.BackendError, match="the cpu backend has one device, number 0, not 1"):
+        _compile(device=1)
+
+
 def test_float_class_labels_are_explained() -> None:
     with pytest.raises(gc.ShapeError, match="Class labels are integers"):
         _compile(data=data.arrays(X, Y.astype(np.float32)))

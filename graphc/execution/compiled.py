@@ -99,7 +99,7 @@ class CompiledFunction:
         return cost_report(self.name, self._compilation.optimized[self.name], self._compilation.loops.get(self.name))
 
     def text(self, stage: str) -> str:
-        """The text of a stage: trace, grad, optimized, fused, loop, plan, and what the backend adds: llvm and asm, or cuda and ptx."""
+        """The text of a stage: trace, grad, optimized, fused, loop or plan; llvm or asm (cpu); cuda or ptx (gpu)."""
         return stage_text(self._compilation, {self.name: self._traced.primals}, stage)
 
     @property

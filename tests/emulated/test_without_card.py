@@ -42,7 +42,7 @@ def test_doctor_says_missing_and_does_not_fail(
     rows = " ".join(out.split()).split("backend ")
     (row,) = [row for row in rows if row.startswith("gpu: card")]
     assert "missing" in row
-    assert "no CUDA card" in row and "cudaError" in row or "CuPy is not installed" in row
+    assert ("no CUDA card" in row and "cudaError" in row) or "CuPy is not installed" in row
     assert "gpu: gradient" not in out
 
 

@@ -7,20 +7,17 @@ of the operands: transposes, casts and whatever else is computed on the way in h
 element keeps its chain of multiply-adds in order, so no bit changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
 from graphc.core.dtypes import DType
-from graphc.kernel.affine import Facts, loads, stride_of, variables
-from graphc.kernel.independence import expressions
+from graphc.kernel.affine import stride_of
 from graphc.kernel.ir import (
     Alloc,
     Buffer,
     Compare,
-    Const,
     Expr,
-    Fma,
     For,
     If,
     Let,
@@ -28,14 +25,14 @@ from graphc.kernel.ir import (
     Stmt,
     Store,
     Var,
-    While,
     index,
     walk,
 )
-from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr, substitute
-from graphc.kernel.schedule.nests import Axis
-from graphc.kernel.schedule.rewrite import plus, times
-from graphc.kernel.schedule.traverse import facts
+from graphc.kernel.schedule.contractions import Contraction, Operand, Sum, as_contraction
+from graphc.kernel.schedule.edit import Block, Names
+from graphc.kernel.schedule.nests import Axis, extent_of, in_order
+from graphc.kernel.schedule.rewrite import Substitution, plus, times
+from graphc.kernel.schedule.traverse import needed
 from graphc_cupy.axes import around
 
 THREADS = 256
@@ -43,23 +40,6 @@ SIDE = 16  # threads along each side of a tile, where the result is wide enough
 DEPTH = 16  # steps of the sum whose operands are in shared memory at once
 ENOUGH_BLOCKS = 264  # two for each processor of a large card
 MOST_ELEMENTS = 4096  # of scratch that a thread keeps for its part of the tile
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One multiply-add of the innermost loop of a sum."""
-
-    store: Store
-    x: Expr
-    y: Expr
-
-    @staticmethod
-    def of(statement: Stmt) -> "Step | None":
-        match statement:
-            case Store(buffer, at, Fma(x, y, Load() as old)) if old == Load(buffer, at):
-                return Step(statement, x, y)
-            case _:
-                return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,51 +70,36 @@ class Side:
         return (If(Compare("lt", place, index(self.axis.extent)), body),)
 
 
-def tiled(axes: Sequence[Axis], leaf: Block, names: Names) -> Block | None:
-    """The phases of a contraction; None when the leaf is none."""
-    sums = _sums(leaf)
-    if not sums or any(isinstance(s, While) for s in walk(leaf)):
+def tiled(axes: tuple[Axis, ...], leaf: Block, names: Names) -> Block | None:
+    """The phases of a contraction; None when the leaf is none, or one that no tile fits."""
+    found = as_contraction(axes, leaf, several=True)
+    if found is None or not all(_is_in_order(each) for each in found.sums):
         return None
-    sides = _sides(axes, leaf, sums, names)
+    sides = _sides(found, names)
     if sides is None:
         return None
     rows, columns = sides
-    jam = _Jam(names, rows, columns, frozenset(s.buffer.name for s in walk(leaf) if isinstance(s, Alloc)))
-    if jam.held(leaf) > MOST_ELEMENTS:
+    each = rows.each * columns.each
+    if sum(s.buffer.size * each for s in walk(leaf) if isinstance(s, Alloc)) > MOST_ELEMENTS:
         return None
-    body = jam.block(leaf, ())
-    if body is None:
-        return None
+    jam = _Jam(found, rows, columns)
+    body = jam.block(leaf, Substitution(names), {})
     others = [(axis.var, axis.extent) for axis in axes if axis not in (rows.axis, columns.axis)]
     blocks = [*others, (rows.block, rows.blocks), (columns.block, columns.blocks)]
     return around(blocks, "block", (*jam.allocations, *body))
 
 
-def _sums(leaf: Block) -> list[For]:
-    """The innermost loops of sums: `Let`s, then multiply-adds."""
-    return [s for s in walk(leaf) if isinstance(s, For) and s.kind == "serial" and _steps(s)]
+def _is_in_order(each: Sum) -> bool:
+    """Whether the loops of a sum run one iteration after the other, and it is known how long the innermost one is."""
+    return all(loop.kind == "serial" for loop in each.loops) and extent_of(each.loops[-1]) is not None
 
 
-def _steps(loop: For) -> tuple[Step, ...]:
-    """The multiply-adds a loop consists of; none when it holds something else, or when their place moves with it."""
-    steps = [Step.of(s) for s in loop.body if not isinstance(s, Let)]
-    known = Facts({}, {s.var.name: s.value for s in loop.body if isinstance(s, Let)})
-    found = tuple(step for step in steps if step is not None)
-    moves = any(loop.var.name in variables(i, known) for step in found for i in step.store.index)
-    return () if len(found) < len(steps) or moves or not isinstance(loop.extent, Const) else found
-
-
-def _sides(axes: Sequence[Axis], leaf: Block, sums: Sequence[For], names: Names) -> tuple[Side, Side] | None:
+def _sides(found: Contraction, names: Names) -> tuple[Side, Side] | None:
     """The axes that the left operands alone run along, and the right ones alone; the longest of each."""
-    known = facts(leaf)
-    left: set[str] = set()
-    right: set[str] = set()
-    for loop in sums:
-        for step in _steps(loop):
-            left |= variables(step.x, known)
-            right |= variables(step.y, known)
-    only_left = [axis for axis in axes if axis.var.name in left - right]
-    only_right = [axis for axis in axes if axis.var.name in right - left]
+    left = {name for each in found.sums for name in each.x.uses}
+    right = {name for each in found.sums for name in each.y.uses}
+    only_left = [axis for axis in found.axes if axis.var.name in left - right]
+    only_right = [axis for axis in found.axes if axis.var.name in right - left]
     if not only_left and not only_right:
         return None
 
@@ -145,7 +110,7 @@ def _sides(axes: Sequence[Axis], leaf: Block, sums: Sequence[For], names: Names)
     wide = min(SIDE, _power(columns.extent)) if rows.extent >= SIDE else min(THREADS // _power(rows.extent), 64)
     wide = min(wide, _power(columns.extent))
     tall = min(THREADS // wide, _power(rows.extent))
-    others = prod(axis.extent for axis in axes) // (rows.extent * columns.extent)
+    others = prod(axis.extent for axis in found.axes) // (rows.extent * columns.extent)
     for each in (8, 4, 2, 1):
         sides = tuple(
             Side(axis, names.var(axis.var.name), threads, min(each, -(-axis.extent // threads)))
@@ -161,197 +126,149 @@ def _power(extent: int) -> int:
     return 1 << (max(extent, 1) - 1).bit_length()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Jam:
-    """The leaf for all elements of a tile. Scratch of the leaf, `own`, gets a copy per element, held by its thread."""
+    """The leaf for all elements of a tile. Scratch of the leaf gets a copy per element, held by its thread."""
 
-    names: Names
+    found: Contraction
     rows: Side
     columns: Side
-    own: frozenset[str]
-    buffers: dict[str, Buffer] = field(default_factory=dict)  # own ones by name, as they are now
     tiles: dict[tuple[int, int, DType], Buffer] = field(default_factory=dict)  # by side, step and dtype
 
     @property
     def allocations(self) -> Block:
         return tuple(Alloc(buffer) for buffer in self.tiles.values())
 
-    def held(self, leaf: Block) -> int:
-        """Elements of scratch of one thread."""
-        each = self.rows.each * self.columns.each
-        return sum(s.buffer.size * each for s in walk(leaf) if isinstance(s, Alloc))
-
-    def block(self, statements: Block, lets: tuple[Let, ...]) -> Block | None:
+    def block(self, statements: Block, outer: Substitution, lets: Mapping[str, Let]) -> Block:
         """Statements in order: sums and the loops around them by all threads together, the rest element by element."""
         result: list[Stmt] = []
         group: list[Stmt] = []
+        lets = dict(lets)
 
-        def flush() -> bool:
-            nonlocal lets
+        def flush() -> None:
             if any(not isinstance(s, Let) for s in group):
-                result.extend(self.everywhere((*_needed(lets, group), *group)))
-            fresh = tuple(s for s in group if isinstance(s, Let))
+                result.extend(self.everywhere((*needed(tuple(group), lets), *group), outer))
+            lets.update({s.var.name: s for s in group if isinstance(s, Let)})
             group.clear()
-            lets = (*lets, *fresh)
-            return all(load.buffer.name not in self.own for let in fresh for load in loads(let.value))
 
         for statement in statements:
             if isinstance(statement, Alloc):
-                made = self._private(statement.buffer)
-                result.append(Alloc(made))
-            elif isinstance(statement, For) and _sums((statement,)):
-                if not flush():
-                    return None
-                inside = self.summed(statement, lets) if _steps(statement) else self.around_sum(statement, lets)
-                if inside is None:
-                    return None
-                result += inside
+                moved = self._private(statement.buffer, outer.names)
+                outer = outer.holding(statement.buffer.name, moved)
+                result.append(Alloc(moved))
+            elif isinstance(statement, For) and any(statement in each.loops for each in self.found.sums):
+                flush()
+                result += self._loop(statement, outer, lets)
             else:
                 group.append(statement)
         flush()
         return tuple(result)
 
-    def around_sum(self, loop: For, lets: tuple[Let, ...]) -> Block | None:
-        """A loop that holds sums runs as it does, for the whole tile."""
-        counter = self.names.var(loop.var.name)
-        if loop.kind != "serial":
-            return None
-        body = self.block(substitute(loop.body, {loop.var.name: counter}), lets)
-        return None if body is None else (For(counter, loop.extent, "serial", body),)
-
-    def _private(self, buffer: Buffer) -> Buffer:
+    def _private(self, buffer: Buffer, names: Names) -> Buffer:
         shape = (self.rows.threads, self.columns.threads, self.rows.each, self.columns.each, *buffer.shape)
-        self.buffers[buffer.name] = Buffer(self.names.fresh(buffer.name), buffer.dtype, shape, "register")
-        return self.buffers[buffer.name]
+        return Buffer(names.fresh(buffer.name), buffer.dtype, shape, "register")
+
+    def _loop(self, loop: For, outer: Substitution, lets: Mapping[str, Let]) -> Block:
+        """The innermost loop of a sum, or one around sums: that one runs as it does, for the whole tile."""
+        steps = [each for each in self.found.sums if each.loops[-1] == loop]
+        if steps:
+            return self._summed(loop, steps, outer)
+        counter = outer.names.var(loop.var.name)
+        body = self.block(loop.body, outer.binding({loop.var.name: counter}), lets)
+        return (For(counter, outer.expr(loop.extent), "serial", body),)
 
     # ----------------------------------------------------------------------------------------- element by element
 
-    def everywhere(self, statements: Block) -> Block:
+    def everywhere(self, statements: Block, outer: Substitution) -> Block:
         """Statements for each element of the tile that exists."""
-        row, column, down, along = (self.names.var(name) for name in ("row", "column", "down", "along"))
+        row, column, down, along = (outer.names.var(name) for name in ("row", "column", "down", "along"))
         place = _within(self.rows, row, down), _within(self.columns, column, along)
-        body = self._moved(statements, (row, column, down, along))
         values = {side.axis.var.name: side.at(at) for side, at in zip((self.rows, self.columns), place)}
-        body = fresh_copy(substitute(body, values), self.names)
+        here = _own(outer.binding(values), (row, column, down, along))
+        body = here.block(in_order(statements, most_unrolled=0))
         for side, at in zip((self.rows, self.columns), place):
             body = side.guarded(side.at(at), body)
         body = around([(down, self.rows.each), (along, self.columns.each)], "unroll", body)
         return around([(row, self.rows.threads), (column, self.columns.threads)], "thread", body)
 
-    def _moved(self, statements: Block, element: tuple[Var, Var, Var, Var]) -> Block:
-        """With scratch of the leaf replaced by this element's copy."""
-
-        def place(buffer: Buffer, idx: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr, ...]]:
-            return (self.buffers[buffer.name], (*element, *idx)) if buffer.name in self.buffers else (buffer, idx)
-
-        def node(expr: Expr) -> Expr:
-            return Load(*place(expr.buffer, expr.index)) if isinstance(expr, Load) else expr
-
-        return map_block(_in_order(statements), lambda e: map_expr(e, node), place)
-
     # -------------------------------------------------------------------------------------------------------- sums
 
-    def summed(self, loop: For, lets: tuple[Let, ...]) -> Block | None:
+    def _summed(self, loop: For, steps: list[Sum], outer: Substitution) -> Block:
         """The innermost loop of a sum, `DEPTH` of its steps at a time."""
-        steps = _steps(loop)
-        assert isinstance(loop.extent, Const)
-        extent = int(loop.extent.value)
-        lets = (*lets, *(s for s in loop.body if isinstance(s, Let)))
+        extent = extent_of(loop) or 0
         depth = min(DEPTH, extent)
         result: Block = ()
         if depth and extent // depth:
-            turn = self.names.var(loop.var.name)
-            inside = self._turn(loop, steps, lets, times(turn, depth), depth)
+            turn = outer.names.var(loop.var.name)
+            inside = self._turn(loop, steps, outer, times(turn, depth), depth)
             result += (For(turn, index(extent // depth), "serial", inside),)
         if depth and extent % depth:
-            result += self._turn(loop, steps, lets, index(extent // depth * depth), extent % depth)
+            result += self._turn(loop, steps, outer, index(extent // depth * depth), extent % depth)
         return result
 
-    def _turn(self, loop: For, steps: Sequence[Step], lets: tuple[Let, ...], first: Expr, depth: int) -> Block:
+    def _turn(self, loop: For, steps: list[Sum], outer: Substitution, first: Expr, depth: int) -> Block:
         """So many steps: their operands brought to shared memory, then the multiply-adds."""
         result: Block = ()
+        names = outer.names
         pairs: list[tuple[Buffer, Buffer]] = []
         for number, step in enumerate(steps):
-            found = []
-            for which, (side, value) in enumerate(((self.rows, step.x), (self.columns, step.y))):
-                tile = self._tile(which, number, value.dtype, side)
-                result += self._fill(tile, side, value, lets, loop.var, first, depth)
-                found.append(tile)
-            pairs.append((found[0], found[1]))
-        row, column, k = self.names.var("row"), self.names.var("column"), self.names.var(loop.var.name)
+            left = self._tile(0, number, step.x.value.dtype, names)
+            right = self._tile(1, number, step.y.value.dtype, names)
+            result += self._fill(left, self.rows, step.x, loop.var, outer, first, depth)
+            result += self._fill(right, self.columns, step.y, loop.var, outer, first, depth)
+            pairs.append((left, right))
+        row, column, k = names.var("row"), names.var("column"), names.var(loop.var.name)
         inner: Block = ()
         for step, (left, right) in zip(steps, pairs, strict=True):
-            down, along = self.names.var("down"), self.names.var("along")
+            down, along = names.var("down"), names.var("along")
             x = Load(left, (k, _within(self.rows, row, down)))
             y = Load(right, (k, _within(self.columns, column, along)))
-            old = step.store
-            moved = self._moved(
-                (replace(old, value=Fma(x, y, Load(old.buffer, old.index))),), (row, column, down, along)
-            )
-            inner += around([(down, self.rows.each), (along, self.columns.each)], "unroll", moved)
+            buffer, at = _own(outer, (row, column, down, along)).place(step.store.buffer, step.store.index)
+            added = Store(buffer, at, replace(step.value, a=x, b=y, c=Load(buffer, at)))
+            inner += around([(down, self.rows.each), (along, self.columns.each)], "unroll", (added,))
         body = (For(k, index(depth), "serial", inner),)
         return result + around([(row, self.rows.threads), (column, self.columns.threads)], "thread", body)
 
-    def _tile(self, which: int, number: int, dtype: DType, side: Side) -> Buffer:
+    def _tile(self, which: int, number: int, dtype: DType, names: Names) -> Buffer:
         """Shared memory for one operand of one step; a column more, so that threads meet different banks."""
         key = (which, number, dtype)
         if key not in self.tiles:
-            name = self.names.fresh("left" if which == 0 else "right")
-            self.tiles[key] = Buffer(name, dtype, (DEPTH, side.size + 1), "shared")
+            name, side = ("left", self.rows) if which == 0 else ("right", self.columns)
+            self.tiles[key] = Buffer(names.fresh(name), dtype, (DEPTH, side.size + 1), "shared")
         return self.tiles[key]
 
     def _fill(
-        self, tile: Buffer, side: Side, value: Expr, lets: tuple[Let, ...], summed: Var, first: Expr, depth: int
+        self, tile: Buffer, side: Side, operand: Operand, summed: Var, outer: Substitution, first: Expr, depth: int
     ) -> Block:
         """An operand along one side of the tile, for so many steps; neighbouring threads read neighbouring elements."""
-        needed = _needed(lets, (Let(Var("value", value.dtype), value),))
-        known = Facts({}, {let.var.name: let.value for let in lets})
-        reads = [load for expr in (value, *(let.value for let in needed)) for load in loads(expr)]
-        along_sum = sum(stride_of(load.buffer, load.index, summed, known) in (0, 1) for load in reads)
-        along_side = sum(stride_of(load.buffer, load.index, side.axis.var, known) in (0, 1) for load in reads)
+
+        def near_ones(var: Var) -> int:
+            steps = (stride_of(load.buffer, load.index, var, self.found.known) for load in operand.loads)
+            return sum(step in (0, 1) for step in steps)
+
+        along_sum = near_ones(summed) > near_ones(side.axis.var)
+        lengths = (depth, side.size) if along_sum else (side.size, depth)
         threads = self.rows.threads * self.columns.threads
-        inner = min(depth if along_sum > along_side else side.size, threads)
-        outer = min(max(threads // inner, 1), side.size if along_sum > along_side else depth)
-        a, b, c, d = (self.names.var(name) for name in ("outer", "inner", "turn", "rest"))
-        far, near = plus(times(c, outer), a), plus(times(d, inner), b)
-        step, element = (near, far) if along_sum > along_side else (far, near)
-        lengths = (depth, side.size) if along_sum > along_side else (side.size, depth)
+        inner = min(lengths[0], threads)
+        rest = min(max(threads // inner, 1), lengths[1])
+        a, b, c, d = (outer.names.var(name) for name in ("outer", "inner", "turn", "rest"))
+        far, near = plus(times(c, rest), a), plus(times(d, inner), b)
+        step, element = (near, far) if along_sum else (far, near)
         values = {summed.name: plus(first, step), side.axis.var.name: side.at(element)}
-        body = fresh_copy(substitute((*needed, Store(tile, (step, element), value)), values), self.names)
+        body = operand.evaluated(tile, (step, element), outer.binding(values))
         body = side.guarded(side.at(element), body)
-        for at, length, size in ((near, lengths[0], inner), (far, lengths[1], outer)):
+        for at, length, size in ((near, lengths[0], inner), (far, lengths[1], rest)):
             if length % size:
                 body = (If(Compare("lt", at, index(length)), body),)
-        body = around([(c, -(-lengths[1] // outer)), (d, -(-lengths[0] // inner))], "serial", body)
-        return around([(a, outer), (b, inner)], "thread", body)
+        body = around([(c, -(-lengths[1] // rest)), (d, -(-lengths[0] // inner))], "serial", body)
+        return around([(a, rest), (b, inner)], "thread", body)
+
+
+def _own(outer: Substitution, element: tuple[Expr, Expr, Expr, Expr]) -> Substitution:
+    """With scratch of the leaf replaced by this element's copy."""
+    return replace(outer, buffers={name: (buffer, element) for name, (buffer, _) in outer.buffers.items()})
 
 
 def _within(side: Side, thread: Expr, number: Expr) -> Expr:
     """Element `number` of a thread: those of neighbouring threads are neighbours."""
     return plus(times(number, side.threads), thread) if side.each > 1 else thread
-
-
-def _needed(lets: Sequence[Let], wanted: Sequence[Stmt]) -> tuple[Let, ...]:
-    """The `Let`s that statements need, in order."""
-    own = {s.var.name for s in walk(tuple(wanted)) if isinstance(s, Let)}
-    names = {name for s in walk(tuple(wanted)) for expr in expressions(s) for name in variables(expr)} - own
-    found: list[Let] = []
-    for let in reversed(lets):
-        if let.var.name in names:
-            names |= variables(let.value)
-            found.append(let)
-    return tuple(reversed(found))
-
-
-def _in_order(statements: Block) -> Block:
-    """Parallel loops inside a thread run in order."""
-    result: list[Stmt] = []
-    for statement in statements:
-        match statement:
-            case For(_, _, kind, body):
-                result.append(replace(statement, kind="serial" if kind == "parallel" else kind, body=_in_order(body)))
-            case If(_, then, orelse):
-                result.append(replace(statement, then=_in_order(then), orelse=_in_order(orelse)))
-            case _:
-                result.append(statement)
-    return tuple(result)

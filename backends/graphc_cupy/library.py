@@ -9,8 +9,9 @@ from graphc.core.dtypes import float32
 from graphc.kernel.affine import flat_index, variables
 from graphc.kernel.ir import Alloc, Buffer, Expr, Fma, For, Let, Load, Stmt, Store, Var
 from graphc.kernel.schedule import nests
-from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr
+from graphc.kernel.schedule.edit import Block, Names, map_block, map_expr
 from graphc.kernel.schedule.nests import Axis, nest
+from graphc.kernel.schedule.rewrite import Substitution
 from graphc_cupy.products import Compute, Sum, Term, operand, product_of, sum_of
 
 
@@ -32,7 +33,7 @@ def by_library(statement: For, names: Names, compute: Compute) -> Block | None:
     place = tuple(axis.var for axis in axes)
     total = Var(names.fresh("total"), float32)
     stored = (Let(total, found.total), Store(result, place, total))
-    product = fresh_copy((_parallel(axes, (scratch, *head, *stored)),), names)
+    product = Substitution(names).block((_parallel(axes, (scratch, *head, *stored)),))
     if product_of(product[0], compute) is None:
         return None
     return (*before, Alloc(result), *product, _parallel(axes, _on(found, Load(result, place))))
@@ -58,7 +59,10 @@ def _packed(found: Sum, axes: tuple[Axis, ...], names: Names) -> tuple[Block, Bl
     sides = {}
     for name, expr in (("left", term.x), ("right", term.y)):
         if not _lies(expr):
-            written, load = _written(name, expr, (*axes, *term.loops), names)
+            used = tuple(axis for axis in (*axes, *term.loops) if axis.var.name in variables(expr))
+            if not used:
+                return None  # the same number everywhere is no matrix
+            written, load = _written(name, expr, used, names)
             before += written
             sides[name] = load
     return tuple(before), _summing(found, term, sides)
@@ -71,10 +75,11 @@ def _lies(expr: Expr) -> bool:
 
 
 def _written(name: str, expr: Expr, axes: tuple[Axis, ...], names: Names) -> tuple[Block, Load]:
-    used = tuple(axis for axis in axes if axis.var.name in variables(expr))
-    buffer = Buffer(names.fresh(name), float32, tuple(axis.extent for axis in used), "arena")
-    place = tuple(axis.var for axis in used)
-    return (Alloc(buffer), *fresh_copy((_parallel(used, (Store(buffer, place, expr),)),), names)), Load(buffer, place)
+    """Memory that an operand is written to along the axes it depends on, and what reads it from there."""
+    buffer = Buffer(names.fresh(name), float32, tuple(axis.extent for axis in axes), "arena")
+    place = tuple(axis.var for axis in axes)
+    stored = Substitution(names).block((_parallel(axes, (Store(buffer, place, expr),)),))
+    return (Alloc(buffer), *stored), Load(buffer, place)
 
 
 def _summing(found: Sum, term: Term, sides: dict[str, Load]) -> Block:
@@ -89,6 +94,6 @@ def _summing(found: Sum, term: Term, sides: dict[str, Load]) -> Block:
 
 
 def _parallel(axes: tuple[Axis, ...], body: Block) -> For:
-    (loop,) = nests.around([(axis.var, axis.extent) for axis in axes], "parallel", body)
+    (loop,) = nests.around([(axis.var, axis.extent) for axis in axes], "parallel", body)  # there is an axis at least
     assert isinstance(loop, For)
     return loop

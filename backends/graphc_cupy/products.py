@@ -14,7 +14,8 @@ import numpy as np
 from graphc.core.dtypes import DType, bfloat16, float32
 from graphc.kernel.affine import flat_index, loads
 from graphc.kernel.independence import expressions
-from graphc.kernel.ir import Accumulate, Alloc, Buffer, Cast, Const, Expr, Fma, For, Let, Load, Stmt, Store, Var, walk
+from graphc.kernel.ir import Accumulate, Alloc, Buffer, Cast, Const, Expr, For, Let, Load, Stmt, Store, Var, walk
+from graphc.kernel.schedule.contractions import as_step
 from graphc.kernel.schedule.edit import Block
 from graphc.kernel.schedule.nests import Axis, nest
 
@@ -114,10 +115,8 @@ def _collect(statements: Block, scratch: Buffer, loops: tuple[Axis, ...], found:
         match statement:
             case Store(target, _, Const(value)) if target.name == scratch.name and value == 0:
                 continue
-            case Store(target, at, Fma(x, y, Load(old, where))) if target.name == old.name == scratch.name:
-                if where != at:
-                    return False
-                found.append(Term(x, y, loops))
+            case Store(target) if target.name == scratch.name and (step := as_step(statement)) is not None:
+                found.append(Term(step.x, step.y, loops))
             case Accumulate(((target, _),), (Load(part),), "add") if target.name == part.name == scratch.name:
                 continue  # parts of a long sum, put together
             case For(var, Const(extent), _, body):

@@ -29,7 +29,7 @@ from graphc.kernel.ir import (
 )
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Block, Names, substitute, with_buffers
-from graphc.kernel.schedule.nests import Axis, nest
+from graphc.kernel.schedule.nests import Axis, in_order, nest
 from graphc.kernel.schedule.quotients import find_shared, neighbours
 from graphc.kernel.schedule.simplify import simplify_block
 from graphc.kernel.schedule.traverse import facts
@@ -42,7 +42,7 @@ from graphc_cupy.teams import ALL, has_threads, holder
 THREADS = 128  # of a block
 TEAM = 16  # threads of a row: a reduction has so many lanes
 MOST_SHARED = 48 * 1024  # bytes of a block
-MOST_UNROLLED = 16
+MOST_UNROLLED = 16  # iterations of a loop inside a thread: what it indexes is in registers
 FEWEST_CHUNKS = 4  # of a row that is long enough for a block
 
 
@@ -86,7 +86,7 @@ def _phase(statement: For, names: Names) -> Block:
             return rows
     others = [axis for axis in axes if axis is not best]
     best, leaf = _with_neighbours(best, leaf, names)
-    return _flat([*others, best], _in_order(leaf), names)
+    return _flat([*others, best], in_order(leaf, MOST_UNROLLED), names)
 
 
 # --------------------------------------------------------------------------------------------------------- which loop
@@ -154,25 +154,6 @@ def _flat(axes: Sequence[Axis], leaf: Block, names: Names) -> Block:
         body = (If(guard, body),)
     blocks = blocks or [(names.var("once"), 1)]
     return around(blocks, "block", around(threads, "thread", body))
-
-
-def _in_order(statements: Block) -> Block:
-    """Parallel loops inside a thread run in order; short ones are unrolled, so that what they index is in registers."""
-    result: list[Stmt] = []
-    for statement in statements:
-        match statement:
-            case For(_, extent, kind, body):
-                if kind == "parallel":
-                    is_short = isinstance(extent, Const) and extent.value <= MOST_UNROLLED
-                    kind = "unroll" if is_short else "serial"
-                result.append(replace(statement, kind=kind, body=_in_order(body)))
-            case If(_, then, orelse):
-                result.append(replace(statement, then=_in_order(then), orelse=_in_order(orelse)))
-            case While(_, _, body):
-                result.append(replace(statement, body=_in_order(body)))
-            case _:
-                result.append(statement)
-    return tuple(result)
 
 
 # ----------------------------------------------------------------------------------------------------- a team for each

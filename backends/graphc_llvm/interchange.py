@@ -16,6 +16,7 @@ from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, Let, Load, Lo
 from graphc.kernel.schedule.edit import Names, map_block, map_expr
 from graphc.kernel.schedule.nests import extent_of
 from graphc.kernel.schedule.rewrite import Substitution, plus
+from graphc.kernel.schedule.traverse import needed
 
 Loops = Callable[[Var, tuple[Stmt, ...]], tuple[Stmt, ...]]
 
@@ -113,19 +114,5 @@ class Interchange:
                 return Load(*place(expr.buffer, expr.index))
             return plus(self.begin, number) if expr == self.axis else expr
 
-        body = map_block(_needed(group, known) + group, lambda expr: map_expr(expr, node), place)
+        body = map_block(needed(group, known) + group, lambda expr: map_expr(expr, node), place)
         return self.loops(number, body)
-
-
-def _needed(group: tuple[Stmt, ...], known: Mapping[str, Let]) -> tuple[Stmt, ...]:
-    """The known `Let`s that a group reads and does not make itself, in order."""
-    own = {s.var.name for s in group if isinstance(s, Let)}
-    wanted: set[str] = set()
-    stack: list[Stmt] = list(group)
-    while stack:
-        for expr in expressions(stack.pop()):
-            for name in variables(expr):
-                if name in known and name not in own and name not in wanted:
-                    wanted.add(name)
-                    stack.append(known[name])
-    return tuple(let for name, let in known.items() if name in wanted)

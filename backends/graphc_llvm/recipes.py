@@ -15,7 +15,7 @@ from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Param, Stmt, Var, 
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.hoist import hoist, precompute
-from graphc.kernel.schedule.nests import around, extent_of
+from graphc.kernel.schedule.nests import around, extent_of, in_order
 from graphc.kernel.schedule.quotients import find_shared, shared_blocks
 from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
@@ -27,6 +27,7 @@ from graphc_llvm.width import vectors_at_once
 
 SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
 DEAR_NS = 15.0  # what all iterations compute alike is worth a phase of its own from here on
+MOST_UNROLLED = 32  # iterations of a loop inside lanes
 UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
 
 
@@ -118,7 +119,7 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
             return Interchange(along.var, begin, count, loops, True, names).block(body)
 
         return _blocks(outer, along, block, columns, names)
-    body = unroll_lanes(leaf)
+    body = in_order(leaf, MOST_UNROLLED)  # inside lanes: what short loops index stays in registers
     if small or rows >= UNITS or along.extent <= 2 * lanes:
         kind: LoopKind = "serial" if small else "parallel"
         return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))
@@ -198,28 +199,6 @@ def vectorise_inside(statements: tuple[Stmt, ...], names: Names) -> tuple[Stmt, 
                 result.append(replace(statement, then=then, orelse=orelse))
             case While(_, _, body):
                 result.append(replace(statement, body=vectorise_inside(body, names)))
-            case _:
-                result.append(statement)
-    return tuple(result)
-
-
-MOST_UNROLLED = 32
-
-
-def unroll_lanes(statements: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-    """Inside vector lanes: short parallel loops unrolled, so that what they index stays in registers."""
-    result: list[Stmt] = []
-    for statement in statements:
-        match statement:
-            case For(_, _, kind, body):
-                extent = extent_of(statement)
-                if kind == "parallel":
-                    kind = "unroll" if extent is not None and extent <= MOST_UNROLLED else "serial"
-                result.append(replace(statement, kind=kind, body=unroll_lanes(body)))
-            case If(_, then, orelse):
-                result.append(replace(statement, then=unroll_lanes(then), orelse=unroll_lanes(orelse)))
-            case While(_, _, body):
-                result.append(replace(statement, body=unroll_lanes(body)))
             case _:
                 result.append(statement)
     return tuple(result)

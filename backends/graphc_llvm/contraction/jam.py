@@ -28,7 +28,7 @@ from graphc.kernel.ir import (
 )
 from graphc.kernel.schedule.nests import extent_of
 from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
-from graphc.kernel.schedule.traverse import expressions
+from graphc.kernel.schedule.traverse import expressions, needed
 from graphc_llvm.axes import Axis
 from graphc_llvm.contraction.ahead import Ahead
 from graphc_llvm.contraction.tiles import Tile
@@ -150,7 +150,7 @@ class _Body:
     def _everywhere(self, group: tuple[Stmt, ...], outer: Substitution, lets: dict[str, Let]) -> tuple[Stmt, ...]:
         """The group for all rows and vectors; the last vector under a mask when not all of its lanes exist."""
         tile = self.jam.tile
-        group = _needed(group, lets) + group
+        group = needed(group, lets) + group
         masked = self.jam.masked and self._by_lane(group, outer)
         whole = tile.vectors - 1 if masked else tile.vectors
         result: tuple[Stmt, ...] = ()
@@ -206,15 +206,3 @@ def _multiplies(group: tuple[Stmt, ...]) -> bool:
 
 def _are_lets(statements: Sequence[Stmt]) -> bool:
     return all(isinstance(s, Let) for s in statements)
-
-
-def _needed(group: tuple[Stmt, ...], lets: dict[str, Let]) -> tuple[Stmt, ...]:
-    """The earlier `Let`s a group reads, in order."""
-    wanted: set[str] = set()
-    stack: list[Stmt] = list(walk(group))
-    while stack:
-        for expr in expressions(stack.pop()):
-            if isinstance(expr, Var) and expr.name in lets and expr.name not in wanted:
-                wanted.add(expr.name)
-                stack.append(lets[expr.name])
-    return tuple(let for name, let in lets.items() if name in wanted)

@@ -124,7 +124,7 @@ class _Source:
         body = (loop(v, vectors, "unroll", body),)
         if self.panels is not None:
             body = around([self.panels], "unroll", body)
-        return nested(counters, (loop(l, lanes, "vector", body),))
+        return around(counters, "serial", (loop(l, lanes, "vector", body),))
 
     def transposed(self, start: Expr, place: int, vectors: int, lanes: int) -> tuple[Stmt, ...]:
         """Squares of vectors along the innermost sum, transposed."""
@@ -142,7 +142,7 @@ class _Source:
             body = (loop(l, lanes, "vector", (loop(step, steps, "unroll", body),)),)
             inner = (loop(square, count, "serial", body),)
             result += (loop(v, vectors, "serial", inner),)
-        return nested(counters, result)
+        return around(counters, "serial", result)
 
     def cleared(self, place: int, lanes: int) -> tuple[Stmt, ...]:
         """A column of vectors set to zero."""
@@ -151,13 +151,13 @@ class _Source:
         l = names.var("lane")
         at = (*self.prefix, *(counter for counter, _ in counters), plus(l, index(place)))
         body: tuple[Stmt, ...] = (Store(self.buffer, at, zero(self.buffer.dtype)),)
-        return nested(counters, (loop(l, lanes, "vector", body),))
+        return around(counters, "serial", (loop(l, lanes, "vector", body),))
 
     def _store(self, start: Expr, place: int, at: list[Expr], column: Expr) -> tuple[Stmt, ...]:
         values: dict[str, Expr] = {name: value for (name, _), value in zip(self.loops, at)}
         values[self.lane.var.name] = plus(start, column)
         to = (*self.prefix, *at, plus(column, index(place)))
-        return evaluated(self.operand, self.buffer, to, self.outer.binding(values))
+        return self.operand.evaluated(self.buffer, to, self.outer.binding(values))
 
 
 def pack_rows(
@@ -212,11 +212,11 @@ class _Rows:
 
             def store(r: Expr, buffer: Buffer = buffer, tile: Var = tile, start: Expr = start) -> tuple[Stmt, ...]:
                 at = self.outer.binding({**values, self.row.var.name: plus(start, r)})
-                return evaluated(self.operand, buffer, (tile, *(c for c, _ in counters), r), at)
+                return self.operand.evaluated(buffer, (tile, *(c for c, _ in counters), r), at)
 
             step += in_vectors(tile, strip.count, strip.rows, self.lanes, store, self.outer)
             buffers.append(buffer)
-        fills = [*[()] * (len(buffers) - 1), nested(counters, step)]
+        fills = [*[()] * (len(buffers) - 1), around(counters, "serial", step)]
         at = (STRIP, *self.summed, ROW_PLACE)
         return tuple(Packed(buffer, fill, Load(buffer, at)) for buffer, fill in zip(buffers, fills))
 
@@ -238,9 +238,10 @@ class _Rows:
 
         def store(k: Expr) -> tuple[Stmt, ...]:
             at = self.outer.binding({**values, self.row.var.name: plus(start, r), loops[-1][0]: k})
-            return evaluated(self.operand, buffer, (tile, r, *(c for c, _ in counters[:-1]), k), at)
+            return self.operand.evaluated(buffer, (tile, r, *(c for c, _ in counters[:-1]), k), at)
 
-        body = nested(counters[:-1], in_vectors(names.var("tile"), 1, loops[-1][1], self.lanes, store, self.outer))
+        vectors = in_vectors(names.var("tile"), 1, loops[-1][1], self.lanes, store, self.outer)
+        body = around(counters[:-1], "serial", vectors)
         fill = around([(tile, strip.count), (r, strip.rows)], "serial", body)
         return Packed(buffer, fill, Load(buffer, (STRIP, ROW_PLACE, *self.summed)))
 
@@ -269,20 +270,6 @@ def in_vectors(
         else:
             result += (loop(other, tiles, "serial", (loop(lane, rest, "vector", inner),)),)
     return result
-
-
-def evaluated(operand: Operand, buffer: Buffer, to: tuple[Expr, ...], at: Substitution) -> tuple[Stmt, ...]:
-    """The operand stored to `buffer[to]`, which is written in terms of new names."""
-    *lets, last = at.block((*operand.lets, Store(buffer, (), operand.value)))
-    assert isinstance(last, Store)
-    return (*lets, replace(last, buffer=buffer, index=to))
-
-
-def nested(counters: list[tuple[Var, int]], body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-    """Serial loops around a body."""
-    for counter, extent in reversed(counters):
-        body = (loop(counter, extent, "serial", body),)
-    return body
 
 
 def zero(dtype: DType) -> Const:

@@ -1,13 +1,13 @@
 """Finding a contraction in a nest of independent loops.
 
 In: the axes of the nest and the body of its innermost loop (the leaf). A leaf is a contraction when it sums products
-into scratch of its own: the innermost summed loops hold `Let`s and then `Store(acc, at, Fma(x, y, Load(acc, at)))`, or
-a `DotPair` in place of the `Fma`.
+into scratch of its own: the innermost summed loops hold `Let`s and multiply-adds, `Store(acc, at, Fma(x, y, Load(acc,
+at)))` or a `DotPair` in place of the `Fma`.
 Out: a `Contraction`, or None. The multiplicands may be any pure expressions: a cast, a mask, a gathered row.
 """
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import field, replace
 
 from graphc.core.dtypes import bfloat16, uint32
 from graphc.core.records import dataclass
@@ -30,6 +30,7 @@ from graphc.kernel.ir import (
     walk,
 )
 from graphc.kernel.schedule.nests import Axis, extent_of
+from graphc.kernel.schedule.rewrite import Substitution
 from graphc.kernel.schedule.traverse import expressions, facts
 
 
@@ -50,6 +51,12 @@ class Operand:
             self._moves[counter] = all(step in (0, 1) for step in steps)
         return self._moves[counter]
 
+    def evaluated(self, buffer: Buffer, to: tuple[Expr, ...], at: Substitution) -> tuple[Stmt, ...]:
+        """The operand stored to `buffer[to]`, which is written in terms of new names."""
+        *lets, last = at.block((*self.lets, Store(buffer, (), self.value)))
+        assert isinstance(last, Store)
+        return (*lets, replace(last, buffer=buffer, index=to))
+
     @property
     def is_plain(self) -> bool:
         """A load, or a pair of loads, whose address is computed without reading memory."""
@@ -61,11 +68,37 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One multiply-add: `store` adds x times y to an element."""
+
+    store: Store
+    value: Fma | DotPair
+
+    @property
+    def x(self) -> Expr:
+        return self.value.a
+
+    @property
+    def y(self) -> Expr:
+        return self.value.b
+
+
+def as_step(statement: Stmt) -> Step | None:
+    """The multiply-add that a statement is."""
+    match statement:
+        case Store(buffer, at, (Fma(_, _, old) | DotPair(_, _, old)) as value) if old == Load(buffer, at):
+            return Step(statement, value)
+        case _:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
 class Sum:
-    """One nest of summed loops, outer to inner, around one multiply-add."""
+    """One nest of summed loops, outer to inner, around a multiply-add."""
 
     loops: tuple[For, ...]
     store: Store
+    value: Fma | DotPair  # what it stores
     x: Operand
     y: Operand
 
@@ -110,34 +143,44 @@ class Contraction:
         return frozenset(s.buffer.name for s in walk(self.leaf) if isinstance(s, Alloc))
 
 
-def as_contraction(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...]) -> Contraction | None:
-    """The contraction a leaf is, if it is one that register tiles can compute."""
+def as_contraction(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], several: bool = False) -> Contraction | None:
+    """The contraction a leaf is, if it is one that tiles can compute.
+
+    several: sums count whose innermost loop holds more than one multiply-add; they have the same loops.
+    """
     if any(isinstance(s, While) for s in walk(leaf)):
         return None
     known = facts(leaf)
     own = frozenset(s.buffer for s in walk(leaf) if isinstance(s, Alloc))
-    sums = tuple(_sums(leaf, (), own, known))
+    sums = tuple(_sums(leaf, (), own, known, several))
     if not sums or not _reads_hold(leaf, sums):
         return None
     stores = tuple(s for s in walk(leaf) if isinstance(s, Store) and s.buffer not in own)
     return Contraction(axes, leaf, sums, known, stores)
 
 
-def _sums(block: tuple[Stmt, ...], around: tuple[For, ...], own: frozenset[Buffer], known: Facts) -> Iterator[Sum]:
+def _sums(
+    block: tuple[Stmt, ...], around: tuple[For, ...], own: frozenset[Buffer], known: Facts, several: bool
+) -> Iterator[Sum]:
     for statement in block:
         if isinstance(statement, For):
             loops = (*around, statement)
-            match statement.body:
-                case (*lets, Store(buffer, at, (Fma(x, y, Load() as old) | DotPair(x, y, Load() as old))) as store) if (
-                    statement.kind == "serial"
-                    and old == Load(buffer, at)
-                    and buffer in own
-                    and all(isinstance(s, Let) for s in lets)
-                    and all(statement.var.name not in variables(i, known) for i in at)
-                ):
-                    yield Sum(loops, store, _operand(x, known), _operand(y, known))
-                case _:
-                    yield from _sums(statement.body, loops, own, known)
+            steps = _steps(statement, own, known)
+            if len(steps) == 1 or (several and steps):
+                for step in steps:
+                    yield Sum(loops, step.store, step.value, _operand(step.x, known), _operand(step.y, known))
+            else:
+                yield from _sums(statement.body, loops, own, known, several)
+
+
+def _steps(loop: For, own: frozenset[Buffer], known: Facts) -> tuple[Step, ...]:
+    """The multiply-adds an innermost summed loop holds, after `Let`s; none when it holds something else."""
+    steps = [as_step(s) for s in loop.body if not isinstance(s, Let)]
+    found = tuple(step for step in steps if step is not None)
+    if loop.kind != "serial" or len(found) < len(steps) or not all(step.store.buffer in own for step in found):
+        return ()
+    stays = all(loop.var.name not in variables(i, known) for step in found for i in step.store.index)
+    return found if stays else ()
 
 
 def _operand(value: Expr, known: Facts) -> Operand:

@@ -1,10 +1,11 @@
-"""Rewriting kernels: map expressions, substitute variables, copy under fresh names, replace one statement.
+"""Rewriting kernels: map expressions and statements, substitute variables, replace one statement.
 
-Everything is pure: statements in, new statements out.
+Everything is pure: statements in, new statements out. Names that statements define stay: copies are made by `rewrite`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import assert_never
 
 from graphc.core.errors import ScheduleError
 from graphc.kernel.ir import (
@@ -74,45 +75,55 @@ class Names:
 # ---------------------------------------------------------------------------------------------------- expressions
 
 
-def map_expr(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
-    """Rebuild an expression bottom up, `change` applied to every node."""
+def map_operands(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The same operation on changed operands: indices for a load, nothing for a constant or a variable."""
     match expr:
         case Const() | Var():
-            return change(expr)
+            return expr
         case Load(buffer, idx):
-            return change(Load(buffer, tuple(map_expr(i, change) for i in idx)))
+            return Load(buffer, tuple(change(i) for i in idx))
         case Unary(op, x):
-            return change(Unary(op, map_expr(x, change)))
+            return Unary(op, change(x))
         case Binary(op, lhs, rhs):
-            return change(Binary(op, map_expr(lhs, change), map_expr(rhs, change)))
+            return Binary(op, change(lhs), change(rhs))
         case Compare(op_, lhs, rhs):
-            return change(Compare(op_, map_expr(lhs, change), map_expr(rhs, change)))
+            return Compare(op_, change(lhs), change(rhs))
         case Select(cond, a, b):
-            return change(Select(map_expr(cond, change), map_expr(a, change), map_expr(b, change)))
+            return Select(change(cond), change(a), change(b))
         case Cast(x, dtype):
-            return change(Cast(map_expr(x, change), dtype))
+            return Cast(change(x), dtype)
         case Bitcast(x, dtype):
-            return change(Bitcast(map_expr(x, change), dtype))
+            return Bitcast(change(x), dtype)
         case Fma(a, b, c):
-            return change(Fma(map_expr(a, change), map_expr(b, change), map_expr(c, change)))
+            return Fma(change(a), change(b), change(c))
         case DotPair(a, b, c):
-            return change(DotPair(map_expr(a, change), map_expr(b, change), map_expr(c, change)))
+            return DotPair(change(a), change(b), change(c))
+        case _:
+            assert_never(expr)
+
+
+def map_expr(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """Rebuild an expression bottom up, `change` applied to every node."""
+
+    def node(e: Expr) -> Expr:
+        return change(map_operands(e, node))
+
+    return node(expr)
 
 
 def map_block(
     statements: Block,
     expr: Callable[[Expr], Expr],
     access: Callable[[Buffer, tuple[Expr, ...]], tuple[Buffer, tuple[Expr, ...]]] = lambda b, i: (b, i),
-    var: Callable[[Var], Var] = lambda v: v,
 ) -> Block:
-    """Rebuild statements: `expr` maps whole expressions, `access` targets of stores, `var` names being defined."""
+    """Rebuild statements: `expr` maps whole expressions, `access` targets of stores and what is allocated."""
     result: list[Stmt] = []
     for statement in statements:
         match statement:
             case For(v, extent, kind, body):
-                result.append(For(var(v), expr(extent), kind, map_block(body, expr, access, var)))
+                result.append(For(v, expr(extent), kind, map_block(body, expr, access)))
             case Let(v, value):
-                result.append(Let(var(v), expr(value)))
+                result.append(Let(v, expr(value)))
             case Store(buffer, idx, value):
                 place = access(buffer, tuple(expr(i) for i in idx))
                 result.append(Store(*place, expr(value)))
@@ -120,15 +131,26 @@ def map_block(
                 places = tuple(access(b, tuple(expr(i) for i in idx)) for b, idx in targets)
                 result.append(Accumulate(places, tuple(expr(v) for v in values), combine))
             case If(cond, then, orelse):
-                then, orelse = (map_block(part, expr, access, var) for part in (then, orelse))
+                then, orelse = (map_block(part, expr, access) for part in (then, orelse))
                 result.append(If(expr(cond), then, orelse))
             case While(cond, bound, body):
-                result.append(While(expr(cond), bound, map_block(body, expr, access, var)))
+                result.append(While(expr(cond), bound, map_block(body, expr, access)))
             case Alloc(buffer):
                 result.append(Alloc(access(buffer, ())[0]))
             case Prefetch(buffer, idx):
                 result.append(Prefetch(*access(buffer, tuple(expr(i) for i in idx))))
     return tuple(result)
+
+
+def map_accesses(
+    statements: Block, place: Callable[[Buffer, tuple[Expr, ...]], tuple[Buffer, tuple[Expr, ...]]]
+) -> Block:
+    """Have every load and store go elsewhere: `place` gets the buffer and the indices, whose own loads have moved."""
+
+    def node(expr: Expr) -> Expr:
+        return Load(*place(expr.buffer, expr.index)) if isinstance(expr, Load) else expr
+
+    return map_block(statements, lambda e: map_expr(e, node), place)
 
 
 def substitute_expr(expr: Expr, values: Mapping[str, Expr]) -> Expr:
@@ -137,45 +159,13 @@ def substitute_expr(expr: Expr, values: Mapping[str, Expr]) -> Expr:
 
 
 def substitute(statements: Block, values: Mapping[str, Expr]) -> Block:
-    """Replace variables by name in every expression."""
+    """Replace variables by name in statements that move, so that names they define stay. Copies: `rewrite`."""
     return map_block(statements, lambda e: substitute_expr(e, values))
 
 
 def with_buffers(statements: Block, moved: Mapping[str, Buffer]) -> Block:
     """Put other buffers of the same shape in the place of some, by name: scratch in another space, for example."""
-
-    def node(expr: Expr) -> Expr:
-        return Load(moved.get(expr.buffer.name, expr.buffer), expr.index) if isinstance(expr, Load) else expr
-
-    return map_block(statements, lambda e: map_expr(e, node), lambda b, i: (moved.get(b.name, b), i))
-
-
-def fresh_copy(statements: Block, names: Names) -> Block:
-    """The same statements with every name they define replaced by a fresh one."""
-    variables: dict[str, Expr] = {}
-    buffers: dict[str, Buffer] = {}
-    for statement in walk(statements):
-        if isinstance(statement, For | Let):
-            variables[statement.var.name] = Var(names.fresh(statement.var.name), statement.var.dtype)
-        elif isinstance(statement, Alloc):
-            buffers[statement.buffer.name] = replace(statement.buffer, name=names.fresh(statement.buffer.name))
-
-    def expr(e: Expr) -> Expr:
-        def node(n: Expr) -> Expr:
-            if isinstance(n, Var):
-                return variables.get(n.name, n)
-            if isinstance(n, Load):
-                return Load(buffers.get(n.buffer.name, n.buffer), n.index)
-            return n
-
-        return map_expr(e, node)
-
-    def defined(v: Var) -> Var:
-        new = variables[v.name]
-        assert isinstance(new, Var)
-        return new
-
-    return map_block(statements, expr, lambda b, i: (buffers.get(b.name, b), i), defined)
+    return map_accesses(statements, lambda buffer, idx: (moved.get(buffer.name, buffer), idx))
 
 
 # ---------------------------------------------------------------------------------------------------------- kernels

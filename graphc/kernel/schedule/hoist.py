@@ -24,7 +24,8 @@ from graphc.kernel.ir import (
     index,
     walk,
 )
-from graphc.kernel.schedule.edit import Block, Names, fresh_copy
+from graphc.kernel.schedule.edit import Block, Names
+from graphc.kernel.schedule.rewrite import Substitution
 
 
 def hoist(statements: Block) -> Block:
@@ -96,7 +97,7 @@ def precompute(loop: For, names: Names, is_dear: Callable[[Block], bool]) -> tup
     handed_over = [let for let in lets if let.var.name in wanted and not _is_load(let)]
     buffers = [Buffer(names.fresh("once"), let.var.dtype, (), "arena") for let in handed_over]
     stores = tuple(Store(buffer, (), let.var) for buffer, let in zip(buffers, handed_over))
-    once = fresh_copy((For(names.var("once"), index(1), "serial", (*lets, *stores)),), names)
+    once = Substitution(names).block((For(names.var("once"), index(1), "serial", (*lets, *stores)),))
     reads = [Let(let.var, Load(buffer, ())) for buffer, let in zip(buffers, handed_over)]
     plain = [let for let in lets if let.var.name in wanted and _is_load(let)]
     body: Block = (*plain, *reads, *rest)

@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Literal
 
 from graphc.core.errors import ScheduleError
-from graphc.kernel.affine import loads
-from graphc.kernel.independence import expressions, iterations_independent, may_meet
+from graphc.kernel.affine import loads, variables
+from graphc.kernel.independence import iterations_independent, may_meet
 from graphc.kernel.ir import (
     INDEPENDENT,
-    Accumulate,
     Alloc,
     Binary,
     Buffer,
@@ -26,12 +25,13 @@ from graphc.kernel.ir import (
     LoopKind,
     Space,
     Stmt,
-    Store,
     Var,
     index,
     walk,
 )
-from graphc.kernel.schedule.edit import Block, Names, fresh_copy, map_block, map_expr, substitute
+from graphc.kernel.schedule.edit import Block, Names, map_accesses, substitute
+from graphc.kernel.schedule.rewrite import Substitution
+from graphc.kernel.schedule.traverse import expressions, stored_by
 
 # ------------------------------------------------------------------------------------------------------ loop kinds
 
@@ -115,9 +115,9 @@ def split(
     if rest:
         last = Var(names.fresh(f"{loop.var.name}_t"))
         shifted: Expr = Binary("add", index(whole * factor), last) if whole else last
-        copy = substitute(loop.body, {loop.var.name: shifted})
-        tail_loop = For(last, index(rest), loop.kind, fresh_copy(copy, names) if whole else copy)
-        result.append(_as_kind(tail_loop, inner_kind))
+        at_end = {loop.var.name: shifted}
+        body = Substitution(names, at_end).block(loop.body) if whole else substitute(loop.body, at_end)
+        result.append(_as_kind(For(last, index(rest), loop.kind, body), inner_kind))
     return tuple(result)
 
 
@@ -145,7 +145,7 @@ def _as_kind(loop: For, kind: LoopKind | None) -> For:
 def interchange(loop: For) -> For:
     """Swap a loop with the one that is its whole body. Legal when the iterations of one of them are independent."""
     inner = _only_loop(loop, "interchange")
-    if any(isinstance(e, Var) and e.name == loop.var.name for e in _nodes(inner.extent)):
+    if loop.var.name in variables(inner.extent):
         raise ScheduleError(f"interchange {loop.var.name}: the extent of {inner.var.name} depends on it")
     swapped = replace(inner, body=(replace(loop, body=inner.body),))
     kinds = {loop.kind, inner.kind}
@@ -204,13 +204,13 @@ def fission(loop: For, at: int, names: Names) -> tuple[For, For]:
         if isinstance(statement, Alloc) and statement.buffer.name in used:
             raise ScheduleError(f"fission {loop.var.name}: scratch {statement.buffer.name} is used on both sides")
     lets = _repeated_lets(loop, first, second)
-    copy = fresh_copy((For(loop.var, loop.extent, loop.kind, (*lets, *second)),), names)[0]
+    (copy,) = Substitution(names).block((replace(loop, body=(*lets, *second)),))
     assert isinstance(copy, For)
     return replace(loop, body=first), copy
 
 
 def _repeated_lets(loop: For, first: Block, second: Block) -> Block:
-    stored = _stored((*first, *second))
+    stored = stored_by((*first, *second))
     needed = _names_used(second)
     result: list[Stmt] = []
     for statement in reversed(first):
@@ -234,12 +234,8 @@ def expand_alloc(loop: For, name: str, space: Space | None = None) -> tuple[Allo
     def place(buffer: Buffer, idx: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr, ...]]:
         return (new, (loop.var, *idx)) if buffer == old else (buffer, idx)
 
-    def node(expr: Expr) -> Expr:
-        return Load(*place(expr.buffer, expr.index)) if isinstance(expr, Load) else expr
-
     rest = tuple(s for s in loop.body if s is not found)
-    body = map_block(rest, lambda e: map_expr(e, node), place)
-    return Alloc(new), replace(loop, body=body)
+    return Alloc(new), replace(loop, body=map_accesses(rest, place))
 
 
 # ------------------------------------------------------------------------------------------------------------ details
@@ -251,35 +247,13 @@ def _only_loop(loop: For, step: str) -> For:
     raise ScheduleError(f"{step} {loop.var.name}: its body is not one loop")
 
 
-def _nodes(expr: Expr) -> list[Expr]:
-    found: list[Expr] = []
-
-    def note(node: Expr) -> Expr:
-        found.append(node)
-        return node
-
-    map_expr(expr, note)
-    return found
-
-
 def _names_used(statements: Block) -> set[str]:
     """Variables and buffers mentioned."""
     used: set[str] = set()
     for statement in walk(statements):
-        for expr in expressions(statement):
-            for node in _nodes(expr):
-                if isinstance(node, Var):
-                    used.add(node.name)
-                elif isinstance(node, Load):
-                    used.add(node.buffer.name)
-    return used | _stored(statements)
-
-
-def _stored(statements: Block) -> set[str]:
-    stored: set[str] = set()
-    for statement in walk(statements):
-        if isinstance(statement, Store):
-            stored.add(statement.buffer.name)
-        elif isinstance(statement, Accumulate):
-            stored |= {buffer.name for buffer, _ in statement.targets}
-    return stored
+        for node in expressions(statement):
+            if isinstance(node, Var):
+                used.add(node.name)
+            elif isinstance(node, Load):
+                used.add(node.buffer.name)
+    return used | stored_by(statements)

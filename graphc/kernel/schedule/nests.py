@@ -1,9 +1,10 @@
 """Nests of loops: taken apart, and put together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Const, For, LoopKind, Stmt, Var, index
+from graphc.kernel.ir import Const, For, If, LoopKind, Stmt, Var, While, index
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,23 @@ def around(outer: Sequence[tuple[Var, int]], kind: LoopKind, body: tuple[Stmt, .
     for var, extent in reversed(outer):
         body = (For(var, index(extent), kind, body),)
     return body
+
+
+def in_order(statements: tuple[Stmt, ...], most_unrolled: int) -> tuple[Stmt, ...]:
+    """Parallel loops as one thread, or lane, runs them: those of at most so many iterations unrolled, others serial."""
+    result: list[Stmt] = []
+    for statement in statements:
+        match statement:
+            case For(_, _, kind, body):
+                if kind == "parallel":
+                    extent = extent_of(statement)
+                    kind = "unroll" if extent is not None and extent <= most_unrolled else "serial"
+                result.append(replace(statement, kind=kind, body=in_order(body, most_unrolled)))
+            case If(_, then, orelse):
+                then, orelse = in_order(then, most_unrolled), in_order(orelse, most_unrolled)
+                result.append(replace(statement, then=then, orelse=orelse))
+            case While(_, _, body):
+                result.append(replace(statement, body=in_order(body, most_unrolled)))
+            case _:
+                result.append(statement)
+    return tuple(result)

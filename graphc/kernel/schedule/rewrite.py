@@ -13,30 +13,23 @@ from graphc.kernel.ir import (
     Accumulate,
     Alloc,
     Binary,
-    Bitcast,
     Buffer,
-    Cast,
-    Compare,
     Const,
-    DotPair,
     Expr,
-    Fma,
     For,
     If,
     Let,
     Load,
     LoopKind,
     Prefetch,
-    Select,
     Stmt,
     Store,
-    Unary,
     Var,
     While,
     in_pairs,
     index,
 )
-from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.edit import Names, map_operands
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +54,16 @@ class Substitution:
     def expr(self, expr: Expr) -> Expr:
         """The expression under the substitution."""
         match expr:
-            case Const():
-                return expr
             case Var(name):
                 return self.values.get(name, expr)
             case Load(buffer, idx):
                 if expr in self.loads:
                     return self.expr(self.loads[expr])
                 return Load(*self.place(buffer, idx))
-            case Unary(op, x):
-                return Unary(op, self.expr(x))
             case Binary(op, lhs, rhs):
                 return simple(op, self.expr(lhs), self.expr(rhs))
-            case Compare(op, lhs, rhs):
-                return Compare(op, self.expr(lhs), self.expr(rhs))
-            case Select(cond, x, y):
-                return Select(self.expr(cond), self.expr(x), self.expr(y))
-            case Cast(x, dtype):
-                return Cast(self.expr(x), dtype)
-            case Bitcast(x, dtype):
-                return Bitcast(self.expr(x), dtype)
-            case Fma(a, b, c):
-                return Fma(self.expr(a), self.expr(b), self.expr(c))
-            case DotPair(a, b, c):
-                return DotPair(self.expr(a), self.expr(b), self.expr(c))
             case _:
-                assert_never(expr)
+                return map_operands(expr, self.expr)
 
     def place(self, buffer: Buffer, idx: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr, ...]]:
         """Where an element lies now."""

@@ -1,10 +1,10 @@
 """Walks over statements and their expressions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from graphc.kernel.affine import Facts
 from graphc.kernel.independence import expressions as roots
-from graphc.kernel.ir import Accumulate, Expr, Let, Load, Stmt, Store, operands, walk
+from graphc.kernel.ir import Accumulate, Expr, Let, Load, Stmt, Store, Var, operands, walk
 
 
 def expressions(statement: Stmt) -> Iterator[Expr]:
@@ -38,3 +38,16 @@ def stored_by(statements: tuple[Stmt, ...]) -> set[str]:
         elif isinstance(statement, Accumulate):
             names |= {buffer.name for buffer, _ in statement.targets}
     return names
+
+
+def needed(group: tuple[Stmt, ...], lets: Mapping[str, Let]) -> tuple[Let, ...]:
+    """Of earlier `Let`s by name, those that a group of statements reads and does not define itself, in order."""
+    wanted = {s.var.name for s in walk(group) if isinstance(s, Let)}
+    own = frozenset(wanted)
+    stack = list(walk(group))
+    while stack:
+        for expr in expressions(stack.pop()):
+            if isinstance(expr, Var) and expr.name in lets and expr.name not in wanted:
+                wanted.add(expr.name)
+                stack.append(lets[expr.name])
+    return tuple(let for name, let in lets.items() if name in wanted - own)

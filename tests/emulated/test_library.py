@@ -52,6 +52,7 @@ OURS: dict[str, tuple[Function, tuple[np.ndarray, ...]]] = {
     "float64": (product, (array(40, 30, dtype="float64"), array(30, 20, dtype="float64"))),
     "integers": (product, (np.ones((20, 20), np.int32), np.ones((20, 20), np.int32))),
     "no product": (lambda x: x.sum(0), (array(40, 30),)),
+    "a factor that is one number": (lambda x: gnp.ones((40, 30)) @ x, (array(30, 20),)),
 }
 
 

@@ -374,6 +374,9 @@ def _indexing() -> Iterator[Sample]:
     for n in (1, 2, 17, 1000):
         keys = rng.integers(0, 2**32, (30, 2), dtype=np.uint32)
         yield Sample("shuffle_index", f"n{n}", (np.arange(n, dtype=np.uint32), keys), ShuffleAttrs(n))
+    keys = rng.integers(0, 2**32, (2, 24, 2), dtype=np.uint32)
+    places = np.broadcast_to(np.arange(9, dtype=np.uint32), (2, 9))
+    yield Sample("shuffle_index", "rows", (places, keys), ShuffleAttrs(9))
 
 
 def _sources() -> Iterator[Sample]:
@@ -387,6 +390,14 @@ def _sources() -> Iterator[Sample]:
     key = np.array([0x12345678, 0x9ABCDEF0], np.uint32)
     for shape in ((), (0,), (1,), (7,), (3, 5), (100,)):
         yield Sample("random_bits", f"{list(shape)}", (key,), ShapeAttrs(shape))
+    keys = _generator("keys").integers(0, 2**32, (3, 2, 2), dtype=np.uint32)
+    for rows, shape in (((3, 2), (3, 2)), ((3, 2), (3, 2, 7)), ((3,), (3, 5)), ((3,), (3, 2, 30)), ((3,), (3, 0))):
+        yield Sample(
+            "random_bits",
+            f"keys{list(rows)}{list(shape)}",
+            (keys if rows == (3, 2) else keys[:, 0],),
+            ShapeAttrs(shape),
+        )
 
 
 def _structural() -> Iterator[Sample]:

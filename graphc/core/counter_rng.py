@@ -44,20 +44,24 @@ def shuffle_index(indices: npt.ArrayLike, keys: npt.ArrayLike, n: int) -> Words:
     """Where a keyed permutation of range(n) sends `indices` (< n <= 2**32 - 1).
 
     Swap-or-not (Hoang, Morris, Rogaway 2012) with one round per row of `keys`, uint32[rounds, 2]: a round pairs x with
-    k - x (mod n) and swaps the pair on one bit that both compute alike. 24 rounds look uniform.
+    k - x (mod n) and swaps the pair on one bit that both compute alike. 24 rounds look uniform. Several permutations,
+    uint32[.., rounds, 2], are for the first dims of `indices`.
     """
     x = np.asarray(indices, np.uint32)
     size = np.uint32(n)
+    words = np.asarray(keys, np.uint32)
+    words = words.reshape(*words.shape[:-2], *(1,) * (x.ndim - words.ndim + 2), *words.shape[-2:])
     with np.errstate(over="ignore"):
-        for first, second in np.asarray(keys, np.uint32):
-            k = np.uint32(np.uint64(first) * np.uint64(n) >> np.uint64(32))
+        for number in range(words.shape[-2]):
+            first, second = words[..., number, 0], words[..., number, 1]
+            k = (first.astype(np.uint64) * np.uint64(n) >> np.uint64(32)).astype(np.uint32)
             partner = np.where(x <= k, k - x, k - x + size)
             swap = _mix(np.maximum(x, partner), second) >> np.uint32(31)
             x = np.where(swap == 1, partner, x)
     return np.asarray(x, np.uint32)
 
 
-def _mix(x: Words, key: np.uint32) -> Words:
+def _mix(x: Words, key: Words) -> Words:
     """A bijection of 32 bits for each key (the finaliser of MurmurHash3)."""
     h = (x * np.uint32(MIX_PREMULTIPLIER)) ^ key
     h = (h ^ (h >> np.uint32(MIX_SHIFTS[0]))) * np.uint32(MIX_MULTIPLIERS[0])

@@ -200,11 +200,16 @@ def _scatter(classes: DimClasses, node: Node) -> None:
 def _shuffle(classes: DimClasses, node: Node) -> None:
     indices, keys = node.operands
     _along(classes, node.result, indices, ((d, d) for d in range(indices.type.rank)))
-    classes.mark(keys, (0, 1))
+    rows = keys.type.rank - 2
+    _along(classes, node.result, keys, ((d, d) for d in range(rows)))
+    classes.mark(keys, (rows, rows + 1))
 
 
 def _random_bits(classes: DimClasses, node: Node) -> None:
-    classes.mark(node.operands[0], [0])  # the result is numbered row by row: its dims may be taken together
+    (key,) = node.operands
+    rows = key.type.rank - 1
+    _along(classes, node.result, key, ((d, d) for d in range(rows)))
+    classes.mark(key, [rows])  # the result is numbered row by row: its dims may be taken together
 
 
 def _reduce(classes: DimClasses, node: Node) -> None:

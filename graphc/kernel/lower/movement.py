@@ -149,9 +149,10 @@ def _iota(emitter: Emitter, node: Node, idx: Index) -> Pull:
 def _random_bits(emitter: Emitter, node: Node, idx: Index) -> Pull:
     assert isinstance(node.attrs, ShapeAttrs)
     (key,) = node.operands
-    low = yield key, (index(0),)
-    high = yield key, (index(1),)
-    flat = emitter.let(linear(idx, node.attrs.shape), "flat")
+    rows = key.type.rank - 1  # dims of the result that have a key each
+    low = yield key, (*idx[:rows], index(0))
+    high = yield key, (*idx[:rows], index(1))
+    flat = emitter.let(linear(idx[rows:], node.attrs.shape[rows:]), "flat")
     words = philox(Cast(div(flat, 4), uint64), Const(0, uint64), low, high, emitter.let)
     which = emitter.let(rem(flat, 4))
     result = words[3]
@@ -165,27 +166,28 @@ def _shuffle_index(emitter: Emitter, node: Node, idx: Index) -> Pull:
     indices, keys = node.operands
     size = Const(node.attrs.n, uint32)
     start = yield indices, idx
+    row = idx[: keys.type.rank - 2]  # of a permutation of its own
     if emitter.naming and keys in emitter.stored:
-        return (yield from _shuffle_loop(emitter, start, size, keys))
+        return (yield from _shuffle_loop(emitter, start, size, keys, row))
     rounds: list[tuple[Expr, Expr]] = []
-    for number in range(keys.shape[0]):
-        first = yield keys, (index(number), index(0))
-        second = yield keys, (index(number), index(1))
+    for number in range(keys.shape[-2]):
+        first = yield keys, (*row, index(number), index(0))
+        second = yield keys, (*row, index(number), index(1))
         rounds.append((first, second))
     return shuffle_index(start, size, rounds, emitter.let)
 
 
-def _shuffle_loop(emitter: Emitter, start: Expr, size: Expr, keys: Value) -> Pull:
+def _shuffle_loop(emitter: Emitter, start: Expr, size: Expr, keys: Value, row: Index) -> Pull:
     """The rounds as a loop over keys that lie in memory: there may be a hundred of them."""
     place = emitter.buffer("place", uint32, (), "register")
     emitter.append(Store(place, (), start))
     number = emitter.fresh("round")
     emitter.open()
     before = emitter.read(Load(place, ()))
-    first = yield keys, (number, index(0))
-    second = yield keys, (number, index(1))
+    first = yield keys, (*row, number, index(0))
+    second = yield keys, (*row, number, index(1))
     emitter.append(Store(place, (), swap_or_not(before, size, (first, second), emitter.let)))
-    emitter.close_nest([(number, keys.shape[0], "serial")])
+    emitter.close_nest([(number, keys.shape[-2], "serial")])
     return emitter.read(Load(place, ()))
 
 

@@ -1,0 +1,22 @@
+"""All batching rows in one table, and the look-up that names the op and the user's line when there is none."""
+
+from collections.abc import Mapping
+
+from graphc.core.errors import UnsupportedError
+from graphc.graph.ir import Node, Op
+from graphc.transform.batching import contraction, elementwise, indexing, movement, reduction, source, structural
+from graphc.transform.batching.rows import Batch, BatchRegion, NoBatching, Row
+
+_FAMILIES = (source, elementwise, movement, reduction, contraction, indexing, structural)
+
+ROWS: Mapping[Op, Row] = {op: row for family in _FAMILIES for op, row in family.ROWS.items()}
+
+
+def row_of(node: Node) -> Batch | BatchRegion:
+    """The batching row of a node's op; raises `UnsupportedError` when it has none."""
+    row = ROWS.get(node.op)
+    if row is None:
+        raise UnsupportedError(f"{node.op.name}: no batching rule ({node.loc})")
+    if isinstance(row, NoBatching):
+        raise UnsupportedError(f"{node.op.name}: cannot be batched, {row.reason} ({node.loc})")
+    return row

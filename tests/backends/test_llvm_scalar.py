@@ -29,7 +29,7 @@ from tests.backends.llvm_kernels import Cases
 I = Var("i")
 
 
-# Nothing is computed in bfloat16; its casts are in tests/test_bfloat16.py.
+# Nothing is computed in bfloat16; its casts are in tests/bfloat16.
 COMPUTED = tuple(dtype for dtype in dtypes.ALL if dtype is not dtypes.bfloat16)
 
 

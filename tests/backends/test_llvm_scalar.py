@@ -1,10 +1,13 @@
 """Every scalar operation of the loop IR, on values at the edges of its dtype, in one lane and in several."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
+from graphc.kernel import ir
 from graphc.kernel.ir import (
     Binary,
     Bitcast,
@@ -24,6 +27,7 @@ from graphc.kernel.ir import (
     Var,
     index,
 )
+from graphc_llvm import expressions, statements
 from tests.backends.llvm_kernels import Cases
 
 I = Var("i")
@@ -31,6 +35,11 @@ I = Var("i")
 
 # Nothing is computed in bfloat16; its casts are in tests/bfloat16.
 COMPUTED = tuple(dtype for dtype in dtypes.ALL if dtype is not dtypes.bfloat16)
+
+
+def test_every_node_of_the_loop_ir_is_emitted() -> None:
+    assert set(expressions._EMIT) == set(get_args(ir.Expr))
+    assert set(statements._EMIT) == set(get_args(ir.Stmt))
 
 
 def edges(dtype: DType) -> np.ndarray:

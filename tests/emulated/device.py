@@ -52,8 +52,7 @@ class EmulatedDevice:
         self._blocks: dict[int, np.ndarray] = {}
         self._starts: list[int] = []
         self._gone: list[np.ndarray] = []
-        self._queue: list[Work] = []
-        self._finished = 0  # how much of everything ever queued is done
+        self._own = Stream()
         self._capture: list[Work] | None = None
         self._pinned: list[np.ndarray] = []
 
@@ -90,7 +89,7 @@ class EmulatedDevice:
 
     def release(self, address: int) -> None:
         self._outside("release")
-        self._drain()
+        self._own.drain()
         if address not in self._blocks:
             raise Misuse(f"release of {address:#x}, which is not allocated")
         del self._blocks[address]
@@ -103,12 +102,16 @@ class EmulatedDevice:
 
     def bytes_at(self, address: int, nbytes: int) -> np.ndarray:
         """Allocated memory. Raises `Misuse` when it is not."""
+        start, end = self._block_around(address)
+        if not start or address + nbytes > end:
+            raise Misuse(f"{nbytes} bytes at {address:#x} are not allocated")
+        return self._blocks[start][address - start : address - start + nbytes]
+
+    def _block_around(self, address: int) -> tuple[int, int]:
+        """Start and end of the last block that begins at or before an address; zeros where there is none."""
         position = bisect.bisect_right(self._starts, address) - 1
         start = self._starts[position] if position >= 0 else 0
-        block = self._blocks.get(start)
-        if block is None or address + nbytes > start + block.nbytes:
-            raise Misuse(f"{nbytes} bytes at {address:#x} are not allocated")
-        return block[address - start : address - start + nbytes]
+        return start, start + self._blocks[start].nbytes if start else 0
 
     # -------------------------------------------------------------------------------------------------------- queueing
 
@@ -156,12 +159,13 @@ class EmulatedDevice:
 
     def replay(self, graph: Graph) -> None:
         self._outside("replay")
-        self._queue += graph  # type: ignore[arg-type]
+        for work in graph:  # type: ignore[attr-defined]
+            self._own.put(work)
 
     def record(self) -> Event:
         self._outside("record")
-        mark = _Mark(self._finished + len(self._queue) + 1)
-        self._queue.append(lambda: setattr(mark, "time", time.perf_counter()))
+        mark = _Mark(self._own.position + 1)
+        self._own.put(lambda: setattr(mark, "time", time.perf_counter()))
         return Event(mark)
 
     def seconds(self, first: Event, last: Event) -> float:
@@ -174,16 +178,16 @@ class EmulatedDevice:
     def is_reached(self, event: Event) -> bool:
         self._outside("is_reached")
         assert isinstance(event, _Mark)
-        return self._finished >= event.position
+        return self._own.finished >= event.position
 
     def wait(self, event: Event) -> None:
         self._outside("wait")
         assert isinstance(event, _Mark)
-        self._drain(event.position)
+        self._own.drain(event.position)
 
     def synchronize(self) -> None:
         self._outside("synchronize")
-        self._drain()
+        self._own.drain()
 
     # ------------------------------------------------------------------------------------------- products by a library
 
@@ -224,20 +228,19 @@ class EmulatedDevice:
 
     def holder(self, address: int) -> int | None:
         self._outside("holder")
-        position = bisect.bisect_right(self._starts, address) - 1
-        start = self._starts[position] if position >= 0 else 0
-        return 0 if start and address < start + self._blocks[start].nbytes else None
+        _, end = self._block_around(address)
+        return 0 if address < end else None
 
     def follow(self, stream: int | None) -> None:
         self._outside("follow")
         other = self.caller if stream is None else self.others[stream]
         position = other.position
-        self._queue.append(lambda: other.drain(position))
+        self._own.put(lambda: other.drain(position))
 
     def lead(self, stream: int | None) -> None:
         self._outside("lead")
-        position = self._finished + len(self._queue)
-        (self.caller if stream is None else self.others[stream]).put(lambda: self._drain(position))
+        position = self._own.position
+        (self.caller if stream is None else self.others[stream]).put(lambda: self._own.drain(position))
 
     def fresh(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[int, object]:
         found = Resident(self, shape, dtype)
@@ -272,33 +275,27 @@ class EmulatedDevice:
             self._capture.append(work)
         else:
             self.log.append(what)
-            self._queue.append(work)
-
-    def _drain(self, position: int | None = None) -> None:
-        while self._queue and (position is None or self._finished < position):
-            work = self._queue.pop(0)
-            self._finished += 1
-            work()
+            self._own.put(work)
 
 
 class Stream:
-    """Work of somebody else on the device: done, in order, when it is waited for."""
+    """Work that is done, in order, when it is waited for: the program's own, or somebody else's on the device."""
 
     def __init__(self) -> None:
+        self.finished = 0  # how much of everything ever queued is done
         self._queue: list[Work] = []
-        self._finished = 0
 
     @property
     def position(self) -> int:
-        return self._finished + len(self._queue)
+        return self.finished + len(self._queue)
 
     def put(self, work: Work) -> None:
         self._queue.append(work)
 
     def drain(self, position: int | None = None) -> None:
-        while self._queue and (position is None or self._finished < position):
+        while self._queue and (position is None or self.finished < position):
             work = self._queue.pop(0)
-            self._finished += 1
+            self.finished += 1
             work()
 
 

@@ -1,10 +1,9 @@
 """The generated code of each kernel as text for people: LLVM and assembly."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from graphc.kernel.ir import Kernel
 from graphc.runtime.protocol import KernelText
+from graphc.runtime.texts import as_compiled, as_emitted, split_listing
 from graphc_llvm import codegen
 from graphc_llvm.host import Host
 from graphc_llvm.jobs import KernelFunction
@@ -16,44 +15,16 @@ def texts(program: ProgramText, target: Host) -> Mapping[str, Sequence[KernelTex
     """Every kernel of a program at the stages "llvm" (as emitted) and "asm"."""
     functions: dict[str, str] = {}
     for module in program.modules:
-        functions |= split_assembly(codegen.assembly(module, target))
+        # LLVM starts a function at its label and ends it with `.Lfunc_endN:`.
+        listing = codegen.assembly(module, target)
+        functions |= split_listing(listing, r"_?(phase_\w+):", r"\.?Lfunc_end\d+:", keeps_last=False)
+    found = list(program.kernels.values())
     return {
-        "llvm": [_llvm(kernel, function) for kernel, function in program.kernels.values()],
-        "asm": [_assembly(kernel, function, functions) for kernel, function in program.kernels.values()],
+        "llvm": [as_emitted(kernel, _llvm(function)) for kernel, function in found],
+        "asm": [as_compiled(kernel, function.phases, functions) for kernel, function in found],
     }
 
 
-def _llvm(kernel: Kernel, function: KernelFunction) -> KernelText:
-    lines: list[str] = []
-    carried: dict[int, str] = {}
-    labels = {param.buffer.name: param.source for param in kernel.params}
+def _llvm(function: KernelFunction) -> Iterator[tuple[str, Mapping[int, str]]]:
     for name, phase in zip(function.phases, function.compiled.phases, strict=True):
-        carried |= {len(lines) + line: labels[buffer] for line, buffer in phase.notes.items() if labels.get(buffer)}
-        lines += (PHASE_SIGNATURE.format(define="define", name=name) + phase.body).split("\n")
-    return KernelText(kernel.name, "\n".join(lines), carried)
-
-
-def _assembly(kernel: Kernel, function: KernelFunction, functions: Mapping[str, str]) -> KernelText:
-    lines: list[str] = []
-    carried: dict[int, str] = {}
-    for name in dict.fromkeys(function.phases):
-        carried[len(lines) + 1] = ", ".join(kernel.sources)
-        lines += functions.get(name, "").split("\n")
-    return KernelText(kernel.name, "\n".join(lines), carried)
-
-
-def split_assembly(text: str) -> dict[str, str]:
-    """The lines of each function, by name; LLVM starts one at its label and ends it with `.Lfunc_endN:`."""
-    functions: dict[str, str] = {}
-    name = ""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        label = re.match(r"_?(phase_\w+):", line)
-        if label:
-            name, lines = label[1], []
-        if name:
-            lines.append(line)
-        if name and re.match(r"\.?Lfunc_end\d+:", line):
-            functions[name] = "\n".join(lines[:-1])
-            name = ""
-    return functions
+        yield PHASE_SIGNATURE.format(define="define", name=name) + phase.body, phase.notes

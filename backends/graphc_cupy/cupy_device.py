@@ -7,7 +7,7 @@ captured step is what the backend emitted.
 import ctypes
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -19,6 +19,28 @@ from graphc_cupy.products import Matmul
 
 MEMORY_OF_A_CARD, MANAGED_MEMORY = 2, 3  # of cudaMemoryType
 DEFAULT_SHARED = 48 * 1024  # bytes of shared memory a function has without asking for more
+
+
+class _CupyFunction(Protocol):
+    """A `Function` as CuPy makes it. CuPy has no types; these say what is used of what its objects are kept as."""
+
+    @property
+    def ptr(self) -> int: ...
+
+
+class _CupyGraph(Protocol):
+    """A `Graph` as CuPy makes it."""
+
+    def launch(self, stream: object) -> None: ...
+
+
+class _CupyEvent(Protocol):
+    """An `Event` as CuPy makes it."""
+
+    @property
+    def done(self) -> bool: ...
+
+    def synchronize(self) -> None: ...
 
 
 def count() -> int:
@@ -136,7 +158,7 @@ class CupyDevice:
         values = (ctypes.c_int64 * max(len(words), 1))(*words)
         start = ctypes.addressof(values)
         places = (ctypes.c_void_p * max(len(words), 1))(*(start + 8 * k for k in range(len(words))))
-        driver, pointer = self._cupy.cuda.driver, getattr(function, "ptr")  # noqa: B009  (opaque to everybody else)
+        driver, pointer = self._cupy.cuda.driver, cast(_CupyFunction, function).ptr
         shape = (blocks, 1, 1, threads, 1, 1, shared_bytes)
         with self._card:
             driver.launchKernel(pointer, *shape, self._stream.ptr, ctypes.addressof(places), 0)
@@ -165,7 +187,7 @@ class CupyDevice:
 
     def replay(self, graph: Graph) -> None:
         with self._card:
-            getattr(graph, "launch")(self._stream)  # noqa: B009
+            cast(_CupyGraph, graph).launch(self._stream)
 
     def record(self) -> Event:
         with self._card:
@@ -177,10 +199,10 @@ class CupyDevice:
         return float(self._cupy.cuda.get_elapsed_time(first, last)) * 1e-3
 
     def is_reached(self, event: Event) -> bool:
-        return bool(getattr(event, "done"))  # noqa: B009
+        return bool(cast(_CupyEvent, event).done)
 
     def wait(self, event: Event) -> None:
-        getattr(event, "synchronize")()  # noqa: B009
+        cast(_CupyEvent, event).synchronize()
 
     def synchronize(self) -> None:
         with self._card:

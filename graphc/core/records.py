@@ -7,9 +7,10 @@ instances are made in less time.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, FrozenInstanceError
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -24,6 +25,12 @@ else:
             return dataclasses.dataclass(cls, frozen=frozen, slots=slots, **options)
 
         return make if cls is None else make(cls)
+
+
+class _Instance(Protocol):
+    """An instance of a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 _METHODS = ("__init__", "__eq__", "__hash__")
@@ -44,27 +51,28 @@ def _record(cls: type) -> type:
     cls.__doc__ = cls.__doc__ or cls.__name__  # else a signature is worked out
     inherits = hasattr(cls, "__dataclass_fields__")  # then it has to say itself that it is frozen
     cls = dataclasses.dataclass(init=False, repr=False, eq=False, frozen=inherits)(cls)
-    params = cls.__dataclass_params__  # type: ignore[attr-defined]
+    params = vars(cls)["__dataclass_params__"]
     params.init = params.repr = params.eq = params.frozen = True
     fields = dataclasses.fields(cls)
-    scope: dict[str, object] = {"__name__": cls.__module__, "_MISSING": MISSING}
+    scope: dict[str, Any] = {"__name__": cls.__module__, "_MISSING": MISSING}
     exec(_text(fields, scope, hasattr(cls, "__post_init__")), scope)
     body = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     for field in fields:
         body.pop(field.name, None)  # the default
     for name in _METHODS:
         body[name] = method = scope[name]
-        method.__qualname__ = f"{cls.__qualname__}.{name}"  # type: ignore[attr-defined]
+        method.__qualname__ = f"{cls.__qualname__}.{name}"
     inherited = {slot for base in cls.__mro__[1:-1] for slot in vars(base).get("__slots__", ())}
     body |= _SHARED
     body["__slots__"] = tuple(field.name for field in fields if field.name not in inherited)
-    made: type = type(cls)(cls.__name__, cls.__bases__, body)  # type: ignore[misc]
+    metaclass: Callable[[str, tuple[type, ...], dict[str, Any]], type] = type(cls)
+    made = metaclass(cls.__name__, cls.__bases__, body)
     made.__qualname__ = cls.__qualname__
     scope |= {f"_set_{field.name}": getattr(made, field.name).__set__ for field in fields}
     return made
 
 
-def _text(fields: tuple[Field[object], ...], scope: dict[str, object], then: bool) -> str:
+def _text(fields: tuple[Field[Any], ...], scope: dict[str, Any], then: bool) -> str:
     """The methods that depend on the fields. `scope` gets the defaults they name."""
     given, lines = ["self"], []
     for field in fields:
@@ -102,33 +110,33 @@ def _text(fields: tuple[Field[object], ...], scope: dict[str, object], then: boo
 
 
 @recursive_repr()
-def _repr(self: object) -> str:
-    shown = (field.name for field in dataclasses.fields(self) if field.repr)  # type: ignore[arg-type]
+def _repr(self: _Instance) -> str:
+    shown = (field.name for field in dataclasses.fields(self) if field.repr)
     return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
-def _setattr(self: object, name: str, value: object) -> None:
+def _setattr(self: _Instance, name: str, value: object) -> None:
     _refuse(self, name, "assign to")
     object.__setattr__(self, name, value)
 
 
-def _delattr(self: object, name: str) -> None:
+def _delattr(self: _Instance, name: str) -> None:
     _refuse(self, name, "delete")
     object.__delattr__(self, name)
 
 
-def _refuse(self: object, name: str, what: str) -> None:
+def _refuse(self: _Instance, name: str, what: str) -> None:
     """A subclass that is no dataclass may have more attributes, which are its own."""
-    if "__dataclass_fields__" in vars(type(self)) or name in self.__dataclass_fields__:  # type: ignore[attr-defined]
+    if "__dataclass_fields__" in vars(type(self)) or name in self.__dataclass_fields__:
         raise FrozenInstanceError(f"cannot {what} field {name!r}")
 
 
-def _getstate(self: object) -> list[object]:
-    return [getattr(self, field.name) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+def _getstate(self: _Instance) -> list[object]:
+    return [getattr(self, field.name) for field in dataclasses.fields(self)]
 
 
-def _setstate(self: object, state: object) -> None:
-    for field, value in zip(dataclasses.fields(self), cast("list[object]", state), strict=True):  # type: ignore[arg-type]
+def _setstate(self: _Instance, state: Sequence[object]) -> None:
+    for field, value in zip(dataclasses.fields(self), state, strict=True):
         object.__setattr__(self, field.name, value)
 
 

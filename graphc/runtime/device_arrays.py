@@ -59,6 +59,11 @@ class _Interfaced(Protocol):
     __cuda_array_interface__: Mapping[str, object]
 
 
+class _Interface(Protocol):
+    @property
+    def __cuda_array_interface__(self) -> Mapping[str, object]: ...
+
+
 def lies_on_gpu(leaf: object) -> bool:
     """Whether an object is an array in a GPU's memory."""
     if isinstance(leaf, np.ndarray | np.generic | bool | int | float):

@@ -13,6 +13,7 @@ from graphc.kernel.ir import (
     Accumulate,
     Alloc,
     Binary,
+    BinaryOp,
     Buffer,
     Const,
     Expr,
@@ -111,7 +112,7 @@ class Substitution:
                 assert_never(statement)
 
 
-def simple(op: str, lhs: Expr, rhs: Expr) -> Expr:
+def simple(op: BinaryOp, lhs: Expr, rhs: Expr) -> Expr:
     """A binary operation, with the int64 identities that substitution leaves behind folded away."""
     if isinstance(rhs, Const) and rhs.dtype == int64:
         if isinstance(lhs, Const) and op in ("add", "sub", "mul"):
@@ -123,7 +124,7 @@ def simple(op: str, lhs: Expr, rhs: Expr) -> Expr:
             return index(0)
     if isinstance(lhs, Const) and lhs.dtype == int64 and op == "add" and lhs.value == 0:
         return rhs
-    return Binary(op, lhs, rhs)  # type: ignore[arg-type]
+    return Binary(op, lhs, rhs)
 
 
 def plus(x: Expr, y: Expr) -> Expr:

@@ -1,15 +1,14 @@
 """Loop-IR expressions to LLVM instructions.
 
 `Scope` is where an expression is read: the values of names, the addresses of buffers, the number of lanes and the
-mask of
-active lanes (None: all). The mask is never empty: a masked block is entered only when some lane is active.
+mask of active lanes (None: all). The mask is never empty: a masked block is entered only when some lane is active.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from graphc.core.dtypes import DType, bool_, int64
+from graphc.core.dtypes import DType, int64
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
 from graphc.kernel.ir import (
@@ -27,12 +26,10 @@ from graphc.kernel.ir import (
     Unary,
     Var,
 )
-from graphc_llvm import arithmetic
+from graphc_llvm import arithmetic, operations
 from graphc_llvm.builder import Builder
-from graphc_llvm.host import has_dot_instruction
-from graphc_llvm.tables import BINARY, COMPARE, ROUNDING, lookup
-from graphc_llvm.types import constant, memory, register, scalar, suffix, widen, wrap
-from graphc_llvm.values import Linear, Sum, Value, add, emitted, linear, product, scaled, spread
+from graphc_llvm.types import constant, memory, register, suffix, widen, wrap
+from graphc_llvm.values import Linear, Sum, Value, emitted, linear, scaled, spread
 
 LINE_BYTES, LINES_AHEAD = 64, 64  # lines prefetched at a time: more of them push each other out of the first cache
 _TO_FIRST_CACHE = (("i32", "0"), ("i32", "3"), ("i32", "1"))
@@ -89,89 +86,6 @@ class Scope:
         """Emit `expr`, but for sums of integers that an address may take as they are."""
         return _EMIT[type(expr)](self, expr)
 
-    # -------------------------------------------------------------------------------------------------- operations
-
-    def _together(self, *values: Value) -> tuple[int, list[str]]:
-        """The registers of operands brought to the same number of lanes."""
-        lanes = max(value.lanes for value in values)
-        return lanes, [spread(self.builder, value, lanes) for value in values]
-
-    def _apply(self, spelling: str, dtype: DType, lanes: int, operands: list[str]) -> str:
-        kind = register(dtype, lanes)
-        if not spelling.startswith("llvm."):
-            return self.builder.emit(f"{spelling} {kind} {', '.join(operands)}")
-        return self.builder.call(f"{spelling}.{suffix(dtype, lanes)}", kind, [(kind, text) for text in operands])
-
-    def _unary(self, op: str, x: Value) -> Value:
-        lanes, (text,) = self._together(x)
-        b, dtype = self.builder, x.dtype
-        kind = register(dtype, lanes)
-        if op == "neg":
-            zero = "0" if lanes == 1 else "zeroinitializer"
-            result = b.emit(f"fneg {kind} {text}" if dtype.is_float else f"sub {kind} {zero}, {text}")
-        elif op == "not":
-            ones = "true" if dtype.is_bool else "-1"
-            result = b.emit(f"xor {kind} {text}, {ones if lanes == 1 else f'splat ({scalar(dtype)} {ones})'}")
-        elif op == "abs" and dtype.is_float:
-            result = self._apply("llvm.fabs", dtype, lanes, [text])
-        elif op == "abs" and dtype.kind == "int":
-            result = b.call(f"llvm.abs.{suffix(dtype, lanes)}", kind, [(kind, text), ("i1", "false")])
-        elif op == "abs" or not (spelling := lookup(ROUNDING, op, dtype)):
-            return x  # unsigned numbers are their own size; integers are already whole
-        else:
-            result = self._apply(spelling, dtype, lanes, [text])
-        return Value(dtype, result, lanes)
-
-    def _binary(self, op: str, x: Value | Linear, y: Value | Linear) -> Value | Linear:
-        if op in ("add", "sub", "mul") and (sum_ := self._linear(op, linear(x), linear(y))) is not None:
-            return sum_
-        return self._operation(op, emitted(self.builder, x), emitted(self.builder, y))
-
-    def _linear(self, op: str, x: Linear | None, y: Linear | None) -> Linear | None:
-        if x is None or y is None:
-            return None
-        return product(self.builder, x, y) if op == "mul" else add(x, y, 1 if op == "add" else -1)
-
-    def _operation(self, op: str, x: Value, y: Value) -> Value:
-        lanes, (lhs, rhs) = self._together(x, y)
-        if op in ("div", "rem") and x.dtype.is_integer:
-            result = arithmetic.divide(self.builder, op, x.dtype, lanes, lhs, rhs, y.known)
-            return Value(x.dtype, result, lanes)
-        spelling = lookup(BINARY, op, x.dtype)
-        if not spelling:
-            raise BackendError(f"{op}: not defined on {x.dtype}")
-        return Value(x.dtype, self._apply(spelling, x.dtype, lanes, [lhs, rhs]), lanes)
-
-    def _compare(self, op: str, x: Value, y: Value) -> Value:
-        lanes, (lhs, rhs) = self._together(x, y)
-        result = self.builder.emit(f"{lookup(COMPARE, op, x.dtype)} {register(x.dtype, lanes)} {lhs}, {rhs}")
-        return Value(bool_, result, lanes)
-
-    def _select(self, cond: Value, x: Value, y: Value) -> Value:
-        lanes, (lhs, rhs) = self._together(x, y)
-        lanes = max(lanes, cond.lanes)
-        lhs, rhs = (spread(self.builder, v, lanes) for v in (x, y)) if lanes > 1 else (lhs, rhs)
-        mask = "i1" if cond.uniform else f"<{lanes} x i1>"
-        kind = register(x.dtype, lanes)
-        return Value(x.dtype, self.builder.emit(f"select {mask} {cond.text}, {kind} {lhs}, {kind} {rhs}"), lanes)
-
-    def _fma(self, x: Value, y: Value, z: Value) -> Value:
-        lanes, texts = self._together(x, y, z)
-        if z.dtype.is_float:
-            return Value(z.dtype, self._apply("llvm.fma", z.dtype, lanes, texts), lanes)
-        return emitted(self.builder, self._binary("add", self._binary("mul", x, y), z))
-
-    def _dot_pair(self, x: Value, y: Value, z: Value) -> Value:
-        lanes, (a, b, c) = self._together(x, y, z)
-        dot = arithmetic.dot_instruction if has_dot_instruction(lanes) else arithmetic.dot_pair
-        return Value(z.dtype, dot(self.builder, lanes, a, b, c), lanes)
-
-    def _convert(self, convert: Callable[[Builder, DType, DType, int, str], str], x: Value, dtype: DType) -> Value:
-        if x.dtype == dtype:
-            return x
-        lanes, (text,) = self._together(x)
-        return Value(dtype, convert(self.builder, x.dtype, dtype, lanes, text), lanes)
-
     # ------------------------------------------------------------------------------------------------------ memory
 
     def offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value | Linear:
@@ -196,18 +110,18 @@ class Scope:
                 self._add_value(value, factor, whole)
         result: Value | Linear = whole.result()
         for value in whole.others:
-            result = self._binary("add", result, value)
+            result = operations.binary(self.builder, "add", result, value)
         return result
 
     def _add_value(self, value: Value | Linear, factor: int, whole: Sum) -> None:
         """Add `factor` times an integer of any width."""
         if value.dtype is not int64:
-            value = self._convert(arithmetic.cast, emitted(self.builder, value), int64)
+            value = operations.convert(self.builder, arithmetic.cast, emitted(self.builder, value), int64)
         found = linear(value)
         if found is not None:
             whole.add(found, factor)
         else:
-            whole.others.append(emitted(self.builder, self._binary("mul", value, Linear(factor))))
+            whole.others.append(emitted(self.builder, operations.binary(self.builder, "mul", value, Linear(factor))))
 
     def lane_numbers(self) -> Linear:
         """0, 1, 2, ... over the lanes."""
@@ -459,12 +373,16 @@ _EMIT: Mapping[type, Callable[[Scope, Any], Value | Linear]] = {
     Const: _constant,
     Var: lambda scope, e: scope.values[e.name],
     Load: lambda scope, e: scope._load(e.buffer, e.index),
-    Unary: lambda scope, e: scope._unary(e.op, scope.evaluate(e.x)),
-    Binary: lambda scope, e: scope._binary(e.op, scope.lazily(e.lhs), scope.lazily(e.rhs)),
-    Compare: lambda scope, e: scope._compare(e.op, scope.evaluate(e.lhs), scope.evaluate(e.rhs)),
-    Select: lambda scope, e: scope._select(*(scope.evaluate(x) for x in (e.cond, e.on_true, e.on_false))),
-    Cast: lambda scope, e: scope._convert(arithmetic.cast, scope.evaluate(e.x), e.dtype),
-    Bitcast: lambda scope, e: scope._convert(arithmetic.bitcast, scope.evaluate(e.x), e.dtype),
-    Fma: lambda scope, e: scope._fma(scope.evaluate(e.a), scope.evaluate(e.b), scope.evaluate(e.c)),
-    DotPair: lambda scope, e: scope._dot_pair(scope.evaluate(e.a), scope.evaluate(e.b), scope.evaluate(e.c)),
+    Unary: lambda scope, e: operations.unary(scope.builder, e.op, scope.evaluate(e.x)),
+    Binary: lambda scope, e: operations.binary(scope.builder, e.op, scope.lazily(e.lhs), scope.lazily(e.rhs)),
+    Compare: lambda scope, e: operations.compare(scope.builder, e.op, scope.evaluate(e.lhs), scope.evaluate(e.rhs)),
+    Select: lambda scope, e: operations.select(
+        scope.builder, *(scope.evaluate(x) for x in (e.cond, e.on_true, e.on_false))
+    ),
+    Cast: lambda scope, e: operations.convert(scope.builder, arithmetic.cast, scope.evaluate(e.x), e.dtype),
+    Bitcast: lambda scope, e: operations.convert(scope.builder, arithmetic.bitcast, scope.evaluate(e.x), e.dtype),
+    Fma: lambda scope, e: operations.fma(scope.builder, scope.evaluate(e.a), scope.evaluate(e.b), scope.evaluate(e.c)),
+    DotPair: lambda scope, e: operations.dot_pair(
+        scope.builder, scope.evaluate(e.a), scope.evaluate(e.b), scope.evaluate(e.c)
+    ),
 }

@@ -345,21 +345,30 @@ def _dot(g: _Grower) -> None:
     g.add(contraction.dot_general, lhs, rhs, attrs=attrs)
 
 
-def _indices(g: _Grower) -> Value:
-    return g.of_type(TensorType(((), (2,), (3,))[g.below(3)], (dtypes.int32, dtypes.int64, dtypes.uint8)[g.below(3)]))
+def _gather_attrs(g: _Grower, x: Value) -> tuple[indexing.GatherAttrs, Value]:
+    """An axis, batch dims before it, and indices."""
+    axis = g.below(x.type.rank)
+    batch = g.below(axis + 1) if g.chance(0.5) else 0
+    shape = (*x.shape[:batch], *((), (2,), (3,))[g.below(3)])
+    kind = (dtypes.int32, dtypes.int64, dtypes.uint8)[g.below(3)]
+    return indexing.GatherAttrs(axis, batch), g.of_type(TensorType(shape, kind))
 
 
 def _gather(g: _Grower) -> None:
     x = g.pick(lambda v: v.type.rank > 0 and v.type.size > 0)
-    g.add(indexing.gather, x, _indices(g), attrs=movement.AxisAttrs(g.below(x.type.rank)))
+    attrs, indices = _gather_attrs(g, x)
+    g.add(indexing.gather, x, indices, attrs=attrs)
 
 
-def _scatter_add(g: _Grower) -> None:
-    x = g.pick(lambda v: v.type.rank > 0 and v.dtype in dtypes.NUMERIC)
-    axis = g.below(x.type.rank)
-    indices = _indices(g)
-    updates = g.of_type(x.type.with_shape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :]))
-    g.add(indexing.scatter_add, x, indices, updates, attrs=movement.AxisAttrs(axis))
+def _scatter(g: _Grower) -> None:
+    op = indexing.SCATTERS[g.below(len(indexing.SCATTERS))]
+    if op is indexing.scatter_mul and g.floats_only:
+        raise _Rejected  # it has no derivative
+    accepted = dtypes.NUMERIC if op in (indexing.scatter_add, indexing.scatter_mul) else dtypes.ALL
+    x = g.pick(lambda v: v.type.rank > 0 and v.dtype in accepted)
+    attrs, indices = _gather_attrs(g, x)
+    updates = g.of_type(x.type.with_shape(indexing.gathered_shape(x.shape, indices.shape, attrs)))
+    g.add(op, x, indices, updates, attrs=attrs)
 
 
 def _source(g: _Grower) -> None:
@@ -433,7 +442,7 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "arg": _arg,
     "dot": _dot,
     "gather": _gather,
-    "scatter_add": _scatter_add,
+    "scatter": _scatter,
     "source": _source,
     "again": _again,
     "call": _call,

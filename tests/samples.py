@@ -17,6 +17,7 @@ from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import NO_ATTRS, Attrs, Graph, Op, TensorType, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.elementwise import DTypeAttrs
+from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.movement import (
     AxesAttrs,
     AxisAttrs,
@@ -349,28 +350,53 @@ def _contractions() -> Iterator[Sample]:
 # ------------------------------------------------------------------------------------------- indexing and sources
 
 
+# x, axis, batch dims, indices
+_GATHERED: tuple[tuple[tuple[int, ...], int, int, tuple[int, ...]], ...] = (
+    ((5, 3), 0, 0, (4,)),
+    ((3, 5), 1, 0, (2, 2)),
+    ((6,), 0, 0, ()),
+    ((4, 2), 0, 0, (0,)),
+    ((7, 20), 0, 0, (9,)),
+    ((3, 5), 1, 1, (3, 4)),
+    ((2, 3, 5, 4), 2, 1, (2, 3)),
+    ((2, 1, 6), 2, 2, (2, 1)),
+    ((2, 3, 5), 2, 2, (2, 3, 2, 3)),
+)
+
+
 def _indexing() -> Iterator[Sample]:
     rng = _generator("indexing")
-    cases = (((5, 3), 0, (4,)), ((3, 5), 1, (2, 2)), ((6,), 0, ()), ((4, 2), 0, (0,)), ((7, 20), 0, (9,)))
     for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32):
         for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
-            for shape, axis, index_shape in cases:
+            for shape, axis, batch, index_shape in _GATHERED:
                 x = random_array(rng, shape, dtype, -3, 3)
                 indices = rng.integers(0, shape[axis], index_shape).astype(index_dtype.numpy)
-                name = f"{dtype.short}{list(shape)}-{index_dtype.short}{list(index_shape)}"
+                attrs = GatherAttrs(axis, batch)
+                name = f"{dtype.short}{list(shape)}{batch or ''}-{index_dtype.short}{list(index_shape)}"
                 chosen = (0,) if dtype is dtypes.float64 else ()
-                yield Sample("gather", name, (x, indices), AxisAttrs(axis), differentiate=chosen)
-                updated = shape[:axis] + index_shape + shape[axis + 1 :]
+                yield Sample("gather", name, (x, indices), attrs, differentiate=chosen)
+                updated = shape[:axis] + index_shape[batch:] + shape[axis + 1 :]
                 updates = random_array(rng, updated, dtype, -3, 3)
-                chosen = (0, 2) if dtype is dtypes.float64 else ()
                 arrays = (x, indices, updates)
-                rtol = 0 if not dtype.is_float else 1e-6 if dtype is not dtypes.bfloat16 else _RTOL[dtype]
-                yield Sample("scatter_add", name, arrays, AxisAttrs(axis), rtol=rtol, differentiate=chosen)
+                for op in sorted(SCATTER_NAMES):
+                    combines = op in ("scatter_add", "scatter_mul") and dtype.is_float
+                    rtol = 0 if not combines else 1e-6 if dtype is not dtypes.bfloat16 else _RTOL[dtype]
+                    smooth = dtype is dtypes.float64 and index_dtype is dtypes.int64 and op != "scatter_mul"
+                    chosen = (0, 2) if smooth else ()
+                    yield Sample(op, name, arrays, attrs, rtol=rtol, differentiate=chosen)
     outside = np.array([-1, 0, 5, 100, -100], np.int64)
     x = random_array(rng, (5, 2), dtypes.float32, -3, 3)
-    yield Sample("gather", "outside", (x, outside), AxisAttrs(0))
+    yield Sample("gather", "outside", (x, outside), GatherAttrs(0))
     updates = random_array(rng, (5, 2), dtypes.float32, -3, 3)
-    yield Sample("scatter_add", "outside", (x, outside, updates), AxisAttrs(0), rtol=1e-6)
+    special = np.resize(edges(dtypes.float32), (40,))
+    places = np.arange(40) % 7
+    for op in sorted(SCATTER_NAMES):
+        yield Sample(op, "outside", (x, outside, updates), GatherAttrs(0), rtol=1e-6)
+        odd = np.resize(edges(dtypes.float32)[::-1], (7,))
+        yield Sample(op, "edges", (odd, places, special), GatherAttrs(0))
+        if op not in ("scatter_add", "scatter_mul"):
+            booleans = (np.array([True, False, False]), np.array([0, 1, 1]), np.array([False, True, True]))
+            yield Sample(op, "bool", booleans, GatherAttrs(0))
     for n in (1, 2, 17, 1000):
         keys = rng.integers(0, 2**32, (30, 2), dtype=np.uint32)
         yield Sample("shuffle_index", f"n{n}", (np.arange(n, dtype=np.uint32), keys), ShuffleAttrs(n))

@@ -162,7 +162,7 @@ class Compose:
         return self(contraction.dot_general, lhs, rhs, attrs=attrs)
 
     def gather(self, x: Value, indices: Value, axis: int) -> Value:
-        return self(indexing.gather, x, indices, attrs=movement.AxisAttrs(axis))
+        return self(indexing.gather, x, indices, attrs=indexing.GatherAttrs(axis))
 
     def scatter_add(self, x: Value, indices: Value, updates: Value, axis: int) -> Value:
-        return self(indexing.scatter_add, x, indices, updates, attrs=movement.AxisAttrs(axis))
+        return self(indexing.scatter_add, x, indices, updates, attrs=indexing.GatherAttrs(axis))

@@ -5,6 +5,9 @@ multiply-add.
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value, regions
 from graphc.graph.ops.contraction import DotAttrs
+from graphc.graph.ops.indexing import SCATTER_NAMES
+
+_COMBINING = SCATTER_NAMES - {"scatter"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ def node_flops(node: Node) -> int:
         case "structural":
             return sum(graph_flops(region) for region in regions(node))
         case "movement" | "index" | "source":
-            return node.result.type.size if node.op.name == "scatter_add" else 0
+            return node.result.type.size if node.op.name in _COMBINING else 0
 
 
 def graph_flops(graph: Graph) -> int:

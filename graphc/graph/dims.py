@@ -14,6 +14,7 @@ from dataclasses import field
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs, free_dims
+from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.movement import AxesAttrs, AxisAttrs, BroadcastAttrs, PadAttrs, SliceAttrs, TransposeAttrs
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.ops.source import IotaAttrs
@@ -176,23 +177,27 @@ def _iota(classes: DimClasses, node: Node) -> None:
 
 
 def _gather(classes: DimClasses, node: Node) -> None:
-    assert isinstance(node.attrs, AxisAttrs)
+    assert isinstance(node.attrs, GatherAttrs)
     x, indices = node.operands
-    axis, rank = node.attrs.axis, indices.type.rank
+    axis, batch = node.attrs.axis, node.attrs.batch_dims
+    rank = indices.type.rank - batch
     _along(classes, node.result, x, ((d, d) for d in range(axis)))
-    _along(classes, node.result, indices, ((axis + d, d) for d in range(rank)))
+    _along(classes, node.result, indices, ((d, d) for d in range(batch)))
+    _along(classes, node.result, indices, ((axis + d, batch + d) for d in range(rank)))
     _along(classes, node.result, x, ((d + rank - 1, d) for d in range(axis + 1, x.type.rank)))
     classes.mark(x, [axis])
 
 
 def _scatter(classes: DimClasses, node: Node) -> None:
-    assert isinstance(node.attrs, AxisAttrs)
+    assert isinstance(node.attrs, GatherAttrs)
     x, indices, updates = node.operands
-    axis, rank = node.attrs.axis, indices.type.rank
+    axis, batch = node.attrs.axis, node.attrs.batch_dims
+    rank = indices.type.rank - batch
     outer = [d for d in range(x.type.rank) if d != axis]
     _along(classes, node.result, x, ((d, d) for d in outer))
     _along(classes, updates, x, ((d if d < axis else d + rank - 1, d) for d in outer))
-    _along(classes, updates, indices, ((axis + d, d) for d in range(rank)))
+    _along(classes, updates, indices, ((d, d) for d in range(batch)))
+    _along(classes, updates, indices, ((axis + d, batch + d) for d in range(rank)))
     classes.mark(x, [axis])
     classes.mark(node.result, [axis])
 
@@ -251,7 +256,7 @@ _RULES: dict[str, Callable[[DimClasses, Node], None]] = {
     "iota": _iota,
     "constant": _constant,
     "gather": _gather,
-    "scatter_add": _scatter,
+    **dict.fromkeys(SCATTER_NAMES, _scatter),
     "shuffle_index": _shuffle,
     "random_bits": _random_bits,
     "dot_general": _dot,

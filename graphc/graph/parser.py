@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import numpy as np
 
@@ -188,7 +188,7 @@ def _node(
 
 def _make_attrs(reader: _Reader, kind: type[Attrs], given: Mapping[str, object]) -> Attrs:
     wanted = {f.name for f in fields(kind)}
-    optional = {f.name for f in fields(kind) if f.default is None}  # left out of the text where it is None
+    optional = {f.name for f in fields(kind) if f.default is not MISSING}
     if not wanted - optional <= set(given) <= wanted:
         raise ParseError(f"line {reader.line}: {kind.__name__} has fields {sorted(wanted)}, the text {sorted(given)}")
     return kind(**given)

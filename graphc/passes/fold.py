@@ -20,11 +20,12 @@ _EXACT: frozenset[Op] = frozenset(
     | {_E.add, _E.sub, _E.mul, _E.div, _E.and_, _E.or_, _E.xor, _E.shift_left, _E.shift_right}
     | {_E.eq, _E.ne, _E.lt, _E.le, _E.gt, _E.ge, _E.select, _E.cast, _E.bitcast}
     | {movement.reshape, movement.transpose, movement.slice_, movement.pad, movement.concatenate, movement.reverse}
-    | {reduction.argmax, reduction.argmin, indexing.gather, source.random_bits, source.shuffle_index}
+    | {reduction.argmax, reduction.argmin, indexing.gather, indexing.scatter}
+    | {source.random_bits, source.shuffle_index}
 )
 # rem is a library call on floats, and of 0.0 and -0.0 a float max or min may give either
 _EXACT_ON_INTEGERS: frozenset[Op] = frozenset(
-    {_E.rem, _E.max_, _E.min_, indexing.scatter_add, contraction.dot_general}
+    {_E.rem, _E.max_, _E.min_, indexing.scatter_add, indexing.scatter_mul, contraction.dot_general}
     | {reduction.reduce_sum, reduction.reduce_prod, reduction.reduce_max, reduction.reduce_min}
 )
 

@@ -17,7 +17,7 @@ from graphc.core.errors import TraceError
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing import protocols
-from graphc.tracing.array import contraction, elementwise, indexing, movement, reduction
+from graphc.tracing.array import contraction, elementwise, indexing, movement, reduction, updating
 from graphc.tracing.bind import bind1, to_dtype
 from graphc.tracing.context import ArrayLike, TracedValue, with_line
 
@@ -370,26 +370,28 @@ class AtIndex:
         self._x = x
         self._index = index
 
-    def _change(self, name: str, change: Callable[[object], object]) -> Tracer:
-        return _traced(indexing.update(self._x, self._index, change, f"at[...].{name}"))  # type: ignore[arg-type]
+    def _change(self, values: ArrayLike, change: updating.Change) -> Tracer:
+        return _traced(updating.update(self._x, self._index, values, change))
 
     def get(self) -> Tracer:
         return self._x[self._index]
 
     def set(self, values: ArrayLike) -> Tracer:
-        return self._change("set", lambda _: values)
+        return self._change(values, updating.SET)
 
     def add(self, values: ArrayLike) -> Tracer:
-        return _traced(indexing.add_at(self._x, self._index, values))
+        return self._change(values, updating.ADD)
 
     def multiply(self, values: ArrayLike) -> Tracer:
-        return self._change("multiply", lambda old: bind1(ops.mul, old, values))  # type: ignore[arg-type]
+        return self._change(values, updating.MULTIPLY)
+
+    mul = multiply
 
     def min(self, values: ArrayLike) -> Tracer:
-        return self._change("min", lambda old: bind1(ops.min_, old, values))  # type: ignore[arg-type]
+        return self._change(values, updating.MIN)
 
     def max(self, values: ArrayLike) -> Tracer:
-        return self._change("max", lambda old: bind1(ops.max_, old, values))  # type: ignore[arg-type]
+        return self._change(values, updating.MAX)
 
 
 def _spread(numbers: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:

@@ -19,8 +19,10 @@ from graphc.graph.ir import Attrs, Graph, Op, Value
 from graphc.graph.ops.elementwise import TRANSCENDENTAL
 
 # Ops that round in ways an implementation may choose; all others are exact on exact operands.
-_SUMS = frozenset({"reduce_sum", "dot_general", "scatter_add"})  # errors are relative to the terms, not to the result
-INEXACT = _SUMS | TRANSCENDENTAL | {"reduce_prod"}
+_SUMS = frozenset(
+    {"reduce_sum", "dot_general", "scatter_add", "scatter_mul"}
+)  # errors are relative to the terms, not to the result
+INEXACT = _SUMS | TRANSCENDENTAL | {"reduce_prod", "scatter_mul"}
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "sqrt", "rem", "cast"})  # rounded once, the same everywhere
 _RUNS = 4
 _ULPS = 6  # largest rounding error put in by hand per inexact operation

@@ -179,9 +179,68 @@ def test_updates_at_traced_positions() -> None:
         np.testing.assert_array_equal(got, want)
 
 
+SCATTERED: list[tuple[object, ...]] = [
+    (np.array([0, 3, 3, -1]),),
+    (np.array([[0, 1], [2, 3]]), slice(None)),
+    (slice(1, 3), np.array([2, 0])),
+    (slice(None, None, -2), np.array([2, 0, 2])),
+    (np.array([0, 1]), np.array([2, 3])),
+    (2, np.array([1, 3, 1])),
+    (np.array([[0], [2]]), np.array([1, 3])),
+    (np.array([1, 2]), None),
+]
+
+
+@pytest.mark.parametrize("position", range(len(SCATTERED)))
+def test_updates_at_arrays(position: int) -> None:
+    index = SCATTERED[position]
+    values = np.random.default_rng(3).normal(size=M[index].shape).astype(np.float32)  # type: ignore[index]
+
+    def function(x: Tracer, v: Tracer) -> object:
+        at = x.at[index]
+        return at.set(v), at.add(v), at.multiply(v), at.min(v), at.max(v)
+
+    wanted = [M.copy() for _ in range(5)]
+    wanted[0][index] = values  # type: ignore[index]
+    for array, ufunc in zip(wanted[1:], (np.add, np.multiply, np.minimum, np.maximum), strict=True):
+        ufunc.at(array, index, values)
+    for want, got in zip(wanted, through_graph(function, M, values), strict=True):  # type: ignore[call-overload]
+        np.testing.assert_array_equal(got, want)
+
+
+def test_updates_by_masks() -> None:
+    rows, elements = np.arange(len(M)) % 2 == 0, M > 0
+
+    def function(x: Tracer, rows: Tracer, elements: Tracer, v: Tracer) -> object:
+        return x.at[rows].set(v), x.at[elements].set(0), x.at[elements].multiply(3), x.at[rows].max(1.0)
+
+    v = np.arange(M.shape[1], dtype=np.float32)
+    wanted = [M.copy() for _ in range(4)]
+    wanted[0][rows] = v
+    wanted[1][elements] = 0
+    wanted[2][elements] *= 3
+    wanted[3][rows] = np.maximum(M[rows], 1)
+    for want, got in zip(wanted, through_graph(function, M, rows, elements, v), strict=True):  # type: ignore[call-overload]
+        np.testing.assert_array_equal(got, want)
+
+
+def test_updates_outside_change_nothing() -> None:
+    def function(x: Tracer, i: Tracer, j: Tracer) -> object:
+        return x.at[i].set(9.0), x.at[i, j].add(1.0), x.at[j[0]].set(0.0)
+
+    i, j = np.array([100, 0, -100]), np.array([50, 1, 1])
+    wanted = [M.copy() for _ in range(3)]
+    wanted[0][0] = 9
+    wanted[1][0, 1] += 1
+    for want, got in zip(wanted, through_graph(function, M, i, j), strict=True):  # type: ignore[call-overload]
+        np.testing.assert_array_equal(got, want)
+
+
 def test_update_errors() -> None:
-    with pytest.raises(UnsupportedError, match=r"at\[\.\.\.\]\.set: takes ints, slices"):
-        trace(lambda x: x.at[np.array([0, 1])].set(1.0), [spec((3,))])
+    with pytest.raises(ShapeError, match=r"at\[\.\.\.\]\.set: .*\[3\].*\[2\]"):
+        trace(lambda x: x.at[np.array([0, 1])].set(np.ones(3, np.float32)), [spec((3,))])
+    with pytest.raises(ShapeError, match=r"at\[\.\.\.\]\.set: a mask of shape \[2\]"):
+        trace(lambda x: x.at[np.array([True, False])].set(1.0), [spec((3,))])
     with pytest.raises(ShapeError, match=r"at\[\.\.\.\]\.set: .*\[2\] .*\[3\]"):
         trace(lambda x: x.at[:].set(np.ones(2, np.float32)), [spec((3,))])
 

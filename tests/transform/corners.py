@@ -6,6 +6,7 @@ from graphc.core import dtypes
 from graphc.graph.ir import NO_ATTRS, Attrs
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.elementwise import DTypeAttrs
+from graphc.graph.ops.indexing import GatherAttrs
 from graphc.graph.ops.movement import AxesAttrs, AxisAttrs, BroadcastAttrs, PadAttrs, SliceAttrs, TransposeAttrs
 from graphc.graph.ops.structural import CallAttrs
 from graphc.graph.parser import parse
@@ -62,10 +63,18 @@ CORNERS: tuple[Sample, ...] = (
     *(_sample(op, "apart", (_x(2, 3, 4),), AxesAttrs((0, 2))) for op in ("reduce_max", "reduce_min", "reduce_prod")),
     *(_sample(op, "empty", (_x(0, 3),), AxesAttrs((0,))) for op in ("reduce_max", "reduce_min", "reduce_prod")),
     *(_sample("dot_general", str(i), (_x(*a), _x(*b)), attrs) for i, (a, b, attrs) in enumerate(_DOTS)),
-    _sample("gather", "outside", (_x(5, 2), _index(3, 2)), AxisAttrs(0)),
-    _sample("gather", "unsigned", (_x(2, 5), _index(4, dtype="uint8")), AxisAttrs(1)),
-    _sample("gather", "nothing", (_x(2, 5), _index(0)), AxisAttrs(1)),
-    _sample("scatter_add", "outside", (_x(5, 2), _index(3, 2), _x(3, 2, 2)), AxisAttrs(0)),
-    _sample("scatter_add", "middle", (_x(2, 5, 2), _index(4), _x(2, 4, 2)), AxisAttrs(1)),
+    _sample("gather", "outside", (_x(5, 2), _index(3, 2)), GatherAttrs(0)),
+    _sample("gather", "unsigned", (_x(2, 5), _index(4, dtype="uint8")), GatherAttrs(1)),
+    _sample("gather", "nothing", (_x(2, 5), _index(0)), GatherAttrs(1)),
+    _sample("scatter_add", "outside", (_x(5, 2), _index(3, 2), _x(3, 2, 2)), GatherAttrs(0)),
+    _sample("scatter_add", "middle", (_x(2, 5, 2), _index(4), _x(2, 4, 2)), GatherAttrs(1)),
+    *(
+        _sample(op, "repeated", (_x(2, 5, 2), _index(2, 9), _x(2, 9, 2)), GatherAttrs(1, 1))
+        for op in ("scatter", "scatter_add", "scatter_min", "scatter_max")
+    ),
+    *(
+        _sample(op, "nothing", (_x(2, 5), _index(0), _x(2, 0)), GatherAttrs(1))
+        for op in ("scatter", "scatter_min", "scatter_max")
+    ),
     _sample("call", "integers", (_x(2, 3), _x(2, 3), _index(2, 3)), CallAttrs(_CALLEE)),
 )

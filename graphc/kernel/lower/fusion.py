@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from graphc.core.errors import UnsupportedError
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.kernel.ir import Alloc, Buffer, Kernel, Param, Stmt
 from graphc.kernel.lower.build import RULES, KernelBuilder, Memory
@@ -18,7 +19,7 @@ from graphc.kernel.lower.scatter import lower_scatter
 # Primitives with a kernel form of their own; all others are lowered element by element (`RULES`).
 FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "dot_general": lower_contraction,
-    "scatter_add": lower_scatter,
+    **dict.fromkeys(SCATTER_NAMES, lower_scatter),
     "reduce_sum": lower_rows,
     "reduce_prod": lower_rows,
     "reduce_max": lower_rows,

@@ -15,6 +15,7 @@ from graphc.core.records import dataclass
 from graphc.graph.dims import DimClasses, Slot, classes_of
 from graphc.graph.ir import Attrs, Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs
+from graphc.graph.ops.indexing import GatherAttrs
 from graphc.graph.ops.movement import (
     AxesAttrs,
     AxisAttrs,
@@ -166,6 +167,9 @@ def _attrs(merger: _Merger, node: Node, mapping: dict[Value, Value]) -> Attrs:
         return AxesAttrs(tuple(sorted(_renumbered(groups, attrs.axes))))
     if isinstance(attrs, ArgAttrs):
         return ArgAttrs(_renumbered(groups, (attrs.axis,))[0])
+    if isinstance(attrs, GatherAttrs):
+        batch = sum(group[-1] < attrs.batch_dims for group in merger.groups(node.operands[1]))
+        return GatherAttrs(_renumbered(groups, (attrs.axis,))[0], batch)
     if isinstance(attrs, AxisAttrs):
         return AxisAttrs(_renumbered(groups, (attrs.axis,))[0])
     if isinstance(attrs, SliceAttrs):

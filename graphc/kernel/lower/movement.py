@@ -8,6 +8,7 @@ from graphc.core.errors import UnsupportedError
 from graphc.graph.dims import matching_dims
 from graphc.graph.ir import Node, Value
 from graphc.graph.layout import one_number
+from graphc.graph.ops.indexing import GatherAttrs
 from graphc.graph.ops.movement import (
     AxesAttrs,
     AxisAttrs,
@@ -122,12 +123,13 @@ def nearest(position: Expr, extent: int) -> Expr:
 
 
 def _gather(emitter: Emitter, node: Node, idx: Index) -> Pull:
-    assert isinstance(node.attrs, AxisAttrs)
+    assert isinstance(node.attrs, GatherAttrs)
     x, indices = node.operands
-    axis = node.attrs.axis
-    position = yield indices, idx[axis : axis + indices.type.rank]
+    axis, batch = node.attrs.axis, node.attrs.batch_dims
+    end = axis + indices.type.rank - batch
+    position = yield indices, (*idx[:batch], *idx[axis:end])
     chosen = emitter.let(nearest(position, x.shape[axis]), "at")
-    return (yield x, (*idx[:axis], chosen, *idx[axis + indices.type.rank :]))
+    return (yield x, (*idx[:axis], chosen, *idx[end:]))
 
 
 def _constant(emitter: Emitter, node: Node, idx: Index) -> Pull:

@@ -1,25 +1,33 @@
-"""scatter_add: every row of the target is owned by one iteration, which adds its updates in index order.
+"""The scatters: every row of the target is owned by one iteration, which makes its updates in index order.
 
 A row is one element of all dims but the axis; rows run in parallel, the indices of one row in order. A row of bfloat16
-adds up in a float32 copy, and is rounded when all updates are in.
+that is combined is kept in float32, and rounded when all updates are in.
 """
 
 from collections.abc import Callable
 
 from graphc.graph.ir import Graph, Node
-from graphc.graph.ops.movement import AxisAttrs
-from graphc.kernel.ir import Accumulate, Binary, Buffer, Compare, Expr, If, Kernel, Load, Store, index
+from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
+from graphc.kernel.ir import Accumulate, Binary, Buffer, Combine, Compare, Expr, If, Kernel, Load, Store, index
 from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.expr import Index, computing, const, convert
 from graphc.kernel.lower.movement import nearest
 
+_COMBINE: dict[str, Combine | None] = {  # None: the last update stays
+    "scatter": None,
+    "scatter_add": "add",
+    "scatter_mul": "mul",
+    "scatter_min": "min",
+    "scatter_max": "max",
+}
+
 
 def lower_scatter(original: Graph, name: str, memory: Memory | None = None) -> Kernel:
-    """The kernel of a body that is one scatter_add; its operands may be computed on the way in."""
+    """The kernel of a body that is one scatter; its operands may be computed on the way in."""
     builder = KernelBuilder(original, original, memory)
     emitter = builder.emitter
-    node: Node = next(n for n in original.nodes if n.op.name == "scatter_add")
-    assert isinstance(node.attrs, AxisAttrs)
+    node: Node = next(n for n in original.nodes if n.op.name in SCATTER_NAMES)
+    assert isinstance(node.attrs, GatherAttrs)
     x, indices, _ = node.operands
     axis = node.attrs.axis
     outer = [d for d in range(x.type.rank) if d != axis]
@@ -31,7 +39,7 @@ def lower_scatter(original: Graph, name: str, memory: Memory | None = None) -> K
     def place(row: Expr) -> Index:
         return (*before, row, *after)
 
-    wide = computing(x.dtype)
+    wide = computing(x.dtype) if _COMBINE[node.op.name] else x.dtype
     sums = emitter.buffer("sums", wide, (x.shape[axis],), "worker") if wide != x.dtype else None
 
     def target(row: Expr) -> tuple[Buffer, Index]:
@@ -48,7 +56,7 @@ def lower_scatter(original: Graph, name: str, memory: Memory | None = None) -> K
     emitter.stage += 1
 
     if indices.type.size:
-        _add_updates(builder, node, before, after, target)
+        _update(builder, node, before, after, target)
     if sums is not None:
         row = emitter.fresh("a")
         emitter.open()
@@ -58,24 +66,28 @@ def lower_scatter(original: Graph, name: str, memory: Memory | None = None) -> K
     return builder.finish(name)
 
 
-def _add_updates(
+def _update(
     builder: KernelBuilder, node: Node, before: Index, after: Index, target: Callable[[Expr], tuple[Buffer, Index]]
 ) -> None:
-    """`target(index) += update` for every index in order; those outside of the axis are dropped."""
+    """Combine `target(index)` with the update of every index in order; those outside of the axis are dropped."""
     emitter = builder.emitter
-    assert isinstance(node.attrs, AxisAttrs)
+    assert isinstance(node.attrs, GatherAttrs)
     x, indices, updates = node.operands
-    extent = x.shape[node.attrs.axis]
-    steps = [emitter.fresh("u") for _ in indices.shape]
+    extent, batch = x.shape[node.attrs.axis], node.attrs.batch_dims
+    combine = _COMBINE[node.op.name]
+    steps = [emitter.fresh("u") for _ in indices.shape[batch:]]
     emitter.open()
-    position = emitter.pull(indices, tuple(steps))
+    position = emitter.pull(indices, (*before[:batch], *steps))
     emitter.open()
     at = emitter.let(nearest(position, extent), "at")  # clamped, so that it is in bounds as far as anyone sees
     update = emitter.pull(updates, (*before, *steps, *after))
-    emitter.append(Accumulate((target(at),), (convert(update, computing(update.dtype)),), "add"))
+    if combine is None:
+        emitter.append(Store(*target(at), update))
+    else:
+        emitter.append(Accumulate((target(at),), (convert(update, computing(update.dtype)),), combine))
     inside = emitter.close()
     emitter.append(If(_inside(position, extent), inside))
-    emitter.close_nest([(s, e, "serial") for s, e in zip(steps, indices.shape, strict=True)])
+    emitter.close_nest([(s, e, "serial") for s, e in zip(steps, indices.shape[batch:], strict=True)])
 
 
 def _inside(position: Expr, extent: int) -> Expr:

@@ -10,6 +10,7 @@ from graphc.core.errors import VerifyError
 from graphc.core.source import UNKNOWN, Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.structural import FusionAttrs, fusion
 from graphc.passes.partition.roles import Role
 
@@ -97,7 +98,7 @@ def kind_of(nodes: Sequence[Node]) -> str:
     ops = {node.op.name for node in nodes}
     if "dot_general" in ops:
         return "contraction"
-    if "scatter_add" in ops:
+    if not SCATTER_NAMES.isdisjoint(ops):
         return "scatter"
     return "reduction" if any(node.op.kind == "reduction" for node in nodes) else "map"
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from graphc.graph.dims import DimClasses, Slot, dim_classes
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.rows import Phase, Structure, axes_of, structure
 
 MAX_VALUES = 40  # inputs and outputs of a kernel
@@ -31,7 +32,7 @@ def is_legal(body: Graph, core: set[Node], alone: bool = True) -> bool:
     if any(value.type.size == 0 for value in (*body.inputs, *_values(body.nodes))):
         return False  # loops that never run beside loops that do
     kinds = [node.op.kind for node in body.nodes if node in core]
-    if any(node.op.name == "scatter_add" for node in body.nodes) or kinds.count("contraction") > 1:
+    if any(node.op.name in SCATTER_NAMES for node in body.nodes) or kinds.count("contraction") > 1:
         return False
     if any(node.op.name == "gather" and _is_made_here(body, core, node.operands[0]) for node in body.nodes):
         return False

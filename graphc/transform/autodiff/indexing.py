@@ -1,18 +1,23 @@
-"""Derivative rows of gather and scatter_add: each is the other's transpose, up to indices outside the axis.
+"""Derivative rows of gather and the scatters.
 
-gather reads the nearest element for an index outside, so its transpose clamps the index; scatter_add drops such an
-update, so its transpose gives it zero.
+gather and scatter_add are each other's transpose, up to indices outside the axis: gather reads the nearest element for
+such an index, so its transpose clamps it; a scatter drops such an update, so its transpose gives it zero.
+
+Of several updates of one element the last one has the derivative of scatter, the first extreme one (the old element
+before all updates) that of scatter_max and scatter_min.
 """
 
 from collections.abc import Sequence
+from math import prod
 
+from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.graph.compose import Compose
-from graphc.graph.ir import Node, Op, Value
+from graphc.graph.ir import Node, Op, TensorType, Value
 from graphc.graph.ops import elementwise
 from graphc.graph.ops import indexing as ops
-from graphc.graph.ops.movement import AxisAttrs
-from graphc.transform.autodiff.rows import Linear, Row, Tangent
+from graphc.graph.ops.indexing import GatherAttrs
+from graphc.transform.autodiff.rows import IsConstant, Jvp, Linear, NoDerivative, Row, Tangent, zeros_for
 
 
 def _may_pass(dtype: DType, extent: int) -> bool:
@@ -41,28 +46,96 @@ def _inside(c: Compose, indices: Value, extent: int) -> Value | None:
     return tests[0] if tests else None
 
 
+def _per_update(c: Compose, node: Node, x: Value) -> Value:
+    """One number per index, for each element of the updates."""
+    assert isinstance(node.attrs, GatherAttrs)
+    axis, batch = node.attrs.axis, node.attrs.batch_dims
+    rank = node.operands[1].type.rank
+    dims = (*range(batch), *range(axis, axis + rank - batch))
+    return c.broadcast(x, node.operands[2].shape, dims)
+
+
+def _numbers(c: Compose, node: Node) -> Value:
+    """The number of each index, from 0 in index order in each batch."""
+    assert isinstance(node.attrs, GatherAttrs)
+    shape, batch = node.operands[1].shape, node.attrs.batch_dims
+    count = prod(shape[batch:])
+    dtype = dtypes.int32 if count < 2**31 else dtypes.int64
+    flat = c.reshape(c.iota((count,), dtype, 0), shape[batch:])
+    return c.broadcast(flat, shape, tuple(range(batch, len(shape))))
+
+
 def _gather(c: Compose, node: Node, linear: Sequence[bool], ct: Value) -> tuple[Tangent, ...]:
-    assert isinstance(node.attrs, AxisAttrs)
+    assert isinstance(node.attrs, GatherAttrs)
     x, indices = node.operands
-    axis = node.attrs.axis
-    if indices.type.size == 0:
+    if ct.type.size == 0:
         return None, None
-    return c.scatter_add(c.zeros(x.type), _clamped(c, indices, x.shape[axis]), ct, axis), None
+    clamped = _clamped(c, indices, x.shape[node.attrs.axis])
+    return c(ops.scatter_add, c.zeros(x.type), clamped, ct, attrs=node.attrs), None
+
+
+def _update_cotangent(c: Compose, node: Node, ct: Value, chosen: Value | None) -> Tangent:
+    """What a cotangent of the result gives the updates that are inside, and chosen where that is asked."""
+    assert isinstance(node.attrs, GatherAttrs)
+    x, indices, updates = node.operands
+    extent = x.shape[node.attrs.axis]
+    inside = _inside(c, indices, extent)
+    if chosen is not None:
+        inside = chosen if inside is None else c(elementwise.and_, inside, chosen)
+    taken = c(ops.gather, ct, indices, attrs=node.attrs)
+    if inside is None:
+        return taken
+    return c.select(_per_update(c, node, inside), taken, c.zeros(updates.type))
 
 
 def _scatter_add(c: Compose, node: Node, linear: Sequence[bool], ct: Value) -> tuple[Tangent, ...]:
-    assert isinstance(node.attrs, AxisAttrs)
-    x, indices, updates = node.operands
-    axis = node.attrs.axis
     ct_x = ct if linear[0] else None
-    if not linear[2] or x.shape[axis] == 0 or indices.type.size == 0:
+    if not linear[2] or node.operands[0].type.size == 0 or node.operands[2].type.size == 0:
         return ct_x, None, None
-    taken = c.gather(ct, indices, axis)
-    inside = _inside(c, indices, x.shape[axis])
-    if inside is None:
-        return ct_x, None, taken
-    dims = tuple(range(axis, axis + indices.type.rank))
-    return ct_x, None, c.select(c.broadcast(inside, updates.shape, dims), taken, c.zeros(updates.type))
+    return ct_x, None, _update_cotangent(c, node, ct, None)
 
 
-ROWS: dict[Op, Row] = {ops.gather: Linear(_gather), ops.scatter_add: Linear(_scatter_add)}
+def _scatter(c: Compose, node: Node, linear: Sequence[bool], ct: Value) -> tuple[Tangent, ...]:
+    assert isinstance(node.attrs, GatherAttrs)
+    x, indices, updates = node.operands
+    if x.type.size == 0 or updates.type.size == 0:
+        return ct if linear[0] else None, None, None
+    ct_x = c(ops.scatter, ct, indices, c.zeros(updates.type), attrs=node.attrs) if linear[0] else None
+    if not linear[2]:
+        return ct_x, None, None
+    batch = node.attrs.batch_dims
+    numbers = _numbers(c, node)
+    nobody = c.full(TensorType((*x.shape[:batch], x.shape[node.attrs.axis]), numbers.dtype), -1)
+    attrs = GatherAttrs(batch, batch)
+    last = c(ops.gather, c(ops.scatter, nobody, indices, numbers, attrs=attrs), indices, attrs=attrs)
+    return ct_x, None, _update_cotangent(c, node, ct, c.eq(last, numbers))
+
+
+def _extremum(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsConstant) -> tuple[Tangent]:
+    assert isinstance(node.attrs, GatherAttrs)
+    x, indices, updates = node.operands
+    t_x, t_updates = zeros_for(c, tangents[0], x), zeros_for(c, tangents[2], updates)
+    if x.type.size == 0 or updates.type.size == 0:
+        return (t_x,)
+    kept = c.eq(x, node.result)
+    t_kept = c.select(kept, t_x, c.zeros(t_x.type))
+    numbers = _per_update(c, node, _numbers(c, node))
+    nobody = prod(indices.shape)  # larger than every number
+    candidates = c.eq(updates, c(ops.gather, node.result, indices, attrs=node.attrs))
+    owners = x.type.with_dtype(numbers.dtype)
+    start = c.select(kept, c.full(owners, -1), c.full(owners, nobody))
+    asked = c.select(candidates, numbers, c.like(numbers, nobody))
+    first = c(ops.gather, c(ops.scatter_min, start, indices, asked, attrs=node.attrs), indices, attrs=node.attrs)
+    t_won = c.select(c.eq(first, asked), t_updates, c.zeros(updates.type))
+    t_won = c.select(candidates, t_won, c.zeros(updates.type))
+    return (c(ops.scatter_add, t_kept, indices, t_won, attrs=node.attrs),)
+
+
+ROWS: dict[Op, Row] = {
+    ops.gather: Linear(_gather),
+    ops.scatter: Linear(_scatter),
+    ops.scatter_add: Linear(_scatter_add),
+    ops.scatter_mul: NoDerivative("products of the other updates of an element are not found yet"),
+    ops.scatter_min: Jvp(_extremum),
+    ops.scatter_max: Jvp(_extremum),
+}

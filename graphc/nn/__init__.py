@@ -5,17 +5,14 @@ differs, its docstring says so.
 """
 
 from graphc.nn import functional, init
+from graphc.nn.binding import bind, buffers_after, functional_call, last_output
 from graphc.nn.layers import Dropout, Flatten, Identity, LayerNorm, Linear, Sequential
 from graphc.nn.module import (
     Buffer,
     Module,
     Parameter,
     all_leaves,
-    bind,
-    buffers_after,
     canonical_names,
-    functional_call,
-    last_output,
     leaves,
     named_leaves,
 )

@@ -5,7 +5,6 @@ compiler, and what the backend says it depends on. A hit skips everything after 
 bytes: the sizes and offsets of the plan, the backend's code, and those constants that are not in the graphs.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,15 +19,16 @@ from graphc.core.records import dataclass
 from graphc.graph.digest import INLINE_BYTES, GraphDigests
 from graphc.graph.program import GraphProgram
 from graphc.plan.ir import Block, Entry, Plan, Slot, StateSlot
+from graphc.runtime.blocks import from_block, to_block
 from graphc.runtime.cache import ObjectCache
 from graphc.runtime.protocol import CachingBackend, Executable
 
-FORMAT = "1"  # of what is written; raise it when that changes
+FORMAT = "2"  # of what is written; raise it when that changes
 # What decides about compiled code, besides the backend. Tracing is not among it: its result is hashed.
-_SOURCES = ("core", "graph", "passes", "kernel", "plan", "runtime", "compiler.py", "compilation.py", "stored.py")
+_FOLDERS = ("core", "graph", "passes", "kernel", "plan", "runtime")
+_SOURCES = (*_FOLDERS, "compiler.py", "scheduling.py", "compilation.py", "stored.py")
 # Flags that do not change what is compiled; every other flag is part of the key.
 _HARMLESS = ("GRAPHC_CACHE", "GRAPHC_DUMP", "GRAPHC_TIME", "GRAPHC_VERIFY", "GRAPHC_BACKEND")
-_LENGTH = 8  # bytes of the length of the description
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,11 @@ class Store:
         payload = self._cache.get(self.key)
         if payload is None:
             return None
-        start = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
-        written = json.loads(payload[_LENGTH:start])
-        end = start + written["code_bytes"]
-        layout = self._layout(written, payload[end:])
+        written, (code, inline) = from_block(payload)
+        layout = self._layout(written, inline)
         check(layout, 0)
         try:
-            executable = self._backend.restore(payload[start:end], layout, plan, threads, device)
+            executable = self._backend.restore(code, layout, plan, threads, device)
         except BackendError as error:
             warnings.warn(
                 f"graphc: cached program does not load, compiling again: {error}", RuntimeWarning, stacklevel=2
@@ -87,10 +85,7 @@ class Store:
                 places.append([array.dtype.str, array.shape])
                 inline.append(array.tobytes())
         code = self._backend.save(executable)
-        description = json.dumps(
-            {"plan": describe(plan), "constants": places, "code_bytes": len(code)}, default=int
-        ).encode()
-        self._cache.put(self.key, b"".join([len(description).to_bytes(_LENGTH, "little"), description, code, *inline]))
+        self._cache.put(self.key, to_block({"plan": describe(plan), "constants": places}, [code, b"".join(inline)]))
 
     def _layout(self, written: Mapping[str, object], inline: bytes) -> Plan:
         """The plan without instructions and lifetimes; its slots are named by the program."""

@@ -1,6 +1,5 @@
 """What is left of a plan once it is compiled: machine code and what to queue. It goes to the disk and comes back."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,10 +7,10 @@ from typing import Any
 from graphc.core.dtypes import dtype
 from graphc.core.errors import BackendError
 from graphc.plan.ir import Ref
+from graphc.runtime.blocks import from_block, to_block
 from graphc_cupy.products import Matmul, Matrix
 from graphc_cupy.program import Move, Multiply, Program, Queued, Run
 
-_LENGTH = 8  # bytes of the length of the description
 Rows = tuple[tuple[Queued, ...], ...]  # what each instruction queues, in order
 
 
@@ -30,39 +29,31 @@ class Code:
         return Code(binary, program.shared_bytes, entries)
 
     def to_bytes(self) -> bytes:
-        """One block: the length of a JSON description, the description, the machine code."""
+        """One block of a description and the machine code."""
         refs = _Refs([], {})
         entries = {
             name: [[_written(each, refs) for each in row] for row in rows] for name, rows in self.entries.items()
         }
-        description = json.dumps(
-            {
-                "shared_bytes": dict(self.shared_bytes),
-                "entries": entries,
-                "refs": [asdict(ref) for ref in refs.found],
-                "code_bytes": len(self.binary),
-            }
-        ).encode()
-        return b"".join([len(description).to_bytes(_LENGTH, "little"), description, self.binary])
+        description = {
+            "shared_bytes": dict(self.shared_bytes),
+            "entries": entries,
+            "refs": [asdict(ref) for ref in refs.found],
+        }
+        return to_block(description, [self.binary])
 
     @staticmethod
     def from_bytes(block: bytes) -> "Code":
         """What `to_bytes` wrote. Raises `BackendError` for anything else."""
-        start = _LENGTH + int.from_bytes(block[:_LENGTH], "little")
         try:
-            written = json.loads(block[_LENGTH:start])
+            written, (binary,) = from_block(block)
             refs = [Ref(each["segment"], each["offset"], each["nbytes"], each["slot"]) for each in written["refs"]]
             entries = {
                 name: tuple(tuple(_read(each, refs) for each in row) for row in rows)
                 for name, rows in written["entries"].items()
             }
-            found = Code(block[start:], written["shared_bytes"], entries)
-            whole = len(found.binary) == written["code_bytes"]
+            return Code(binary, written["shared_bytes"], entries)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise BackendError(f"gpu backend: saved code cannot be read: {error}") from error
-        if not whole:
-            raise BackendError("gpu backend: saved code is not whole")
-        return found
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
-from graphc.kernel.structure import Structures
 from graphc.plan.ir import Block, Branch, Copy, Entry, Launch, Plan, Ref, Repeat
+from graphc.plan.kernels import emit_each
 from graphc_cupy.phases import LibraryCall, Phase, phases
 from graphc_cupy.products import Compute, Matmul
 from graphc_cupy.source import source_of
@@ -70,39 +70,14 @@ class Program:
 
 def program_of(plan: Plan, library: Compute | None = None) -> Program:
     """Emit everything a plan needs. Raises `BackendError` when two different kernels have one name."""
-    structures = Structures()
-    emitted: dict[int, tuple[Phase | LibraryCall, ...]] = {}  # by structure
-    kernels: dict[str, tuple[Kernel, tuple[Phase | LibraryCall, ...]]] = {}
-    for entry in plan.entries.values():
-        for launch in _launches(entry.block):
-            number = structures.of(launch.kernel)
-            if number not in emitted:
-                emitted[number] = phases(launch.kernel, library)
-            known = kernels.setdefault(launch.kernel.name, (launch.kernel, emitted[number]))
-            if known[1] is not emitted[number]:
-                raise BackendError(f"two different kernels are called {launch.kernel.name}")
+    kernels = emit_each(plan, lambda kernel: phases(kernel, library))
     entries = {name: tuple(_rows(entry, kernels)) for name, entry in plan.entries.items()}
-    return Program(source_of(phase for found in emitted.values() for phase in ours(found)), kernels, entries)
+    return Program(source_of(phase for _, found in kernels.values() for phase in ours(found)), kernels, entries)
 
 
 def ours(found: Iterable[Phase | LibraryCall]) -> Iterator[Phase]:
     """Those that are functions of the source."""
     return (each for each in found if isinstance(each, Phase))
-
-
-def _launches(block: Block) -> Iterator[Launch]:
-    """Every launch of a block, nested ones too."""
-    for instruction in block.instructions:
-        match instruction:
-            case Launch():
-                yield instruction
-            case Repeat(_, body):
-                yield from _launches(body)
-            case Branch(_, then, orelse):
-                yield from _launches(then)
-                yield from _launches(orelse)
-            case Copy():
-                continue
 
 
 def _rows(entry: Entry, kernels: Mapping[str, tuple[Kernel, tuple[Phase | LibraryCall, ...]]]) -> Iterator[Row]:

@@ -1,12 +1,11 @@
 """What is left of a plan once it is compiled: object code and the names in it. It goes to the disk and comes back."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 
+from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
-
-_LENGTH = 8  # bytes of the length of the description
+from graphc.runtime.blocks import from_block, to_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +27,23 @@ class Code:
         return [*self.runs.values(), *self.calls.values()]
 
     def to_bytes(self) -> bytes:
-        """One block: the length of a JSON description, the description, the objects."""
-        description = json.dumps(
-            {
-                "objects": [len(code) for code in self.objects],
-                "runs": dict(self.runs),
-                "calls": dict(self.calls),
-                "scratch_bytes": self.scratch_bytes,
-                "text_digest": self.text_digest,
-            }
-        ).encode()
-        return b"".join([len(description).to_bytes(_LENGTH, "little"), description, *self.objects])
+        """One block of a description and the objects."""
+        description = {
+            "runs": dict(self.runs),
+            "calls": dict(self.calls),
+            "scratch_bytes": self.scratch_bytes,
+            "text_digest": self.text_digest,
+        }
+        return to_block(description, self.objects)
 
     @staticmethod
     def from_bytes(block: bytes) -> "Code":
-        """What `to_bytes` wrote."""
-        start = _LENGTH + int.from_bytes(block[:_LENGTH], "little")
-        description = json.loads(block[_LENGTH:start])
-        objects = []
-        for length in description["objects"]:
-            objects.append(block[start : start + length])
-            start += length
-        return Code(
-            tuple(objects),
-            description["runs"],
-            description["calls"],
-            description["scratch_bytes"],
-            description["text_digest"],
-        )
+        """What `to_bytes` wrote. Raises `BackendError` for anything else."""
+        try:
+            description, objects = from_block(block)
+            return Code(tuple(objects), **description)
+        except (ValueError, TypeError) as error:
+            raise BackendError(f"cpu backend: saved code cannot be read: {error}") from error
 
 
 def text_digest(text: str) -> str:

@@ -329,19 +329,3 @@ def nanoseconds(block: Block, functions: Mapping[int, KernelFunction]) -> float:
 
 
 _COPIED_PER_NS = 10.0  # bytes
-
-
-def all_launches(block: Block) -> list[Launch]:
-    """Every launch of a block and the blocks inside it, in order."""
-    found: list[Launch] = []
-    for instruction in block.instructions:
-        match instruction:
-            case Launch():
-                found.append(instruction)
-            case Repeat(_, body):
-                found += all_launches(body)
-            case Branch(_, then, orelse):
-                found += all_launches(then) + all_launches(orelse)
-            case Copy():
-                continue
-    return found

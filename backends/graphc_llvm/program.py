@@ -9,15 +9,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import field
 
-from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
 from graphc.kernel.ir import Kernel
-from graphc.kernel.structure import Structures
 from graphc.plan.ir import Plan
+from graphc.plan.kernels import emit_each, launches
 from graphc_llvm.builder import Helper
 from graphc_llvm.call_code import call_text
 from graphc_llvm.codegen import Begun, Module
-from graphc_llvm.driver import Stamps, all_launches, entry_text, launch_text, nanoseconds, run_text
+from graphc_llvm.driver import Stamps, entry_text, launch_text, nanoseconds, run_text
 from graphc_llvm.jobs import KernelFunction
 from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, Phase, compile_kernel
 
@@ -73,25 +72,21 @@ def program_text(plan: Plan, timed: bool = False, ahead: Ahead | None = None) ->
     The timed version has the same kernels, and reads the clock around each instruction of an entry. `ahead`: the
     kernels whose text is known.
     """
-    structures = Structures()
-    known: dict[int, KernelFunction] = {}  # by structure
-    kernels: dict[str, tuple[Kernel, KernelFunction]] = {}
     phases: dict[str, Module] = {}  # by name
     helpers: dict[str, Module] = {}
     parts: list[str] = []
-    functions: dict[int, KernelFunction] = {}  # by identity of the launch
-    for entry in plan.entries.values():
-        for launch in all_launches(entry.block):
-            structure = structures.of(launch.kernel)
-            if structure not in known:
-                known[structure] = _emit(launch.kernel, _text_of(launch.kernel, ahead), len(known), phases, parts)
-                helpers |= {
-                    each.name: helper_module(each) for p in known[structure].compiled.phases for each in p.helpers
-                }
-            function = known[structure]
-            if kernels.setdefault(launch.kernel.name, (launch.kernel, function))[1] is not function:
-                raise BackendError(f"two different kernels are called {launch.kernel.name}")
-            functions[id(launch)] = function
+
+    def emit(kernel: Kernel) -> KernelFunction:
+        function = _emit(kernel, _text_of(kernel, ahead), len(parts), phases, parts)
+        helpers.update({each.name: helper_module(each) for p in function.compiled.phases for each in p.helpers})
+        return function
+
+    kernels = emit_each(plan, emit)
+    functions = {  # by identity of the launch
+        id(launch): kernels[launch.kernel.name][1]
+        for entry in plan.entries.values()
+        for launch in launches(entry.block)
+    }
     declarations = {PHASE_SIGNATURE.format(define="declare", name=name) for name in phases}
     runs: dict[str, str] = {}
     calls: dict[str, str] = {}

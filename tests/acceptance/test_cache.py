@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
-from graphc import train
+from graphc import stored, train
 from graphc.compilation import Compilation
 from graphc.core.errors import BackendError, MemoryBudgetError, VerifyError
 from tests.acceptance import jobs
@@ -420,3 +421,18 @@ def test_a_read_only_cache_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch
     exe = compiled()
     assert state(exe.timings) == "hit"
     assert same_bits(run(exe), expected)
+
+
+def test_everything_that_compiles_is_part_of_the_key() -> None:
+    """Editing any of it must not leave stale programs behind."""
+    wanted, seen = ["compiler"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        path = ROOT / "graphc" / f"{name}.py"
+        tree = ast.parse(path.read_text()) if path.exists() else ast.Module([], [])
+        modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        wanted += [module.split(".")[1] for module in modules if module.startswith("graphc.")]
+    assert seen <= {name.removesuffix(".py") for name in stored._SOURCES}

@@ -8,7 +8,7 @@ import pytest
 from graphc.core.dtypes import float32
 from graphc.kernel.ir import Binary, Buffer, Const, For, Kernel, Load, Param, Store, Var, index
 from graphc.plan.ir import Block, Entry, Launch, Plan, Ref, Repeat, Slot
-from graphc_llvm.driver import all_launches
+from graphc.plan.kernels import launches
 from graphc_llvm.executable import CpuExecutable
 from graphc_llvm.jobs import SHARE_NS, UNIT_NS, Batch, KernelFunction, Task, batches
 from graphc_llvm.kernels import compile_kernel
@@ -153,7 +153,7 @@ def test_merged_launches_inside_a_repeat() -> None:
         Launch(kernel, (at("input", 1, strides=(2 * NBYTES,)), at("output", 1, strides=(2 * NBYTES,)))),
     )
     block = Block((Repeat(4, Block(pair)),))
-    assert len(all_launches(block)) == 2
+    assert len(list(launches(block))) == 2
     assert sizes(grouped(*pair, counts=(4,))) == [[2]]
     entry = Entry("main", (Slot("x", float32, (8, N)),), (Slot("y", float32, (8, N)),), block, 0, (), 0)
     x = np.arange(8 * N, dtype=np.float32).reshape(8, N)

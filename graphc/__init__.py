@@ -24,6 +24,9 @@ __all__ = [
     "devices",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
     "jit",
     "jvp",
     "linearize",
@@ -40,6 +43,7 @@ __all__ = [
     "train",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 if TYPE_CHECKING:
@@ -52,6 +56,9 @@ if TYPE_CHECKING:
         devices,
         grad,
         gradcheck,
+        hessian,
+        hvp,
+        jacobian,
         jit,
         jvp,
         linearize,
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
         trace,
         value_and_grad,
         vjp,
+        vmap,
     )
 
 

@@ -79,7 +79,10 @@ __all__ = [
     "grad",
     "gradcheck",
     "here",
+    "hessian",
+    "hvp",
     "is_tracing",
+    "jacobian",
     "jit",
     "jvp",
     "linearize",
@@ -92,6 +95,7 @@ __all__ = [
     "trace",
     "value_and_grad",
     "vjp",
+    "vmap",
     "with_line",
 ]
 
@@ -318,8 +322,66 @@ def gradcheck(
     )
 
 
+def vmap(
+    fn: Callable[..., object], in_axes: object = 0, out_axes: object = 0, axis_size: int | None = None
+) -> Callable[..., object]:
+    """`fn` for every index of an axis of its arguments at once. The result is compiled per signature like `jit`; inside
+    a trace it becomes part of it, so it nests and mixes with derivatives in any order.
+
+    in_axes: the axis of each positional argument that `fn` is mapped over, None where every example gets all of it: one
+    for all arguments, or a tuple with one per argument, each of which may be a pytree of axes shaped like (the upper
+    part of) the argument. Keyword arguments are mapped over axis 0. out_axes: where the results have that axis, in the
+    same way; None for a result that is the same for all examples. Axes count from the end where they are negative.
+    axis_size: needed where no argument is mapped. Random keys are data: each example draws what it draws alone.
+
+    An example has the bits that it has alone, unless a product with a vector becomes one with a matrix. Raises
+    `ShapeError` where extents differ or an axis is not there, `ArgumentError` where the axes do not fit the arguments.
+
+    >>> import graphc as gc
+    >>> import graphc.numpy as gnp
+    >>> import numpy as np
+    >>> gc.vmap(gnp.dot, in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0])).tolist()
+    [3.0, 4.0]
+    """
+    return jit(transform.vmap(fn, in_axes, out_axes, axis_size))
+
+
+def jacobian(
+    fn: Callable[..., object],
+    argnums: int | tuple[int, ...] = 0,
+    mode: Literal["reverse", "forward"] = "reverse",
+    has_aux: bool = False,
+) -> Callable[..., object]:
+    """The derivative of every element of the result by every element of the arguments in `argnums`: [a, b, m, n] for a
+    result of shape [a, b] and an argument of shape [m, n]; pytrees of results hold pytrees of arguments.
+
+    mode: "reverse" costs as much as so many gradients as the result has elements, "forward" as many as the arguments
+    have. Compiled per signature like `jit`. Raises `GradientError` where there is no derivative.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> gc.jacobian(lambda x: x * x)(np.array([1.0, 2.0])).tolist()
+    [[2.0, 0.0], [0.0, 4.0]]
+    """
+    return jit(transform.jacobian(fn, argnums, mode, has_aux))
+
+
+def hessian(
+    fn: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., object]:
+    """The second derivatives: the Jacobian, by forward mode, of the Jacobian by reverse mode. Compiled like `jit`.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> gc.hessian(lambda x: x[0] * x[0] * x[1])(np.array([3.0, 5.0])).tolist()
+    [[10.0, 6.0], [6.0, 0.0]]
+    """
+    return jit(transform.hessian(fn, argnums, has_aux))
+
+
 vjp = transform.vjp
 jvp = transform.jvp
+hvp = transform.hvp
 linearize = transform.linearize
 
 

@@ -102,6 +102,15 @@ def is_container(tree: Tree) -> bool:
     return _container_of(tree) is not None
 
 
+def children(tree: Tree) -> tuple[type, list[tuple[str, Tree]]] | None:
+    """The kind of the outermost container, and what it holds by name; None for a leaf."""
+    found = _container_of(tree)
+    if found is None:
+        return None
+    kind, container = found
+    return kind, list(container.flatten(tree)[0])
+
+
 def flatten(tree: Tree) -> tuple[list[Leaf], TreeDef]:
     """Leaves in order, and the shape that rebuilds them."""
     found = _container_of(tree)

@@ -112,6 +112,8 @@ class Jitted:
         if is_tracing() and any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._call_in_trace(leaves, tree, static)
         key = Key(tree, self._types(leaves, tree), static)
+        if is_tracing() and key not in self._compiled and self._traced(key).captures:
+            return self._call_in_trace(leaves, tree, static)  # it closes over a value of the trace
         compiled = self._lookup(key, bound)
         if signature is not None and compiled.direct is not None:
             self._by_arrays[signature] = self._latest = _Shortcut(key, compiled.direct, compiled.pack)
@@ -245,18 +247,22 @@ class Jitted:
         tree: pytree.TreeDef,
         static: Static,
     ) -> object:
-        types = self._types(leaves, tree, _type_in_trace)
-        key = Key(tree, types, static)
+        traced = self._traced(Key(tree, self._types(leaves, tree, _type_in_trace), static))
+        outputs = apply_graph(traced.graph, [*leaves, *traced.captures], as_call=True)
+        return pytree.unflatten(traced.out_tree, outputs)
+
+    def _traced(self, key: Key) -> Traced:
+        """The graph of a signature, for use inside a trace."""
         traced = self._graphs.get(key)
         if traced is None:
-            args, kwargs = cast(Arguments, pytree.unflatten(tree, [Spec(t.shape, t.dtype) for t in types]))
-            traced = trace(self._function(static), args, kwargs, name=self._name)
+            specs = [Spec(t.shape, t.dtype) for t in key.types]
+            args, kwargs = cast(Arguments, pytree.unflatten(key.tree, specs))
+            traced = trace(self._function(key.static), args, kwargs, name=self._name)
             if not traced.captures:  # with captures the graph belongs to this very trace
                 self._graphs[key] = traced
                 while len(self._graphs) > self._capacity:
                     self._graphs.popitem(last=False)
-        outputs = apply_graph(traced.graph, [*leaves, *traced.captures], as_call=True)
-        return pytree.unflatten(traced.out_tree, outputs)
+        return traced
 
 
 def _call_first(owner: Callable[..., object], *args: object, **kwargs: object) -> object:

@@ -1,9 +1,11 @@
-"""Graph to Graph, as users ask for it: `grad`, `value_and_grad`, `vjp`, `jvp`, `linearize`, `stop_gradient`, and the
-numerical check of all of them, `gradcheck`.
+"""Graph to Graph, as users ask for it: `grad`, `value_and_grad`, `vjp`, `jvp`, `linearize`, `stop_gradient`,
+`jacobian`, `hessian`, `hvp`, `vmap`, and the numerical check of the derivatives, `gradcheck`.
 """
 
 from graphc.transform.forward_mode import jvp, linearize
 from graphc.transform.gradcheck import GradientCheck, GradientReport, gradcheck
+from graphc.transform.jacobians import hessian, hvp, jacobian
+from graphc.transform.mapping import vmap
 from graphc.transform.reverse_mode import grad, stop_gradient, value_and_grad, vjp
 
 __all__ = [
@@ -11,9 +13,13 @@ __all__ = [
     "GradientReport",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
     "jvp",
     "linearize",
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

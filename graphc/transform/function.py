@@ -11,12 +11,15 @@ import numpy as np
 from graphc.core.errors import GradientError
 from graphc.core.pytree import Leaf, Tree, TreeDef, flatten, leaf_names, unflatten
 from graphc.core.records import dataclass
-from graphc.graph.ir import Graph, TensorType
+from graphc.core.source import here
+from graphc.graph.builder import GraphBuilder
+from graphc.graph.ir import NO_ATTRS, Graph, TensorType, Value
+from graphc.graph.ops import elementwise
 from graphc.tracing import Array, Traced, as_array, note_primal, spec_of, trace
 from graphc.tracing.bind import broadcast_to, is_scalar, scalar_array, staged
 from graphc.tracing.context import with_line
 from graphc.tracing.function import function_name
-from graphc.tracing.spec import Spec
+from graphc.tracing.spec import Spec, is_int
 
 Function = Callable[..., Tree]
 
@@ -99,6 +102,59 @@ def check_float_inputs(point: Point) -> None:
         [value.name for value in values],
         "Close over it instead: lambda x: f(x, labels)",
     )
+
+
+def argument_numbers(point: Point, argnums: int | Sequence[int]) -> tuple[int, ...]:
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not all(is_int(number) for number in numbers):
+        raise GradientError(with_line(f"{point.name}: argnums={argnums!r} must be a position, or several"))
+    count = len(point.in_tree.children[0].children)
+    for number in numbers:
+        if not -count <= number < count:
+            raise GradientError(
+                with_line(f"{point.name}: argnums={argnums!r}, but it is called with {count} positional arguments")
+            )
+    return tuple(number % count for number in numbers)
+
+
+def marked_inputs(point: Point, numbers: Sequence[int]) -> list[bool]:
+    """Which inputs of the graph are leaves of the chosen arguments; raises when one is no float."""
+    marked: list[bool] = []
+    for position, child in enumerate(point.in_tree.children[0].children):
+        marked += [position in numbers] * child.num_leaves
+    marked += [False] * (len(point.graph.inputs) - len(marked))
+    chosen = [value for value, mark in zip(point.graph.inputs, marked, strict=True) if mark]
+    check_float_leaves(
+        point.name,
+        "argument",
+        [value.type for value in chosen],
+        [value.name for value in chosen],
+        "Differentiate by another argument (argnums), or cast it with .astype('float32')",
+    )
+    return marked
+
+
+def aux_stopped(point: Point) -> Graph:
+    """The graph with auxiliary float outputs behind `stop_gradient`, so that no derivative of them is built."""
+    if point.aux_tree is None:
+        return point.graph
+    nodes = GraphBuilder(point.name)
+    aux: list[Value] = []
+    for value in point.graph.outputs[point.num_values :]:
+        aux.append(nodes.add1(elementwise.stop_gradient, (value,), NO_ATTRS, here()) if value.dtype.is_float else value)
+    outputs = (*point.graph.outputs[: point.num_values], *aux)
+    return Graph(point.graph.name, point.graph.inputs, (*point.graph.nodes, *nodes.nodes), outputs)
+
+
+def argument_trees(point: Point, numbers: Sequence[int], gradients: Sequence[object]) -> tuple[Tree, ...]:
+    """Gradients come in the order of the graph's inputs; each chosen argument gets its own."""
+    by_argument: dict[int, Tree] = {}
+    taken = 0
+    for number in sorted(set(numbers)):
+        tree = point.in_tree.children[0].children[number]
+        by_argument[number] = rebuild(tree, gradients[taken : taken + tree.num_leaves])
+        taken += tree.num_leaves
+    return tuple(by_argument[number] for number in numbers)
 
 
 def like_leaves(point: Point, what: str, tree: Tree, treedef: TreeDef, types: Sequence[TensorType]) -> list[Array]:

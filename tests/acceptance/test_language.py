@@ -83,13 +83,11 @@ def loss(w: Any, x: Any) -> Any:
     return gnp.sum(gnp.tanh(w @ x) ** 2)
 
 
-@pytest.mark.xfail(reason="vmap is not there")
 def test_vmap_of_grad() -> None:
     got = gc.jit(api.vmap(gc.grad(loss), in_axes=(None, 0)))(W, X)
     close(got, np.stack([gc.grad(loss)(W, x) for x in X]))
 
 
-@pytest.mark.xfail(reason="vmap is not there")
 def test_grad_of_vmap() -> None:
     got = gc.jit(gc.grad(lambda w: gnp.sum(api.vmap(loss, in_axes=(None, 0))(w, X))))(W)
     close(got, sum(np.asarray(gc.grad(loss)(W, x)) for x in X))

@@ -2,6 +2,6 @@
 reverse mode linearises, keeps the residuals and transposes.
 """
 
-from graphc.transform.autodiff.api import jvp, linearize, vjp
+from graphc.transform.autodiff.api import jvp, linearize, transpose, vjp
 
-__all__ = ["jvp", "linearize", "vjp"]
+__all__ = ["jvp", "linearize", "transpose", "vjp"]

@@ -1,4 +1,4 @@
-"""Differentiation of graphs: `jvp` (forward mode), `linearize`, `vjp` (reverse mode). Graph in, graph out.
+"""Differentiation of graphs: `jvp` (forward mode), `linearize`, `transpose`, `vjp` (reverse mode). Graph in, graph out.
 
 Only floats have tangents and cotangents: wherever a list of output tangents or cotangents is taken or given, it has one
 entry per *float* output, in order. Derived graphs declare no donation. Nodes added keep the user's line, as "tangent
@@ -85,6 +85,21 @@ def vjp(graph: Graph, wrt: Sequence[bool]) -> Graph:
     outputs = (*found.outputs, *gradients)
     nodes = live_nodes(builder.nodes, outputs)
     return Graph(builder.name, tuple(builder.inputs), _ordered(nodes, found.primal, set(other)), outputs)
+
+
+def transpose(graph: Graph, linear: Sequence[bool]) -> Graph:
+    """The transpose of a graph that is linear in the marked inputs: the other inputs, then cotangents of the outputs ->
+    cotangents of the marked inputs. All of these are floats.
+    """
+    found = Deriver(GRADIENT).transpose(graph, tuple(linear), (True,) * len(graph.outputs))
+    unknowns = [v for v, is_linear in zip(graph.inputs, linear, strict=True) if is_linear]
+    builder = GraphBuilder(found.graph.name)
+    builder.inputs += found.graph.inputs
+    builder.nodes += found.graph.nodes
+    given = iter(found.graph.outputs)
+    c = Compose(builder)
+    pairs = zip(unknowns, found.active, strict=True)
+    return builder.build([zeros_for(c, next(given) if is_active else None, v) for v, is_active in pairs])
 
 
 def _ordered(nodes: Sequence[Node], primal: frozenset[Node], other: set[Node]) -> tuple[Node, ...]:

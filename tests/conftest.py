@@ -35,6 +35,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where another backend is in the place of cpu, what is about that one is left out."""
+    if config.getoption("--in-place-of-cpu"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("cpu")])
+        items[:] = [item for item in items if not item.get_closest_marker("cpu")]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     seconds_per_part(terminalreporter)
     fuzz_coverage(terminalreporter)

@@ -14,9 +14,14 @@ def cubin(source: str, arch: str) -> bytes:
     key = ObjectCache.key("cubin", arch, " ".join(OPTIONS), version(), source)
     found = store.get(key)
     if found is None:
-        found = _compiled(source, f"-arch={arch}", "getCUBIN")
+        found = compiled(source, arch)
         store.put(key, found)
     return found
+
+
+def compiled(source: str, arch: str) -> bytes:
+    """Machine code for an architecture, made now."""
+    return _compiled(source, f"-arch={arch}", "getCUBIN")
 
 
 def ptx(source: str, arch: str) -> str:

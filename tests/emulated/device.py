@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from graphc_cupy.products import Matmul, Matrix
 from tests.emulated.toolchain import RUN, build
 
 ALIGNMENT = 256
+MOST_SHARED = 99 * 1024  # bytes of a block: what the smallest cards of compute capability 8 have
 Work = Callable[[], None]
 
 
@@ -72,7 +74,7 @@ class EmulatedDevice:
             file.write(binary)
             file.flush()
             library = ctypes.CDLL(file.name)
-        return {name: Function((RUN((f"run_{name}", library)), together[name], name)) for name in shared_bytes}
+        return {name: Function((RUN((f"run_{name}", library)), together[name], name, count())) for name in shared_bytes}
 
     def assembly(self, source: str) -> str:
         return ""
@@ -116,17 +118,19 @@ class EmulatedDevice:
     # -------------------------------------------------------------------------------------------------------- queueing
 
     def launch(self, function: Function, blocks: int, threads: int, shared_bytes: int, words: Sequence[int]) -> None:
-        run, together, name = function  # type: ignore[misc]
-        if not blocks or not 0 < threads <= 1024 or shared_bytes > 227 * 1024:
+        run, together, name, seeds = function  # type: ignore[misc]
+        if not 0 < blocks < 1 << 31 or not 0 < threads <= 1024 or not 0 <= shared_bytes <= MOST_SHARED:
             raise Misuse(f"{name}: a launch of {blocks} blocks of {threads} threads, {shared_bytes} bytes shared")
         for word in words:
             if word > 1 << 32:
                 self.bytes_at(word, 1)
-        held = [ctypes.c_int64(word) for word in words]
-        argv = (ctypes.c_void_p * max(len(held), 1))(*(ctypes.addressof(word) for word in held))
+        values = (ctypes.c_int64 * max(len(words), 1))(*words)
+        starts = range(ctypes.addressof(values), ctypes.addressof(values) + ctypes.sizeof(values), 8)
+        argv = (ctypes.c_void_p * len(starts))(*starts)
+        argv.values = values  # which it points to
 
         def work() -> None:
-            problem = run(argv, blocks, threads, shared_bytes, self.order, held[0].value % 97 if held else 0, together)
+            problem = run(argv, blocks, threads, shared_bytes, self.order, next(seeds), together)
             if problem is not None:
                 raise Misuse(f"{name}: {problem.decode()}")
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import graphc.numpy as gnp
-from graphc_cupy import nvrtc
 from graphc_cupy.phases import phases
 from graphc_cupy.recipes import schedule
-from tests.emulated.kernels import Cases, needs_compiler, needs_nvrtc
+from tests.emulated.kernels import Cases, needs_compiler
 from tests.emulated.test_contractions import Function, array, kernel_of
 
 
@@ -44,13 +43,6 @@ def cases() -> Cases:
 @needs_compiler
 def test_rows_have_the_interpreters_bits() -> None:
     cases().check()
-
-
-@needs_nvrtc
-@pytest.mark.slow
-def test_rows_compile_for_cards() -> None:
-    for arch in ("sm_80", "sm_90"):
-        assert nvrtc.cubin(cases().source, arch)
 
 
 @pytest.mark.parametrize(("name", "barrier"), [("softmax 37", "__syncwarp"), ("norm 5001", "__syncthreads")])

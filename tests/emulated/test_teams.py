@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,11 +145,7 @@ def test_every_missing_barrier_is_found(text: str) -> None:
     lines = phase.text.split("\n")
     barriers = [number for number, line in enumerate(lines) if line.strip().startswith("__sync")]
     for number in barriers:
-        broken = Phase(
-            phase.name,
-            "\n".join(lines[:number] + lines[number + 1 :]),
-            *(phase.blocks, phase.threads, phase.shared_bytes, phase.args, phase.reads, phase.writes, {}),
-        )
+        broken = replace(phase, text="\n".join(lines[:number] + lines[number + 1 :]))
         found = [results(kernel, [broken], order) for order in ORDERS]
         assert not all(same_bits(got[0], wanted[0]) for got in found), lines[number - 2 : number + 2]
 
@@ -160,11 +157,31 @@ def test_a_barrier_that_not_all_reach_is_found() -> None:
     text = phase.text.replace(
         "__syncthreads();", "if (gc_thread != 5) __syncthreads(); else __syncwarp(0xffffffffu);", 1
     )
-    broken = Phase(
-        phase.name, text, phase.blocks, phase.threads, phase.shared_bytes, phase.args, *[frozenset()] * 2, {}
-    )
+    broken = replace(phase, text=text)
     with pytest.raises(AssertionError, match="wait for others"):
         results(kernel, [broken], "forward")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("y[b * 64 + t_4] = ", "y[b * 64] = "),  # the last thread of a block wins
+        (
+            "y[b * 64 + t_4] = ",
+            "y[b * 64 + t_4] = (b < 6 ? y[b * 64 + t_4 + 64] : 0.0f) + ",
+        ),  # the block after comes first
+    ],
+    ids=["threads", "blocks"],
+)
+def test_what_depends_on_the_order_is_found(old: str, new: str) -> None:
+    """Of threads of a block and of blocks: orders disagree with each other, so one disagrees with the interpreter."""
+    kernel = parsed(NEIGHBOURS)
+    (phase,) = phases(kernel)
+    assert phase.text.count(old) == 1, phase.text
+    broken = replace(phase, text=phase.text.replace(old, new))
+    found = [results(kernel, [broken], order)[0].tobytes() for order in ORDERS]
+    assert len(set(found)) == len(ORDERS)
 
 
 @needs_sanitizer

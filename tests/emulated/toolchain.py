@@ -1,4 +1,8 @@
-"""Generated CUDA compiled for this machine's processor: the very same text, after a header that stands in for CUDA."""
+"""Generated CUDA compiled for this machine's processor: the very same text, after a header that stands in for CUDA.
+
+Nothing is run here that NVRTC, where it is installed, does not compile for cards: so every kernel that a test generates
+and runs is compiled for two families of them, whatever the test is about.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from graphc_cupy import nvrtc
+from graphc_cupy.source import OPTIONS
+
 HERE = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-w")
+CARDS = ("sm_80", "sm_90")
 ASAN = ("-fsanitize=address", "-g", "-fno-omit-frame-pointer")
 
 
@@ -41,10 +49,25 @@ def folder() -> Path:
 
 
 def build(source: str, names: Sequence[str], sanitize: bool = False) -> Path:
-    """A shared library with a `run_NAME` for each kernel of the source."""
+    """A shared library with a `run_NAME` for each kernel of the source, which cards can run as well."""
+    if nvrtc.is_installed() and not sanitize:  # the sanitizer keeps NVRTC from finding its own libraries
+        compile_for_cards(source, names)
     flags = (*FLAGS, *(ASAN if sanitize else ()))
     text = "\n".join(['#include "cuda_host.h"', source, *(f"EMULATED({name})" for name in names)])
     return _built(f"{text}\n// {_runtime(flags)}", flags, (str(_runtime(flags)),), ".so")
+
+
+def compile_for_cards(source: str, names: Sequence[str]) -> None:
+    """Fails unless NVRTC makes code of each kernel for each family of cards. What is known is not done again."""
+    digest = hashlib.sha256("\n".join((source, nvrtc.version(), *OPTIONS, *CARDS)).encode()).hexdigest()[:32]
+    known = folder() / f"{digest}.cards"
+    if known.exists():
+        return
+    for arch in CARDS:
+        code = nvrtc.compiled(source, arch)
+        missing = [name for name in names if f".text.{name}\0".encode() not in code]
+        assert not missing, f"{arch}: no code for {missing}"
+    known.touch()
 
 
 @functools.cache

@@ -186,6 +186,7 @@ def large():
     return gc.compile(plus_one, gc.spec(shape)), np.zeros(shape, np.float32)
 
 
+@pytest.mark.cpu
 def test_large_results_are_aligned(large):
     call, x = large
     for _ in range(3):

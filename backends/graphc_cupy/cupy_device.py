@@ -1,10 +1,12 @@
 """A real GPU through CuPy. The only file that calls it, but for the compiler (`nvrtc`).
 
 CuPy's own kernels, memory pool and libraries are not used: memory is allocated once per program, and what runs in a
-captured step is what the backend emitted.
+captured step is what the backend emitted. A step is captured in a stream of its own, so that what other threads queue
+meanwhile is not noted down with it.
 """
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -86,6 +88,7 @@ class CupyDevice:
         with self._card:
             self._card.use()
             self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._captures = threading.local()  # the stream in which this thread captures
         self._memory: dict[int, Any] = {}
         self._modules: list[Any] = []
         self._library: cublaslt.CublasLt | None = None
@@ -101,6 +104,11 @@ class CupyDevice:
     @property
     def stream(self) -> int:
         return int(self._stream.ptr)
+
+    @property
+    def _queue(self) -> Any:
+        """The stream that takes what this thread asks for."""
+        return getattr(self._captures, "stream", self._stream)
 
     @property
     def description(self) -> str:
@@ -161,7 +169,7 @@ class CupyDevice:
         driver, pointer = self._cupy.cuda.driver, cast(_CupyFunction, function).ptr
         shape = (blocks, 1, 1, threads, 1, 1, shared_bytes)
         with self._card:
-            driver.launchKernel(pointer, *shape, self._stream.ptr, ctypes.addressof(places), 0)
+            driver.launchKernel(pointer, *shape, self._queue.ptr, ctypes.addressof(places), 0)
 
     def upload(self, target: int, source: np.ndarray) -> None:
         self._move(target, source.ctypes.data, source.nbytes, "memcpyHostToDevice")
@@ -175,15 +183,19 @@ class CupyDevice:
     def _move(self, target: int, source: int, nbytes: int, kind: str) -> None:
         runtime = self._cupy.cuda.runtime
         with self._card:
-            runtime.memcpyAsync(target, source, nbytes, getattr(runtime, kind), self._stream.ptr)
+            runtime.memcpyAsync(target, source, nbytes, getattr(runtime, kind), self._queue.ptr)
 
     def begin_capture(self) -> None:
         with self._card:
-            self._stream.begin_capture()
+            stream = self._cupy.cuda.Stream(non_blocking=True)
+            stream.begin_capture()
+        self._captures.stream = stream
 
     def end_capture(self) -> Graph:
+        stream = self._captures.stream
+        del self._captures.stream
         with self._card:
-            return Graph(self._stream.end_capture())
+            return Graph(stream.end_capture())
 
     def replay(self, graph: Graph) -> None:
         with self._card:
@@ -220,7 +232,7 @@ class CupyDevice:
     def multiply(self, product: Function, left: int, right: int, result: int) -> None:
         assert self._library is not None and isinstance(product, cublaslt.Prepared)
         with self._card:
-            self._library.multiply(product, (left, right, result), int(self._workspace.ptr), self.stream)
+            self._library.multiply(product, (left, right, result), int(self._workspace.ptr), int(self._queue.ptr))
 
     # --------------------------------------------------------------------------------------- arrays of other libraries
 

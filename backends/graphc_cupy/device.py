@@ -78,7 +78,7 @@ class Device(Protocol):
         ...
 
     def begin_capture(self) -> None:
-        """From now on note down."""
+        """From now on note down what this thread asks for. Other threads go on as before."""
         ...
 
     def end_capture(self) -> Graph:

@@ -63,7 +63,7 @@ class GpuExecutable:
         self._segments = Segments.allocate(plan, device)
         self._mirror = Mirror(plan, device, self._segments.state)
         self._entries: dict[str, Steps] = {}
-        self._guard = threading.RLock()  # a poll may call
+        self._guard = threading.Lock()
         self._blocks = [self._segments.block]
         self._calls: deque[tuple[Event, list[object]]] = deque()  # on their way, with what they need
         weakref.finalize(self, _end, device, self._calls, self._blocks)
@@ -168,10 +168,15 @@ class GpuExecutable:
             return running.done, outputs
 
     def _polled(self, running: "_Running", poll: Poll, inputs: Sequence[np.ndarray | DeviceArray]) -> bool:
-        """Ask whether to stop. The poll may call entries, this one too, and look at the state."""
+        """Ask whether to stop. The poll and other threads may call entries, this one too, and look at the state."""
         self._mirror.after()
         given = running.steps.given
-        if poll(Progress(running.first, running.done), running.outputs):
+        self._guard.release()
+        try:
+            stops = poll(Progress(running.first, running.done), running.outputs)
+        finally:
+            self._guard.acquire()
+        if stops:
             return True
         self._mirror.before()
         if running.steps.given != given:

@@ -12,6 +12,7 @@ import bisect
 import ctypes
 import json
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from graphc_cupy.products import Matmul, Matrix
 from tests.emulated.toolchain import RUN, build
 
 ALIGNMENT = 256
+_turn = threading.RLock()  # of a thread: others may queue work and wait too
 MOST_SHARED = 99 * 1024  # bytes of a block: what the smallest cards of compute capability 8 have
 Work = Callable[[], None]
 
@@ -55,7 +57,7 @@ class EmulatedDevice:
         self._starts: list[int] = []
         self._gone: list[np.ndarray] = []
         self._own = Stream()
-        self._capture: list[Work] | None = None
+        self._captures = threading.local()  # what this thread captures
         self._pinned: list[np.ndarray] = []
 
     # ------------------------------------------------------------------------------------------------------ compiling
@@ -85,17 +87,19 @@ class EmulatedDevice:
         self._outside("allocate")
         block = np.full(nbytes + ALIGNMENT, 0xA5, np.uint8)
         start = -(-block.ctypes.data // ALIGNMENT) * ALIGNMENT
-        self._blocks[start] = block[start - block.ctypes.data :][:nbytes]
-        bisect.insort(self._starts, start)
+        with _turn:
+            self._blocks[start] = block[start - block.ctypes.data :][:nbytes]
+            bisect.insort(self._starts, start)
         return start
 
     def release(self, address: int) -> None:
         self._outside("release")
         self._own.drain()
-        if address not in self._blocks:
-            raise Misuse(f"release of {address:#x}, which is not allocated")
-        del self._blocks[address]
-        self._starts.remove(address)
+        with _turn:
+            if address not in self._blocks:
+                raise Misuse(f"release of {address:#x}, which is not allocated")
+            del self._blocks[address]
+            self._starts.remove(address)
 
     def pinned(self, nbytes: int) -> np.ndarray:
         self._outside("pinned")
@@ -104,10 +108,11 @@ class EmulatedDevice:
 
     def bytes_at(self, address: int, nbytes: int) -> np.ndarray:
         """Allocated memory. Raises `Misuse` when it is not."""
-        start, end = self._block_around(address)
-        if not start or address + nbytes > end:
-            raise Misuse(f"{nbytes} bytes at {address:#x} are not allocated")
-        return self._blocks[start][address - start : address - start + nbytes]
+        with _turn:
+            start, end = self._block_around(address)
+            if not start or address + nbytes > end:
+                raise Misuse(f"{nbytes} bytes at {address:#x} are not allocated")
+            return self._blocks[start][address - start : address - start + nbytes]
 
     def _block_around(self, address: int) -> tuple[int, int]:
         """Start and end of the last block that begins at or before an address; zeros where there is none."""
@@ -152,24 +157,27 @@ class EmulatedDevice:
 
     def begin_capture(self) -> None:
         self._outside("begin_capture")
-        self._capture = []
+        self._captures.work = []
 
     def end_capture(self) -> Graph:
-        if self._capture is None:
+        captured = self._capture
+        if captured is None:
             raise Misuse("end_capture without begin_capture")
         self.log.append("end_capture")
-        captured, self._capture = self._capture, None
+        del self._captures.work
         return Graph(captured)
 
     def replay(self, graph: Graph) -> None:
         self._outside("replay")
-        for work in graph:  # type: ignore[attr-defined]
-            self._own.put(work)
+        with _turn:
+            for work in graph:  # type: ignore[attr-defined]
+                self._own.put(work)
 
     def record(self) -> Event:
         self._outside("record")
-        mark = _Mark(self._own.position + 1)
-        self._own.put(lambda: setattr(mark, "time", time.perf_counter()))
+        with _turn:
+            mark = _Mark(self._own.position + 1)
+            self._own.put(lambda: setattr(mark, "time", time.perf_counter()))
         return Event(mark)
 
     def seconds(self, first: Event, last: Event) -> float:
@@ -268,6 +276,11 @@ class EmulatedDevice:
 
     # --------------------------------------------------------------------------------------------------------- details
 
+    @property
+    def _capture(self) -> list[Work] | None:
+        """What was noted down so far, while this thread captures."""
+        return getattr(self._captures, "work", None)
+
     def _outside(self, what: str, is_queued: bool = False) -> None:
         if self._capture is not None:
             raise Misuse(f"{what} while a step is captured")
@@ -294,13 +307,15 @@ class Stream:
         return self.finished + len(self._queue)
 
     def put(self, work: Work) -> None:
-        self._queue.append(work)
+        with _turn:
+            self._queue.append(work)
 
     def drain(self, position: int | None = None) -> None:
-        while self._queue and (position is None or self.finished < position):
-            work = self._queue.pop(0)
-            self.finished += 1
-            work()
+        with _turn:
+            while self._queue and (position is None or self.finished < position):
+                work = self._queue.pop(0)
+                self.finished += 1
+                work()
 
 
 class Resident:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from unittest.mock import MagicMock
 
@@ -101,6 +102,30 @@ def test_everything_is_queued_in_one_stream(cupy: MagicMock) -> None:
     assert device.seconds(event, event) == pytest.approx(0.002)
     device.synchronize()
     stream.synchronize.assert_called_once_with()
+
+
+def test_a_capture_notes_down_what_its_own_thread_asks_for(cupy: MagicMock) -> None:
+    streams = [MagicMock(ptr=number) for number in (1, 2)]
+    cupy.cuda.Stream.side_effect = streams
+    used: list[int] = []
+    cupy.cuda.driver.launchKernel.side_effect = lambda *arguments: used.append(arguments[8])
+    device = CupyDevice(0)
+
+    def launch() -> None:
+        device.launch(Function(MagicMock(ptr=5)), 1, 32, 0, [ADDRESS])
+
+    launch()
+    device.begin_capture()
+    launch()
+    other = threading.Thread(target=launch)
+    other.start()
+    other.join()
+    graph = device.end_capture()
+    launch()
+    assert used == [1, 2, 1, 1]
+    assert graph is streams[1].end_capture.return_value
+    device.replay(graph)
+    streams[1].end_capture.return_value.launch.assert_called_once_with(streams[0])
 
 
 def test_work_is_ordered_with_other_streams(cupy: MagicMock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc as collector
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -141,6 +142,31 @@ def test_memory_is_given_back(emulated: EmulatedBackend) -> None:
     del ours
     collector.collect()
     assert len(emulated.device._blocks) == held - 2
+
+
+def test_other_threads_go_on_while_a_step_is_captured(
+    emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they ask for is done, and is no part of what is captured."""
+    ours, theirs, cpus = program("emulated"), program("emulated"), program("cpu")
+    step = Steps._step
+    seen: list[object] = []
+
+    def interrupted(self: Steps, memory: EntryMemory) -> None:
+        step(self, memory)
+        if threading.current_thread() is threading.main_thread():
+            other = threading.Thread(target=lambda: seen.append(theirs.call("go", BATCH, step=len(seen))))
+            other.start()
+            other.join()
+
+    monkeypatch.setattr(Steps, "_step", interrupted)
+    done, got = ours.run("go", BATCH, n=400)
+    wanted = cpus.run("go", BATCH, n=400)[1]
+    np.testing.assert_array_equal(got, wanted)
+    assert done == 400
+    assert len(seen) >= 2
+    np.testing.assert_array_equal(seen, wanted[: len(seen)])
+    np.testing.assert_array_equal(ours.state["x"], cpus.state["x"])
 
 
 def test_arguments_are_checked(emulated: EmulatedBackend) -> None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,8 +86,8 @@ def _built(text: str, flags: tuple[str, ...], objects: tuple[str, ...], suffix: 
     target = folder() / f"{digest}{suffix}"
     if target.exists():
         return target
-    source = folder() / f"{digest}.{os.getpid()}.cpp"
-    made = folder() / f"{digest}.{os.getpid()}{suffix}"
+    own = f"{digest}.{os.getpid()}.{threading.get_ident()}"
+    source, made = folder() / f"{own}.cpp", folder() / f"{own}{suffix}"
     source.write_text(text, encoding="utf-8")
     link = ("-shared",) if suffix == ".so" else ("-c",)
     command = [cxx, *flags, *link, f"-I{HERE}", str(source), *objects, "-o", str(made)]

@@ -13,7 +13,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -95,14 +96,24 @@ class GpuExecutable:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)
             outputs = [np.empty(slot.shape, slot.dtype.numpy) for slot in steps.entry.outputs]
-            self._mirror.before()
-            steps.give(inputs)
-            steps.begin(step, 0)
-            steps.call()
-            steps.take(outputs)
-            self._device.synchronize()
-            self._mirror.after()
+            with self._advancing():
+                steps.give(inputs)
+                steps.begin(step, 0)
+                steps.call()
+                steps.take(outputs)
             return outputs
+
+    @contextmanager
+    def _advancing(self) -> Iterator[None]:
+        """Around what is queued: whatever ends it, Ctrl-C too, it is done then, and views of the state show it."""
+        self._mirror.before()
+        try:
+            yield
+        finally:
+            try:
+                self._device.synchronize()
+            finally:
+                self._mirror.after()
 
     def view(self, array: object, name: str) -> DeviceArray:
         """Where an array on a GPU lies; what is queued from now on waits for what its owner has under way."""
@@ -110,7 +121,8 @@ class GpuExecutable:
         if found.nbytes:
             holder = self._device.holder(found.address)
             if holder != self._device.number:
-                where = "memory of the host" if holder is None else f"device {holder}"
+                nowhere = "no memory of a GPU (it is the host's, or was given back)"
+                where = nowhere if holder is None else f"the memory of device {holder}"
                 raise ArgumentError(
                     f"argument {name}: it lies in {where}, the program is on device {self._device.number}"
                 )
@@ -157,14 +169,10 @@ class GpuExecutable:
                 return 0, outputs
             if any(isinstance(array, DeviceArray) for array in inputs):
                 self._device.follow(None)
-            self._mirror.before()
             running = _Running(self._device, steps, outputs, first, n)
-            try:
+            with self._advancing():
                 steps.give(inputs)
                 running.go(None if poll is None else partial(self._polled, running, poll, inputs))
-            finally:
-                self._device.synchronize()
-                self._mirror.after()
             return running.done, outputs
 
     def _polled(self, running: "_Running", poll: Poll, inputs: Sequence[np.ndarray | DeviceArray]) -> bool:
@@ -190,15 +198,14 @@ class GpuExecutable:
         with self._guard:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)
-            self._mirror.before()
-            steps.give(inputs)
             seconds = np.zeros((len(steps.rows), n))
-            for step in range(n):
-                steps.begin(first + step, 0)
-                marks = steps.timed()
-                self._device.synchronize()
-                seconds[:, step] = [self._device.seconds(*pair) for pair in marks]
-            self._mirror.after()
+            with self._advancing():
+                steps.give(inputs)
+                for step in range(n):
+                    steps.begin(first + step, 0)
+                    marks = steps.timed()
+                    self._device.synchronize()
+                    seconds[:, step] = [self._device.seconds(*pair) for pair in marks]
             rows = tuple((row.instruction,) for row in self._made().entries[entry])
             return LaunchTimes(rows, np.ones(seconds.shape, np.int64), seconds)
 

@@ -24,7 +24,7 @@ class Mirror:
         self._idle = sys.getrefcount(self._host)
         self._is_stale = False  # whether the device has newer values
         self._may_differ = True  # whether the host may have newer ones
-        self._is_seen = False  # whether the device has been given any
+        self._is_seen = False  # whether the device was given what is known
 
     def views(self) -> list[np.ndarray]:
         """The slots, in order."""
@@ -39,14 +39,15 @@ class Mirror:
         """Bring the device up to date: steps follow."""
         if self._plan.state_bytes and self._may_differ:
             if not self._is_seen or not np.array_equal(self._host, self._known):
+                self._is_seen = False  # until it is on its way: an exception may come between
                 self._known[:] = self._host
                 self._device.upload(self._address, self._known)
                 self._is_seen = True
             self._may_differ = self._is_held
+        self._is_stale = bool(self._plan.state_bytes)  # from now on, whether or not the steps end well
 
     def after(self) -> None:
         """Steps are done."""
-        self._is_stale = bool(self._plan.state_bytes)
         if self._is_held:
             self._fetch()
 

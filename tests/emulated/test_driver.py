@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc as collector
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -133,6 +133,97 @@ def test_a_poll_sees_the_state_of_its_step_and_stops(
     _, wanted = theirs.run("go", BATCH, n=done)
     np.testing.assert_array_equal(outputs[:done], wanted)
     assert not outputs[done:].any()
+
+
+USES: dict[str, Callable[[gc.Program], object]] = {
+    "call": lambda p: p.call("go", BATCH, step=0),
+    "run": lambda p: p.run("go", BATCH, n=40),
+    "profile": lambda p: p.profile("go", BATCH, repeats=3, advance=True),
+}
+
+
+@pytest.mark.parametrize("where", ["upload", "replay", "record", "download", "wait", "synchronize"])
+@pytest.mark.parametrize("use", USES)
+def test_ctrl_c_leaves_the_state_whole(
+    emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch, use: str, where: str
+) -> None:
+    """Views that are held show the state of the device, and what is written to them counts."""
+    ours, theirs = program("emulated"), program("cpu")
+    mine = ours.state["x"]
+    passed = [theirs.state["x"].copy()]
+    for step in range(41):
+        theirs.call("go", BATCH, step=step)
+        passed.append(theirs.state["x"].copy())
+    device, method = emulated.device, getattr(EmulatedDevice, where)
+
+    def interrupted(*given: object) -> object:
+        result = method(device, *given)
+        if interrupts:
+            interrupts.pop()
+            raise KeyboardInterrupt
+        return result
+
+    interrupts = [1]
+    monkeypatch.setattr(device, where, interrupted)
+    try:
+        USES[use](ours)
+    except KeyboardInterrupt:
+        assert not interrupts
+    np.testing.assert_array_equal(mine, ours.state["x"])
+    assert any(np.array_equal(mine, state) for state in passed)
+    for each in (ours, theirs):
+        each.state = {"x": np.full(N, 3, np.float32)}
+    assert mine[0] == 3
+    np.testing.assert_array_equal(ours.call("go", BATCH, step=9), theirs.call("go", BATCH, step=9))
+    np.testing.assert_array_equal(mine, theirs.state["x"])
+
+
+@pytest.mark.parametrize("use", ["call", "run"])
+def test_after_ctrl_c_nothing_is_read_into_memory_that_goes(
+    emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    ours = program("emulated")
+    USES[use](ours)
+
+    def interrupted(target: np.ndarray, source: int) -> None:
+        EmulatedDevice.download(emulated.device, target, source)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(emulated.device, "download", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        USES[use](ours)
+    assert not emulated.device._own._queue
+
+
+def test_a_write_to_the_state_outlives_ctrl_c(emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = program("emulated"), program("cpu")
+    for each in (ours, theirs):
+        each.call("go", BATCH, step=0)
+        each.state = {"x": np.full(N, 3, np.float32)}
+
+    def interrupted(target: int, source: np.ndarray) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(emulated.device, "upload", interrupted)
+        ours.call("go", BATCH, step=1)
+    np.testing.assert_array_equal(ours.call("go", BATCH, step=1), theirs.call("go", BATCH, step=1))
+
+
+def test_an_error_in_a_poll_leaves_the_state_whole(emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphc_cupy.executable.POLL_SECONDS", 0.0)
+    ours, theirs = program("emulated"), program("cpu")
+    mine, seen = ours.state["x"], []
+
+    def poll(progress: Progress, outputs: Sequence[np.ndarray]) -> bool:
+        seen.append(progress.done)
+        raise ValueError("in the poll")
+
+    with pytest.raises(ValueError, match="in the poll"):
+        ours.run("go", BATCH, n=10_000, poll=poll)
+    theirs.run("go", BATCH, n=seen[0])
+    np.testing.assert_array_equal(mine, theirs.state["x"])
+    np.testing.assert_array_equal(ours.run("go", BATCH, n=5)[1], theirs.run("go", BATCH, n=5)[1])
 
 
 def test_memory_is_given_back(emulated: EmulatedBackend) -> None:

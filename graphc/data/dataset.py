@@ -80,7 +80,13 @@ def arrays(*trees: object, order: Order = "shuffle", nonfinite: NonFinite = "err
 
 
 def _check(name: str, leaf: object, nonfinite: NonFinite) -> np.ndarray:
-    array = np.asarray(leaf)
+    if type(leaf) is not np.ndarray and hasattr(leaf, "mask"):
+        raise DataError(f"data.arrays: array {name} is masked, which training would not see; fill it with .filled(...)")
+    try:
+        array = np.asarray(leaf)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        kind = type(leaf).__name__
+        raise DataError(f"data.arrays: array {name}: {kind} cannot be read as an array of the host: {error}") from error
     if array.dtype.kind not in _KINDS and array.dtype.name != "bfloat16":
         raise DataError(f"data.arrays: array {name} has dtype {array.dtype}; encode it as numbers first")
     if array.ndim == 0:

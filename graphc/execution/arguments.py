@@ -102,7 +102,7 @@ def _foreign(leaf: object, name: str) -> np.ndarray:
     if lies_on_gpu(leaf):
         raise ArgumentError(
             f"argument {name}: {type(leaf).__name__} lies on a GPU, and the memory of the host is read here; copy it "
-            "to a NumPy array, or compile with backend='gpu'"
+            "to a NumPy array (functions compiled with backend='gpu' take it as it is)"
         )
     try:
         array = foreign_array(leaf)

@@ -5,18 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 
-import numpy as np
-
 from graphc.compilation import Compilation, Options, Timing, compile_program
 from graphc.core import pytree
 from graphc.core.errors import ArgumentError, TraceError
-from graphc.execution.arguments import check_all
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
 from graphc.execution.profile import ProfileReport
 from graphc.execution.recording import record_compiled
-from graphc.execution.resident import Argument, call, check_arguments, with_specs
+from graphc.execution.resident import Argument, call, check_arguments, of_the_host, with_specs
 from graphc.execution.stages import stage_text
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
@@ -80,9 +77,6 @@ class CompiledFunction:
     def _arguments(self, leaves: list[object]) -> Sequence[Argument]:
         return check_arguments(self._executable, leaves, self._types, self._names, self._reported)
 
-    def _checked(self, leaves: list[object]) -> list[np.ndarray]:
-        return check_all(leaves, self._types, self._names, self._reported)
-
     @property
     def graph(self) -> Graph:
         """The traced graph."""
@@ -128,7 +122,7 @@ class CompiledFunction:
             arrays = made_up(self._types)
         else:
             self._check_tree(tree)
-            arrays = self._checked(leaves)
+            arrays = of_the_host(self._arguments(leaves))
         return profile_entry(self._compilation, self.name, arrays, repeats=repeats, remeasure=remeasure)
 
     def _check_tree(self, tree: pytree.TreeDef) -> None:

@@ -29,6 +29,7 @@ from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport
 from graphc.runtime.protocol import Executable, Progress, ResidentCalls
 from graphc.tracing import Spec, trace
+from graphc.tracing.spec import is_int
 
 Poll = Callable[[Progress, object], bool]
 
@@ -72,6 +73,7 @@ class Program:
 
     def call(self, entry: str, batch: object = (), step: int = 0) -> object:
         """Run one entry once and return its outputs; the state advances. Compiles on the first use of a signature."""
+        _check_step("call", "step", step)
         name, arrays = self._prepare(entry, batch)
         outputs = call(self._executable, name, arrays, step)
         return pytree.unflatten(self._traced[name].output_tree, outputs)
@@ -85,6 +87,8 @@ class Program:
         outputs so far)` is called about ten times a second; returning True stops after the current step. Ctrl-C stops
         likewise and is raised again with the state whole.
         """
+        _check_step("run", "n", n)
+        _check_step("run", "first", first)
         if n < 0:
             raise ArgumentError(f"run: n={n} must not be negative")
         name, arrays = self._prepare(entry, batch)
@@ -323,6 +327,12 @@ def _unused(entry: str, taken: Mapping[str, _Entry]) -> str:
     while name in taken:
         name, number = f"{entry}.{number}", number + 1
     return name
+
+
+def _check_step(what: str, name: str, value: object) -> None:
+    """Raise `ArgumentError` unless a number of steps, or of a step, is one that programs can count to."""
+    if not is_int(value) or not -(2**63) <= cast(int, value) < 2**63:
+        raise ArgumentError(f"{what}: {name}={value!r} must be a whole number that fits int64")
 
 
 def _leaf_type(leaf: object, name: str) -> TensorType:

@@ -6,6 +6,7 @@ it lies, its shape, dtype and strides, and what keeps it alive. Nothing is copie
 
 import ctypes
 from collections.abc import Mapping
+from operator import index
 from typing import Protocol, TypeGuard, cast
 
 import numpy as np
@@ -112,13 +113,19 @@ def _by_interface(leaf: _Interfaced, name: str) -> DeviceArray:
         raise BufferError(f"its __cuda_array_interface__ lacks {', '.join(lacks)}")
     if found.get("mask") is not None:
         raise ArgumentError(f"argument {name}: an array with a mask cannot be taken")
-    strides = cast("tuple[int, ...] | None", found.get("strides"))
+    shape = tuple(map(index, cast("tuple[int, ...]", found["shape"])))
+    strides = None if found.get("strides") is None else tuple(map(index, cast("tuple[int, ...]", found["strides"])))
+    if min(shape, default=0) < 0 or (strides is not None and len(strides) != len(shape)):
+        raise BufferError(f"its shape is {shape} and its strides are {strides}")
+    dtype = np.dtype(cast(str, found["typestr"]))
+    if not dtype.isnative:
+        raise DTypeError(f"argument {name}: its elements {dtype.str!r} have the other byte order; convert it first")
     address, _ = cast("tuple[int | None, bool]", found["data"])
     return DeviceArray(
-        address or 0,
-        tuple(cast("tuple[int, ...]", found["shape"])),
-        np.dtype(cast(str, found["typestr"])),
-        None if strides is None else tuple(strides),
+        index(address or 0),
+        shape,
+        dtype,
+        strides,
         None,
         cast("int | None", found.get("stream")),
         leaf,

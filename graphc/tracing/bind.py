@@ -28,7 +28,7 @@ from graphc.tracing.context import (
     is_tracing,
     with_line,
 )
-from graphc.tracing.spec import DEFAULT_FLOAT, DEFAULT_INT, check_has_no_mask, python_dtype
+from graphc.tracing.spec import DEFAULT_FLOAT, DEFAULT_INT, check_has_no_mask, foreign_array, python_dtype
 
 
 def bind(op: Op, *args: ArrayLike, attrs: Attrs = NO_ATTRS) -> tuple[Array, ...]:
@@ -85,7 +85,10 @@ def scalar_array(value: Scalar, dtype: DType) -> np.ndarray:
 def _from_sequence(value: object, dtype: DType | None) -> Array:
     if any(isinstance(item, TracedValue) for item in _items(value)):
         raise TraceError(with_line("a list holds traced values; join them with gnp.stack or gnp.concatenate"))
-    array = np.asarray(value)
+    try:
+        array = foreign_array(value)
+    except DTypeError as error:
+        raise TraceError(with_line(str(error))) from error
     if array.dtype.kind not in "biuf" and not dtypes.holds_floats(array):
         raise TraceError(with_line(f"a {type(value).__name__} is not an array: {value!r:.80}"))
     if dtype is not None:

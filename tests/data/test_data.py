@@ -41,6 +41,25 @@ def test_data_that_cannot_be_used(arrays: tuple, message: str) -> None:
         data.arrays(*arrays)
 
 
+class Tensor:
+    """One that does not give its numbers away."""
+
+    def __array__(self, *args: object, **kwargs: object) -> np.ndarray:
+        raise RuntimeError("use detach()")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (Tensor(), r"array 1: Tensor cannot be read as an array of the host: use detach\(\)"),
+        (np.ma.masked_array(np.ones(5), np.arange(5) > 2), r"array 1 is masked, .* fill it with \.filled"),
+    ],
+)
+def test_arrays_that_would_be_read_wrongly(array: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        data.arrays(np.zeros((5, 3)), array)
+
+
 def test_nan_can_be_allowed_or_reported() -> None:
     x = np.array([np.nan, 1.0])
     with pytest.warns(UserWarning, match="1 elements"):

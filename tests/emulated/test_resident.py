@@ -192,16 +192,43 @@ def test_mistakes_are_named(emulated: EmulatedBackend, monkeypatch: pytest.Monke
         exe(x, resident(device, Y.astype("f8")))
     with pytest.raises(ShapeError, match=r"argument x: expected f32\[10,6\], got f32\[6,4\] on the GPU"):
         exe(y, y)
-    with pytest.raises(ArgumentError, match=r"argument x: Resident lies on a GPU.*compile with backend='gpu'"):
+    with pytest.raises(ArgumentError, match=r"argument x: Resident lies on a GPU.*compiled with backend='gpu'"):
         compiled("cpu")(x, y)
     with pytest.raises(ArgumentError, match="compiled for arguments"):
         exe(x)
+    with pytest.raises(ArgumentError, match="profile: pass arrays of the host"):
+        compiled().profile(X, resident(device, Y))  # type: ignore[attr-defined]
+    with pytest.raises(ArgumentError, match=r"argument state\.x: Resident lies on a GPU"):
+        gc.program({"x": x}, {"go": lambda s, b, t: (s, ())}, backend="emulated")
     monkeypatch.setattr(device, "holder", lambda address: 1)
-    with pytest.raises(ArgumentError, match="argument x: it lies in device 1, the program is on device 0"):
+    with pytest.raises(
+        ArgumentError, match="argument x: it lies in the memory of device 1, the program is on device 0"
+    ):
         exe(x, y)
     monkeypatch.setattr(device, "holder", lambda address: None)
-    with pytest.raises(ArgumentError, match="argument x: it lies in memory of the host"):
+    with pytest.raises(ArgumentError, match=r"argument x: it lies in no memory of a GPU \(it is the host's, or was"):
         exe(x, y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"typestr": ">f4"}, "its elements '>f4' have the other byte order"),
+        ({"strides": (4,)}, r"does not share its memory: its shape is \(10, 6\) and its strides are \(4,\)"),
+        ({"shape": (-10, 6)}, r"does not share its memory: its shape is \(-10, 6\)"),
+        ({"shape": "ab"}, "does not share its memory: 'str' object cannot be"),
+        ({"data": 5}, "does not share its memory: cannot unpack"),
+    ],
+)
+def test_a_wrong_description_is_named(emulated: EmulatedBackend, changes: dict[str, object], message: str) -> None:
+    exe, x = compiled(), resident(emulated.device, X)
+
+    class Wrong:
+        __cuda_array_interface__ = x.__cuda_array_interface__ | changes
+
+    with pytest.raises((ArgumentError, DTypeError), match=f"argument x: .*{message}"):
+        exe(Wrong(), Y)
+    assert exe(x, resident(emulated.device, Y))
 
 
 def test_jitted_functions_take_them(emulated: EmulatedBackend) -> None:

@@ -81,6 +81,19 @@ def test_zero_steps_change_nothing():
     assert float(p.state["total"]) == 0
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("number", [2.5, "a", True, None, 2**63, -(2**63) - 1])
+def test_steps_are_whole_numbers(backend, number):
+    p = program(backend)
+    with pytest.raises(ArgumentError, match=f"call: step={number!r} must be a whole number that fits int64"):
+        p.call("add", ONES, number)
+    with pytest.raises(ArgumentError, match="run: first="):
+        p.run("add", ONES, first=number, n=1)
+    with pytest.raises(ArgumentError, match="run: n="):
+        p.run("add", ONES, n=number)
+    assert p.run("add", ONES, first=np.int64(3), n=np.int32(2))[1]["step"].tolist() == [3, 4]
+
+
 def test_swapped_state_is_not_clobbered():
     p = gc.program(
         {"a": np.arange(4.0), "b": np.arange(4.0) * 10},

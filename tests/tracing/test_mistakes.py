@@ -220,6 +220,18 @@ def test_arguments_must_be_arrays() -> None:
         trace(lambda options: 1.0, [{"mode": "fast"}])
 
 
+class Refuses:
+    """As an array on a GPU does."""
+
+    def __array__(self, *args: object, **kwargs: object) -> np.ndarray:
+        raise TypeError("implicit conversion")
+
+
+def test_constants_must_be_arrays_of_the_host() -> None:
+    with pytest.raises(TraceError, match=r"Refuses cannot be read as an array: implicit conversion \(test_mistakes"):
+        trace(lambda x: gnp.add(x, Refuses()), [spec((3,))])  # type: ignore[arg-type]
+
+
 def test_a_traced_value_prints_without_a_number() -> None:
     shown: list[str] = []
     trace(lambda x: shown.append(f"{x} {x!r}"), [spec((3, 4))])

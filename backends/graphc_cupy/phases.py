@@ -16,7 +16,7 @@ from graphc_cupy.expressions import Place, Scope
 from graphc_cupy.products import Compute, Matmul, Product, product_of
 from graphc_cupy.spelling import memory
 from graphc_cupy.statements import StatementEmitter, touched
-from graphc_cupy.teams import Layout, extent_of, layout
+from graphc_cupy.teams import Layout, iterations, layout
 
 Group = tuple[Stmt, ...]  # the statements of a phase
 
@@ -124,20 +124,13 @@ def _launches(groups: Sequence[Group], library: Compute | None) -> list[tuple[Gr
     result: list[tuple[Group, ...]] = []
     alone = False
     for group in groups:
-        is_one = _blocks(_block_nest(group)[0]) == 1 and _product(group[0], library) is None
+        is_one = iterations(_block_nest(group)[0]) == 1 and _product(group[0], library) is None
         if is_one and alone:
             result[-1] += (group,)
         else:
             result.append((group,))
         alone = is_one
     return result
-
-
-def _blocks(nest: Sequence[For]) -> int:
-    total = 1
-    for loop in nest:
-        total *= extent_of(loop)
-    return total
 
 
 def _emit(
@@ -160,7 +153,7 @@ def _emit(
     args = [number for number, buffer in enumerate(buffers) if buffer.name in reads | writes]
     scope = Scope({buffers[n].name: Place(buffers[n].name) for n in args})
     emitter = StatementEmitter(scope, shape, [buffers[n].name for n in args], memory)
-    blocks = _blocks(nests[0][0])
+    blocks = iterations(nests[0][0])
     _numbers(emitter, shape)
     emitter.block(known)
     for nest, body in nests:

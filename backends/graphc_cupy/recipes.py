@@ -119,11 +119,11 @@ def _reads_memory(loop: For) -> bool:
 def _with_neighbours(axis: Axis, leaf: Block, names: Names) -> tuple[Axis, Block]:
     """An axis and what each of its iterations does: all positions that share values, such as four random words."""
     found = find_shared(axis.var, leaf)
-    if found is None or axis.extent % found.k:
+    if found is None:
         return axis, leaf
     quotient = names.var("quotient")
-    body = neighbours(found, axis.var, quotient, names)
-    return (axis, leaf) if body is None else (Axis(quotient, axis.extent // found.k), body)
+    body = neighbours(found, axis.var, axis.extent, quotient, names)
+    return (axis, leaf) if body is None else (Axis(quotient, -(-axis.extent // found.k)), body)
 
 
 def _flat(axes: Sequence[Axis], leaf: Block, names: Names) -> Block:

@@ -10,13 +10,7 @@ from collections.abc import Mapping
 
 from graphc.core.dtypes import DType
 from graphc.core.errors import BackendError
-
-Row = Mapping[str, str]  # by kind: "bool", "int", "uint", "float"
-
-
-def row(common: str = "", **kinds: str) -> Row:
-    """The same pattern for every kind that is not named."""
-    return {"bool": common, "int": common, "uint": common, "float": common} | kinds
+from graphc.kernel.spelling import Row, row
 
 
 def _wrapping(symbol: str, **kinds: str) -> Row:

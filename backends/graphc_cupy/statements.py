@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from typing import assert_never
 
 from graphc.core.errors import BackendError
@@ -35,7 +36,7 @@ from graphc.kernel.ir import (
 )
 from graphc_cupy.expressions import LIMIT, Place, Scope
 from graphc_cupy.spelling import kind_of, memory
-from graphc_cupy.teams import ALL, EVERYONE, Layout, distance, extent_of, holder, iterations, iterations_of, leaf_nest
+from graphc_cupy.teams import ALL, EVERYONE, Layout, distance, extent_of, holder, iterations, leaf_nest
 
 ALIGNMENT = 16  # of shared scratch
 
@@ -187,7 +188,7 @@ class StatementEmitter:
             self.share(buffer, max(buffer.size, 1))
             return
         shape = buffer.shape[held.dims :]
-        count = max(iterations_of(shape), 1)
+        count = max(prod(shape), 1)
         self.scope.places[buffer.name] = Place(buffer.name, is_scalar=not shape, held=held.dims)
         self.line(f"{memory(buffer.dtype)} {buffer.name}{f'[{count}]' if shape else ''};")
 

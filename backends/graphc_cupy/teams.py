@@ -6,8 +6,9 @@ gives every iteration a team: neighbouring threads, a power of two of them and a
 its members without waiting for the block. Inside, the same rules hold for the team; teams do not nest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from graphc.core.errors import BackendError
@@ -47,9 +48,9 @@ def leaf_nest(loop: For) -> tuple[For, ...]:
     return () if has_threads(nest[-1].body) else tuple(nest)
 
 
-def iterations(nest: tuple[For, ...]) -> int:
+def iterations(nest: Sequence[For]) -> int:
     """Of all loops of a nest."""
-    return iterations_of(tuple(map(extent_of, nest)))
+    return prod(map(extent_of, nest))
 
 
 def _loops(statements: tuple[Stmt, ...]) -> Iterator[For]:
@@ -126,19 +127,11 @@ def holder(buffer: Buffer, body: tuple[Stmt, ...], size: int) -> Holder:
     if all(access.threads == () for access in found if access.is_store):
         return EVERYONE
     dims = max(len(access.threads or ()) for access in found)
-    if len(buffer.shape) < dims or iterations_of(buffer.shape[:dims]) > size:
+    if len(buffer.shape) < dims or prod(buffer.shape[:dims]) > size:
         return ALL
     if all(_is_own(access, buffer, dims) or _may_ask(access, buffer, size) for access in found):
         return Holder("each", dims)
     return ALL
-
-
-def iterations_of(extents: tuple[int, ...]) -> int:
-    """The product."""
-    total = 1
-    for extent in extents:
-        total *= extent
-    return total
 
 
 def _is_own(access: TeamAccess, buffer: Buffer, dims: int) -> bool:

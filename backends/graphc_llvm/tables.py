@@ -7,14 +7,7 @@ casts) is in `arithmetic.py`.
 from collections.abc import Mapping
 
 from graphc.core.dtypes import DType
-
-Row = Mapping[str, str]  # by kind: "bool", "int", "uint", "float"
-
-
-def row(common: str = "", **kinds: str) -> Row:
-    """The same text for every kind that is not named."""
-    return {"bool": common, "int": common, "uint": common, "float": common} | kinds
-
+from graphc.kernel.spelling import Row, row
 
 # Booleans add like `or` and multiply like `and`, as in NumPy.
 BINARY: Mapping[str, Row] = {

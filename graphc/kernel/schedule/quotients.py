@@ -16,6 +16,7 @@ from graphc.kernel.ir import (
     Compare,
     Const,
     Expr,
+    If,
     Let,
     Load,
     Select,
@@ -137,8 +138,10 @@ def _names(statements: tuple[Stmt, ...]) -> set[str]:
     return {name for s in walk(statements) for e in expressions(s) for name in variables(e)}
 
 
-def neighbours(found: Shared, var: Var, quotient: Var, names: Names) -> tuple[Stmt, ...] | None:
-    """The body for the k positions from `quotient * k` on; None where a group of neighbours begins elsewhere."""
+def neighbours(found: Shared, var: Var, extent: int, quotient: Var, names: Names) -> tuple[Stmt, ...] | None:
+    """The body for the k positions from `quotient * k` on, as far as they are below `extent`; None where a group of
+    neighbours begins elsewhere.
+    """
     start = _start(found, var, index(0), quotient, names)
     if start is None:
         return None
@@ -152,7 +155,9 @@ def neighbours(found: Shared, var: Var, quotient: Var, names: Names) -> tuple[St
             for s in found.rest
         )
         place = plus(times(quotient, found.k), index(number))
-        front += here.binding({var.name: place}).block(_needed(rest))
+        each = here.binding({var.name: place}).block(_needed(rest))
+        may_lack = 0 < extent % found.k <= number  # in the last group
+        front += (If(Compare("lt", place, index(extent)), each),) if may_lack else each
     return tuple(front)
 
 

@@ -54,7 +54,7 @@ class Options:
 def parse(example: str, description: str) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog=f"examples/{example}.py", description=description)
-    parser.add_argument("--backend", default="cpu", help="where to run: cpu, reference, ... (default cpu)")
+    parser.add_argument("--backend", default="cpu", help="where to run: cpu, gpu or reference (default cpu)")
     parser.add_argument("--threads", type=_positive, help="threads of the cpu backend (default: one per core)")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights, data order and random layers")
     parser.add_argument("--steps", type=_positive, help="training steps (default: what the example needs)")

@@ -1,6 +1,6 @@
 """What the machine can do: the kernels of `graphc.runtime.peaks` as a worker, in the same rounds as all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from benchmarks.measure import Samples, System, Worker
 from benchmarks.serve import Case, Prepare, Request, serve
@@ -23,19 +23,9 @@ def load(threads: int) -> Prepare:
             probe = peaks.stream_probe(machine, int(str(case["nbytes"])))
         else:
             probe = peaks.fma_probe(machine, dtype(str(case["dtype"])))
-        return Case(repeated(probe.run), {"amount": probe.amount})
+        return Case(probe.repeat, {"amount": probe.amount})
 
     return prepare
-
-
-def repeated(run: Callable[[], object]) -> Callable[[int], None]:
-    """Runs it that often."""
-
-    def steps(count: int) -> None:
-        for _ in range(count):
-            run()
-
-    return steps
 
 
 def prepare_peaks(worker: Worker, working_set: Sequence[int] = (), dtypes: Sequence[str] = ("float32",)) -> None:

@@ -25,7 +25,7 @@ Request = dict[str, object]
 class Case:
     """Something to time: `run(n)` makes n steps and returns when they are finished."""
 
-    run: Callable[[int], None]
+    run: Callable[[int], object]
     facts: Mapping[str, object]
 
 
@@ -71,14 +71,14 @@ class Server:
         return {"seconds": timed(run, steps) / steps, "steps": steps}
 
 
-def timed(run: Callable[[int], None], steps: int) -> float:
+def timed(run: Callable[[int], object], steps: int) -> float:
     """Seconds of `steps` steps."""
     start = time.perf_counter()
     run(steps)
     return time.perf_counter() - start
 
 
-def steps_in(run: Callable[[int], None], seconds: float) -> int:
+def steps_in(run: Callable[[int], object], seconds: float) -> int:
     """How many steps take about that long; one when no time is given."""
     steps, elapsed = 1, timed(run, 1)
     while elapsed < seconds / 4:

@@ -57,11 +57,15 @@ FMA, STREAM = "fma", "stream"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A kernel that shows a limit: each `run` does `amount` flops, or moves `amount` bytes, and says in what time."""
+    """A kernel that shows a limit: each `run` does `amount` flops, or moves `amount` bytes, and says in what time.
+
+    repeat: does it so many times, with nothing in between, for whoever has a clock.
+    """
 
     name: str
     run: Callable[[], float]
     amount: int
+    repeat: Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +220,11 @@ def fma_probe(machine: Machine, dtype: DType = float32) -> Probe:
     else:
         lanes = vectors * bits // (8 * dtype.itemsize)
         kernel, given, expected = fma_kernel(lanes, dtype), _factors(lanes, dtype), np.ones(())
-    run, result = _loaded(machine, kernel, given)
+    run, repeat, result = _loaded(machine, kernel, given)
     if not np.all(result == expected):
         raise AssertionError("the chains of multiply-adds must end where they should")
     amount = (4 if dtype is bfloat16 else 2) * result.size * ITERATIONS * UNROLLED
-    return Probe(f"{FMA} {dtype.name}", run, amount)
+    return Probe(f"{FMA} {dtype.name}", run, amount, repeat)
 
 
 def _factors(lanes: int, dtype: DType) -> np.ndarray:
@@ -293,10 +297,10 @@ def stream_probe(machine: Machine, nbytes: int) -> Probe:
     shape = (rows, max(nbytes // (8 * rows), 1))
     moved = 3 * 4 * prod(shape)  # two are read, one is written
     repeats = max(STREAMED_BYTES // moved, 1)
-    run, result = _loaded(machine, stream_kernel(shape, repeats), np.ones(shape, np.float32))
+    run, repeat, result = _loaded(machine, stream_kernel(shape, repeats), np.ones(shape, np.float32))
     if not np.allclose(result, 2 - 0.5**repeats):
         raise AssertionError("the stream must approach 2")
-    return Probe(f"{STREAM} {nbytes}", run, moved * repeats)
+    return Probe(f"{STREAM} {nbytes}", run, moved * repeats, repeat)
 
 
 def stream_kernel(shape: tuple[int, int], repeats: int) -> Kernel:
@@ -320,14 +324,23 @@ def stream_kernel(shape: tuple[int, int], repeats: int) -> Kernel:
     return Kernel(STREAM, (Param(b, "in"), Param(out, "out")), body)
 
 
-def _loaded(machine: Machine, kernel: Kernel, given: np.ndarray) -> tuple[Callable[[], float], np.ndarray]:
-    """The kernel ready to run: what runs it and returns the seconds it took, and its result."""
+def _loaded(
+    machine: Machine, kernel: Kernel, given: np.ndarray
+) -> tuple[Callable[[], float], Callable[[int], object], np.ndarray]:
+    """The kernel ready to run: `run` and `repeat` of a `Probe`, and its result."""
     plan = _plan(machine.backend.schedule(kernel).kernel)
-    executable = machine.backend.load(plan, machine.threads, machine.device)
+    executable = loaded = machine.backend.load(plan, machine.threads, machine.device)
     if not isinstance(executable, Profiler):
         raise UnsupportedError(f"the {machine.backend.name} backend does not time kernels")
     (result,) = executable.call(kernel.name, [given])
-    return lambda: float(executable.profile(kernel.name, [given], 0, 1).seconds.sum()), result
+
+    def run() -> float:
+        return float(executable.profile(kernel.name, [given], 0, 1).seconds.sum())
+
+    def repeat(times: int) -> object:
+        return loaded.run(kernel.name, [given], 0, times)
+
+    return run, repeat, result
 
 
 def _plan(kernel: Kernel) -> Plan:

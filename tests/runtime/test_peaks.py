@@ -24,8 +24,8 @@ def measured(tmp_path, monkeypatch):
         return dict.fromkeys(calls[-1], float(len(calls)))
 
     monkeypatch.setattr(peaks, "measure", measure)
-    monkeypatch.setattr(peaks, "fma_probe", lambda m, dtype: Probe(f"fma {dtype.name}", lambda: 1.0, 1))
-    monkeypatch.setattr(peaks, "stream_probe", lambda m, nbytes: Probe(f"stream {nbytes}", lambda: 1.0, 1))
+    monkeypatch.setattr(peaks, "fma_probe", lambda m, dtype: Probe(f"fma {dtype.name}", lambda: 1.0, 1, print))
+    monkeypatch.setattr(peaks, "stream_probe", lambda m, nbytes: Probe(f"stream {nbytes}", lambda: 1.0, 1, print))
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
     return calls
 
@@ -120,7 +120,7 @@ def test_the_best_round_counts_and_rounds_go_on_while_it_gets_better():
         ran.append(next(seconds))
         return ran[-1]
 
-    assert peaks.measure([Probe("p", run, 100)], rounds=3) == {"p": 400.0}
+    assert peaks.measure([Probe("p", run, 100, print)], rounds=3) == {"p": 400.0}
     assert len(ran) == 7
 
 

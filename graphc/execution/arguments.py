@@ -131,7 +131,7 @@ def type_of(leaf: object, name: str) -> TensorType:
     try:
         return TensorType(tuple(array.shape), dtype(array.dtype))
     except GraphcError as error:
-        raise DTypeError(f"argument {name}: {error}") from None
+        raise type(error)(f"argument {name}: {error}") from None
 
 
 def memory_size(limit: int | str | None) -> int | None:

@@ -10,9 +10,8 @@ import sys
 import numpy as np
 
 from benchmarks import report
-from benchmarks.contraction import repeated
 from benchmarks.measure import System, interleave, prepare_all, running
-from benchmarks.serve import Case, Prepare, Request, serve
+from benchmarks.serve import Case, Prepare, Request, repeated, serve
 
 MODULE = "benchmarks.call_overhead"
 SYSTEMS = [

@@ -9,14 +9,14 @@ that returns a new array (float32, nothing transposed).
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmarks import machine, peak, report
 from benchmarks.measure import Samples, System, Worker, WorkerError, interleave, prepare_all, running
-from benchmarks.serve import Case, Prepare, Request, serve
+from benchmarks.serve import Case, Prepare, Request, repeated, serve
 
 SHAPES = ("256x256x256", "512x512x512", "1024x768x768", "2048x384x1536")  # square and large
 SHAPES += ("64x512x784", "128x512x784", "128x512x512", "512x784x128", "128x10x512", "32x128x64")  # layers
@@ -288,16 +288,6 @@ def torch_products(threads: int) -> Prepare:
         return Case(repeated(lambda: torch.mm(left, right, out=out)), facts)
 
     return prepare
-
-
-def repeated(call: Callable[[], object]) -> Callable[[int], None]:
-    """Calls it that often."""
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            call()
-
-    return run
 
 
 if __name__ == "__main__":

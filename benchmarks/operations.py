@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.serve import Case, Prepare, Request
+from benchmarks.serve import Case, Prepare, Request, repeated
 
 COLUMNS = 512
 DROP = 0.1
@@ -249,13 +249,3 @@ def torch_operations(threads: int) -> Prepare:
         return Case(repeated(runs[name]), checked(case, runs[name]()))
 
     return prepare
-
-
-def repeated(call: Callable[[], object]) -> Callable[[int], None]:
-    """Calls it that often."""
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            call()
-
-    return run

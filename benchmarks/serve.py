@@ -71,6 +71,16 @@ class Server:
         return {"seconds": timed(run, steps) / steps, "steps": steps}
 
 
+def repeated(call: Callable[[], object]) -> Callable[[int], None]:
+    """Calls it that often."""
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            call()
+
+    return run
+
+
 def timed(run: Callable[[int], object], steps: int) -> float:
     """Seconds of `steps` steps."""
     start = time.perf_counter()

@@ -1,6 +1,8 @@
 """Packs are shared where all that is between allows it: the memory, and what is written there."""
 
-from graphc.kernel.program import LoopProgram
+from dataclasses import replace
+
+from graphc.kernel.program import KernelCall, LoopProgram
 from graphc.plan.build import arena_needs
 from graphc.plan.memory import pack
 from graphc.plan.packs import share_packs
@@ -46,11 +48,11 @@ def test_a_reader_whose_last_argument_is_packed_is_no_pack() -> None:
     b = Builder()
     x, w = b.input(64), b.input(512)
     (p, first), (q, second) = packed_product(b, x, w), packed_product(b, x, w)
-    b.calls[1], b.calls[3] = (  # as the compiler calls them: what is packed comes last
-        type(c)(type(c.kernel)(c.kernel.name, (c.kernel.params[0], c.kernel.params[2], c.kernel.params[1]), ()),
-                (c.args[0], c.args[2], c.args[1]))
-        for c in (b.calls[1], b.calls[3])
-    )  # fmt: skip
+    for number in (1, 3):  # as the compiler calls them: what is packed comes last
+        call = b.calls[number]
+        x_param, packed, result = call.kernel.params
+        kernel = replace(call.kernel, params=(x_param, result, packed))
+        b.calls[number] = KernelCall(kernel, (call.args[0], call.args[2], call.args[1]))
     program = shared(b, [first, second], (p, q))
     assert packs(program) == 1 and len(program.calls) == 3
 

@@ -56,10 +56,6 @@ class _Producer(Protocol):
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
 
-class _Interfaced(Protocol):
-    __cuda_array_interface__: Mapping[str, object]
-
-
 class _Interface(Protocol):
     @property
     def __cuda_array_interface__(self) -> Mapping[str, object]: ...
@@ -96,7 +92,7 @@ def described(leaf: object, name: str, stream: int | None = None) -> DeviceArray
     try:
         if _has_dlpack(leaf):
             return _by_dlpack(leaf, name, NO_ORDER if stream is None else stream)
-        return _by_interface(cast(_Interfaced, leaf), name)
+        return _by_interface(cast(_Interface, leaf), name)
     except GraphcError:
         raise
     except (BufferError, RuntimeError, TypeError, ValueError, AttributeError) as error:
@@ -106,7 +102,7 @@ def described(leaf: object, name: str, stream: int | None = None) -> DeviceArray
 # ------------------------------------------------------------------------------------------- __cuda_array_interface__
 
 
-def _by_interface(leaf: _Interfaced, name: str) -> DeviceArray:
+def _by_interface(leaf: _Interface, name: str) -> DeviceArray:
     found = leaf.__cuda_array_interface__
     lacks = sorted({"shape", "typestr", "data"} - set(found))
     if lacks:

@@ -1,6 +1,6 @@
 """The backend object the entry point names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +9,7 @@ from graphc.core.digest import source_digest
 from graphc.core.errors import BackendError, UnsupportedError
 from graphc.plan.ir import Plan
 from graphc.runtime.protocol import Executable, Target
-from graphc_cupy import cupy_device, nvrtc
+from graphc_cupy import cublaslt, cupy_device, nvrtc
 from graphc_cupy.code import Code
 from graphc_cupy.executable import GpuExecutable
 from graphc_cupy.products import Compute
@@ -91,16 +91,25 @@ class GpuBackend:
         _only_device(threads)
         return GpuExecutable(layout, _card(device), Code.from_bytes(saved), plan, self.library)
 
-    def doctor(self) -> list[tuple[str, bool, str]]:
-        """What `graphc doctor` says about this backend."""
-        try:
-            compiler = ("NVRTC", True, nvrtc.version())
-        except BackendError as error:
-            compiler = ("NVRTC", False, str(error))
-        rows = [compiler]
-        for number in range(cupy_device.count()):
-            rows.append((f"card {number}", True, cupy_device.open_device(number).description))
-        return rows if len(rows) > 1 else [*rows, ("card", False, _missing())]
+    def doctor(self) -> Sequence[tuple[str, bool | None, str]]:
+        """What `graphc doctor` says about this backend. Without cuBLASLt everything works but `precision=`."""
+        cards = [
+            (f"card {number}", True, cupy_device.open_device(number).description)
+            for number in range(cupy_device.count())
+        ]
+        return [
+            _tried("NVRTC", nvrtc.version, False),
+            _tried("cuBLASLt", cublaslt.find, None),
+            *(cards or [("card", False, _missing())]),
+        ]
+
+
+def _tried(what: str, look: Callable[[], str], otherwise: bool | None) -> tuple[str, bool | None, str]:
+    """A row of the doctor: what `look` finds, or what it raises."""
+    try:
+        return what, True, look()
+    except BackendError as error:
+        return what, otherwise, str(error)
 
 
 def _only_device(threads: int | None) -> None:

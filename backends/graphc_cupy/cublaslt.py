@@ -115,12 +115,21 @@ class CublasLt:
 
 def open_library() -> CublasLt:
     """cuBLASLt of this machine. Raises `BackendError` saying how to get it."""
+    return CublasLt(ctypes.CDLL(find()))
+
+
+def find() -> str:
+    """The file of the shared library. Raises `BackendError` saying what was tried and how to get it."""
+    problems: list[str] = []
     for name in _places():
         try:
-            return CublasLt(ctypes.CDLL(name))
-        except OSError:
-            continue
-    raise BackendError("products by a library need cuBLASLt, which was not found; pip install nvidia-cublas")
+            ctypes.CDLL(name)
+        except OSError as error:
+            problems.append(str(error))
+        else:
+            return name
+    tried = "; ".join(problems)
+    raise BackendError(f'products by a library need cuBLASLt: pip install "graphc[gpu,cublas]" ({tried})')
 
 
 def _places() -> Iterator[str]:

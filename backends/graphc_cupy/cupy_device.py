@@ -153,7 +153,7 @@ class CupyDevice:
         return int(memory.ptr)
 
     def release(self, address: int) -> None:
-        self._memory.pop(address, None)
+        del self._memory[address]
 
     def pinned(self, nbytes: int) -> np.ndarray:
         if not nbytes:

@@ -24,13 +24,14 @@ from graphc.plan.ir import Plan, Slot
 from graphc.runtime.device_arrays import DeviceArray, described
 from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
 from graphc_cupy.code import Code
+from graphc_cupy.cublaslt import WORKSPACE
 from graphc_cupy.device import Device, Event
 from graphc_cupy.memory import Segments, when_undisturbed
 from graphc_cupy.mirror import Mirror
 from graphc_cupy.products import Compute
 from graphc_cupy.program import Program, program_of
 from graphc_cupy.source import COUNT, RECORD
-from graphc_cupy.steps import Steps
+from graphc_cupy.steps import Steps, device_bytes, uses_library
 from graphc_cupy.texts import texts
 
 POLL_SECONDS = 0.1
@@ -41,9 +42,9 @@ Poll = Callable[[Progress, Sequence[np.ndarray]], bool]
 
 
 class GpuExecutable:
-    """Implements `graphc.runtime.protocol.Executable`."""
+    """Implements `graphc.runtime.protocol.Executable`, `ResidentCalls` and `Profiler`."""
 
-    scratch_bytes = 0
+    threads = None  # there are none to choose the number of
 
     def __init__(
         self,
@@ -68,6 +69,17 @@ class GpuExecutable:
         self._blocks = [self._segments.block]
         self._calls: deque[tuple[Event, list[object]]] = deque()  # on their way, with what they need
         weakref.finalize(self, _end, device, self._calls, self._blocks)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """On the device, besides the plan's segments: what aligns them, inputs, outputs and records of all entries,
+        and what a library works in. Entries that are never used do not take theirs.
+        """
+        plan, entries = self._plan, self.code.entries
+        _, segments = Segments.places(plan)
+        aligning = segments - plan.arena_bytes - plan.state_bytes - plan.constant_bytes
+        borders = sum(device_bytes(entry, entries[name]) for name, entry in plan.entries.items())
+        return aligning + borders + (WORKSPACE if any(map(uses_library, entries.values())) else 0)
 
     def _made(self) -> Program:
         """The program as it was emitted: of one from the disk only when somebody looks at it."""
@@ -190,8 +202,6 @@ class GpuExecutable:
         if running.steps.given != given:
             running.steps.give(inputs)
         return False
-
-    threads = None
 
     def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
         """Run n steps, not captured, with marks around every kernel."""

@@ -44,16 +44,21 @@ class Segments:
     @staticmethod
     def allocate(plan: Plan, device: Device) -> "Segments":
         """One allocation for all of them; constants are put in their places."""
-        places = Bump()
-        sizes = (plan.arena_bytes, plan.state_bytes, plan.constant_bytes, 16)
-        offsets = [places.take(nbytes) for nbytes in sizes]
-        block = device.allocate(max(places.nbytes, GRANULE))
+        offsets, nbytes = Segments.places(plan)
+        block = device.allocate(nbytes)
         found = Segments(block, *(block + offset for offset in offsets))
         for offset, array in plan.constants:
             if array.nbytes:
                 device.upload(found.constants + offset, as_bytes(array))
         device.synchronize()
         return found
+
+    @staticmethod
+    def places(plan: Plan) -> tuple[list[int], int]:
+        """Where each begins, and the bytes of all."""
+        places = Bump()
+        sizes = (plan.arena_bytes, plan.state_bytes, plan.constant_bytes, 16)
+        return [places.take(nbytes) for nbytes in sizes], places.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +74,21 @@ class EntryMemory:
     @staticmethod
     def allocate(entry: Entry, device: Device, rows: int) -> "EntryMemory":
         """One allocation for all of them."""
+        groups, nbytes = EntryMemory.places(entry, rows)
+        block = device.allocate(nbytes)
+        inputs, outputs, records = (tuple(block + offset for offset in group) for group in groups)
+        return EntryMemory(block, inputs, outputs, records, rows)
+
+    @staticmethod
+    def places(entry: Entry, rows: int) -> tuple[tuple[list[int], list[int], list[int]], int]:
+        """Where inputs, outputs and records begin, and the bytes of all."""
         places = Bump()
 
         def several(slots: Sequence[Slot], count: int) -> list[int]:
             return [places.take(slot.nbytes * count) for slot in slots]
 
         groups = several(entry.inputs, 1), several(entry.outputs, 1), several(entry.outputs, rows)
-        block = device.allocate(max(places.nbytes, GRANULE))
-        inputs, outputs, records = (tuple(block + offset for offset in group) for group in groups)
-        return EntryMemory(block, inputs, outputs, records, rows)
+        return groups, max(places.nbytes, GRANULE)
 
 
 def address(ref: Ref, segments: Segments, entry: EntryMemory) -> int:

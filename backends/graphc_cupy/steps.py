@@ -61,13 +61,10 @@ class Steps:
         rows: Rows,
     ) -> "Steps":
         """Allocate what the entry needs."""
-        count = sum(len(row) for row in rows) + len(entry.outputs) + 1
-        unit = max(1, min(MOST_STEPS, MOST_QUEUED // count))
-        widest = sum(slot.nbytes for slot in entry.outputs)
-        half = max(1, min(8 * unit, RECORD_BYTES // max(widest, 1)))
+        unit, half = _lengths(entry, rows)
         memory = EntryMemory.allocate(entry, device, 2 * half)
         host = tuple(device.pinned(slot.nbytes * 2 * half) for slot in entry.outputs)
-        return Steps(device, functions, segments, entry, rows, min(unit, half), half, memory, host)
+        return Steps(device, functions, segments, entry, rows, unit, half, memory, host)
 
     # ------------------------------------------------------------------------------------------------------ border
 
@@ -252,3 +249,24 @@ class Steps:
                 words = (record, output, row, slot.nbytes)
                 self.device.launch(self.functions[RECORD], blocks, RECORD_THREADS, 0, words)
         self.device.launch(self.functions[COUNT], 1, 1, 0, (step, row))
+
+
+def device_bytes(entry: Entry, rows: Rows) -> int:
+    """What an entry takes on the device when it is first used: inputs, outputs and their record."""
+    _, half = _lengths(entry, rows)
+    _, nbytes = EntryMemory.places(entry, 2 * half)
+    return nbytes
+
+
+def uses_library(rows: Rows) -> bool:
+    """Whether a library computes any of it."""
+    return any(isinstance(each, Multiply) for row in rows for each in row)
+
+
+def _lengths(entry: Entry, rows: Rows) -> tuple[int, int]:
+    """How many steps the larger graph has, and how many rows one half of the record."""
+    count = sum(len(row) for row in rows) + len(entry.outputs) + 1
+    unit = max(1, min(MOST_STEPS, MOST_QUEUED // count))
+    widest = sum(slot.nbytes for slot in entry.outputs)
+    half = max(1, min(8 * unit, RECORD_BYTES // max(widest, 1)))
+    return min(unit, half), half

@@ -45,7 +45,7 @@ def _checks() -> Iterable[tuple[str, bool | None, str]]:
     for name in backend_names():
         try:
             backend = find_backend(name)
-            rows: Iterable[tuple[str, bool, str]] = backend.doctor()  # type: ignore[attr-defined]
+            rows: Iterable[tuple[str, bool | None, str]] = backend.doctor()  # type: ignore[attr-defined]
         except GraphcError as error:
             yield f"backend {name}", False, str(error)
             continue

@@ -33,7 +33,7 @@ class MemoryReport:
 
     `moment` is where the sum of live arena bytes is largest, `tensors` what is live there, largest first.
     `lower_bound_bytes` is that sum: no arena can be smaller for this order of instructions. `scratch_bytes` is what the
-    backend keeps besides the plan: packing buffers of all threads.
+    backend keeps besides the plan: packing buffers of all threads; on a device, inputs and outputs of all entries.
     """
 
     arena_bytes: int

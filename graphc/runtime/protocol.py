@@ -53,7 +53,7 @@ class Executable(Protocol):
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes kept besides the plan's segments: packing buffers of all threads."""
+        """Bytes kept besides the plan's segments: packing buffers of all threads, copies of inputs on a device."""
         ...
 
     def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
@@ -189,8 +189,8 @@ class Backend(Protocol):
         """Generate code and allocate memory. Raises `BackendError` when this machine cannot run it."""
         ...
 
-    def doctor(self) -> list[tuple[str, bool, str]]:
-        """Checks for `graphc doctor`: (what, ok, detail)."""
+    def doctor(self) -> Sequence[tuple[str, bool | None, str]]:
+        """Checks for `graphc doctor`: (what, ok, detail). None in place of ok: missing, and most works without."""
         ...
 
 

@@ -47,7 +47,8 @@ def test_memory(cupy: MagicMock) -> None:
     with pytest.raises(BackendError, match=r"do not fit A card, 80 GiB, sm_90, of which 1073741824 are free"):
         device.allocate(2 << 30)
     device.release(ADDRESS)
-    device.release(ADDRESS)  # nothing is left to give back
+    with pytest.raises(KeyError):
+        device.release(ADDRESS)  # nothing is left to give back
 
 
 def test_functions_are_loaded_before_a_capture(cupy: MagicMock) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
-from graphc.core.errors import ArgumentError
+from graphc.core.errors import ArgumentError, MemoryBudgetError
 from graphc.plan.ir import Plan
 from graphc.runtime.protocol import Progress
 from graphc_cupy.executable import GpuExecutable
@@ -65,6 +65,19 @@ def test_a_step_is_captured_once(emulated: EmulatedBackend) -> None:
     assert emulated.device.log.count("begin_capture") <= 2
     assert emulated.device.log.count("launch") == launches == 0  # everything is replayed
     assert emulated.device.log.count("allocate") == 2  # the plan, and what crosses the border of the entry
+
+
+def test_the_memory_report_counts_what_the_device_gave(emulated: EmulatedBackend) -> None:
+    ours = program("emulated")
+    ours.run("go", BATCH, n=40)
+    report = ours.memory("go")
+    border = report.input_bytes + report.output_bytes  # the caller's own arrays
+    assert report.scratch_bytes > border
+    executable = ours._executable
+    assert isinstance(executable, GpuExecutable)
+    assert sum(len(emulated.device._blocks[block]) for block in executable._blocks) == report.peak_bytes - border
+    with pytest.raises(MemoryBudgetError, match="scratch"):
+        gc.compile(lambda x: x * 2, BATCH, backend="emulated", memory=2 * BATCH.nbytes)
 
 
 def test_runs_and_calls_agree_with_the_cpu(emulated: EmulatedBackend) -> None:

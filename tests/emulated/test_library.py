@@ -18,6 +18,7 @@ from graphc.core.errors import BackendError, UnsupportedError
 from graphc.kernel import interpret
 from graphc.kernel.verify import verify
 from graphc_cupy import cublaslt
+from graphc_cupy.backend import GpuBackend
 from graphc_cupy.code import Code
 from graphc_cupy.cublaslt import CublasLt, Functions
 from graphc_cupy.phases import LibraryCall, phases
@@ -225,8 +226,10 @@ def test_failures_name_the_function() -> None:
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cublaslt, "_places", lambda: iter(["libnothing.so.1"]))
-    with pytest.raises(BackendError, match="need cuBLASLt, which was not found; pip install nvidia-cublas"):
+    with pytest.raises(BackendError, match=r'pip install "graphc\[gpu,cublas\]" \(libnothing.so.1: '):
         cublaslt.open_library()
+    (row,) = [row for row in GpuBackend().doctor() if row[0] == "cuBLASLt"]
+    assert row[1] is None and "need cuBLASLt" in row[2]  # missing, and nothing is wrong with that
 
 
 @needs_compiler

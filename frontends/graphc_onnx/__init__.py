@@ -1,0 +1,11 @@
+"""Import of ONNX models: `gc.load("model.onnx")` is a program with named inputs, outputs and parameters.
+
+`table` says what a row of an op is, `ops` has the rows by family, `interpret` runs a model's nodes under a trace,
+`model` is what users hold, and `backend` is the adapter that ONNX's own test runner takes.
+"""
+
+from graphc_onnx.model import Model, from_proto, load
+from graphc_onnx.proto import Port
+from graphc_onnx.table import ModelError
+
+__all__ = ["Model", "ModelError", "Port", "from_proto", "load"]

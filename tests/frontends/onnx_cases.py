@@ -1,0 +1,86 @@
+"""The cases of ONNX's own test runner, run on backends of graphc in place.
+
+A case passes when ONNX's runner says so, with ONNX's tolerances. It is skipped when it is in the table of
+`onnx_skips` and the import refuses it with an error; everything else is a failure, also a case in the table that runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx.backend.test
+from graphc_onnx.backend import backend_on
+
+from graphc.core.errors import GraphcError
+from tests.frontends.onnx_skips import reason_to_skip
+
+BACKENDS = ("cpu", "reference")
+Outcome = Literal["passed", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a case."""
+
+    name: str
+    outcome: Outcome
+    reason: str = ""
+
+
+def all_cases(home: str) -> dict[str, dict[str, Callable[[], None]]]:
+    """Every case by name (`test_add`), as one function per backend; `home` is a folder for what the runner writes."""
+    os.environ["ONNX_HOME"] = home
+    cases: dict[str, dict[str, Callable[[], None]]] = {}
+    for backend in BACKENDS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the cases are made up by NumPy, which warns about some
+            runner = onnx.backend.test.BackendTest(backend_on(backend), __name__)
+        for group in runner.test_cases.values():
+            for name in sorted(vars(group)):
+                if name.startswith("test_") and name.endswith("_cpu"):
+                    cases.setdefault(name.removesuffix("_cpu"), {})[backend] = _function(group, name)
+    return cases
+
+
+def _function(group: type, name: str) -> Callable[[], None]:
+    def run() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            getattr(group(name), name)()
+
+    return run
+
+
+def verdict(name: str, functions: dict[str, Callable[[], None]]) -> Verdict:
+    """Run a case on every backend."""
+    listed = reason_to_skip(name)
+    refused: list[str] = []
+    for backend, function in functions.items():
+        try:
+            function()
+        except GraphcError as error:
+            if listed is None:
+                return Verdict(name, "failed", f"{backend}, {_short(error)}")
+            refused.append(backend)
+        except Exception as error:  # whatever it is, the case has not passed
+            return Verdict(name, "failed", f"{backend}, {_short(error)}")
+    if listed is None:
+        return Verdict(name, "passed")
+    if len(refused) < len(functions):
+        return Verdict(name, "failed", "is listed as skipped, and runs")
+    return Verdict(name, "skipped", listed)
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def verdicts(names: list[str], cases: dict[str, dict[str, Callable[[], None]]]) -> Iterator[Verdict]:
+    """One after the other."""
+    for name in names:
+        yield verdict(name, cases[name])

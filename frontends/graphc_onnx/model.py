@@ -136,6 +136,8 @@ class Model:
 
     def _specialise(self, need: NeedsKnown, data: Sequence[Data]) -> None:
         """From now on the values that are needed are known: programs are compiled for them."""
+        if need.sources <= self._known:
+            raise gc.UnsupportedError(f"{need.what}, and it is not known while tracing")
         for port, item in zip(self.inputs, data, strict=True):
             if input_named(port.name) not in need.sources:
                 continue
@@ -208,6 +210,8 @@ def from_proto(
 def _array(given: object, dtype: str) -> Array:
     if isinstance(given, (np.ndarray, gc.Tracer)):
         return given
+    if isinstance(given, np.generic):
+        return np.asarray(given)
     if hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__"):
         return given  # type: ignore[no-any-return, return-value, unused-ignore]  # an array of another library
     return np.asarray(given, object if dtype == "string" else dtype)

@@ -6,7 +6,7 @@ import numpy as np
 
 import graphc.numpy as gnp
 from graphc.api import Array, ArgumentError, ShapeError
-from graphc_onnx.ops.common import cast, dtype_of, flat_index, integers, normal, size
+from graphc_onnx.ops.common import cast, dtype_of, flat_index, integers, normal, only, size
 from graphc_onnx.table import Row
 
 
@@ -53,6 +53,62 @@ def _gather_nd(x: Array, indices: Array, *, batch_dims: int = 0) -> Array:
     return gnp.take(gnp.reshape(x, (size(outer), *rest)), position, axis=0)
 
 
+# ------------------------------------------------------------------------------------------------------------ writing
+
+_REDUCTIONS = ("none", "add", "mul", "max", "min")
+
+
+def _written(x: Array, position: Array, values: Array, reduction: str) -> Array:
+    """x with the slices at `position` of its first dim set to values, or joined with them; later ones come later."""
+    if reduction not in _REDUCTIONS:
+        raise ArgumentError(f"attribute reduction is one of {', '.join(_REDUCTIONS)}, got {reduction!r}")
+    place = gnp.asarray(x)
+    if isinstance(place, np.ndarray):
+        return _written_at_once(place, np.asarray(position), np.asarray(values), reduction)
+    at = place.at[position]
+    change = {"none": at.set, "add": at.add, "mul": at.multiply, "max": at.max, "min": at.min}[reduction]
+    return change(values)
+
+
+def _written_at_once(x: np.ndarray, position: np.ndarray, values: np.ndarray, reduction: str) -> np.ndarray:
+    result = x.copy()
+    if reduction == "none":
+        result[position] = values
+        return result
+    {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[reduction].at(result, position, values)
+    return result
+
+
+def _scatter_elements(x: Array, indices: Array, updates: Array, *, axis: int = 0, reduction: str = "none") -> Array:
+    place = normal(axis, len(x.shape))
+    position = gnp.ravel(_along(x, indices, place))
+    return gnp.reshape(_written(gnp.ravel(x), position, gnp.ravel(updates), reduction), x.shape)
+
+
+def _scatter_nd(x: Array, indices: Array, updates: Array, *, reduction: str = "none") -> Array:
+    position, rest = _rows(x, indices)
+    outer = x.shape[: len(x.shape) - len(rest)]
+    values = gnp.reshape(updates, (size(position.shape), *rest))
+    slices = gnp.reshape(x, (size(outer), *rest))
+    return gnp.reshape(_written(slices, gnp.ravel(position), values, reduction), x.shape)
+
+
+def _tensor_scatter(
+    past: Array, update: Array, write_indices: Array | None = None, *, axis: int = -2, mode: str = "linear"
+) -> Array:
+    """`update` put into `past` along an axis, from a place of its own in each batch; "circular" goes on at the front."""
+    only("mode", mode, "linear", "circular")
+    place = normal(axis, len(past.shape))
+    steps = gnp.indices_along(update.shape, place, "int64")
+    if write_indices is not None:
+        first = gnp.reshape(cast(write_indices, np.int64), (-1,) + (1,) * (len(past.shape) - 1))
+        steps = gnp.remainder(steps + first, past.shape[place]) if mode == "circular" else steps + first
+    return _scatter_elements(past, steps, update, axis=place)
+
+
+# ----------------------------------------------------------------------------------------------- one-hot and masks
+
+
 def _one_hot(indices: Array, depth: Array, values: Array, *, axis: int = -1) -> Array:
     count = integers(depth)[0]
     place = normal(axis, len(indices.shape) + 1)
@@ -92,15 +148,14 @@ def _unique(x: Array, *, axis: int | None = None, sorted: int = 1) -> tuple[Arra
     return values, *(part.astype(np.int64) for part in (first, inverse, counts))
 
 
-def _check_reduction(reduction: str, *allowed: str) -> None:
-    if reduction not in allowed:
-        raise ArgumentError(f"attribute reduction is one of {', '.join(allowed)}, got {reduction!r}")
-
-
 ROWS = [
     Row("Gather", 1, _gather),
     Row("GatherElements", 11, _gather_elements),
     Row("GatherND", 11, _gather_nd),
+    Row("Scatter", 9, _scatter_elements),
+    Row("ScatterElements", 11, _scatter_elements),
+    Row("ScatterND", 11, _scatter_nd),
+    Row("TensorScatter", 24, _tensor_scatter),
     Row("OneHot", 9, _one_hot, known=(1,)),
     Row("ArrayFeatureExtractor", 1, _array_feature_extractor, domain="ai.onnx.ml"),
     Row("Compress", 9, _compress, known=(1,), of_constants=True),

@@ -28,6 +28,7 @@ from graphc.execution.arguments import memory_size
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.execution.cost import CostReport
 from graphc.execution.jit import CacheInfo, Jitted
+from graphc.execution.loading import Loaded, load
 from graphc.execution.profile import KernelProfile, ProfileReport
 from graphc.execution.program import Program
 from graphc.execution.resident import with_specs
@@ -60,6 +61,7 @@ __all__ = [
     "Jitted",
     "KernelProfile",
     "LeakedTracerError",
+    "Loaded",
     "Loc",
     "MemoryBudgetError",
     "MemoryReport",
@@ -86,6 +88,7 @@ __all__ = [
     "jit",
     "jvp",
     "linearize",
+    "load",
     "parse",
     "program",
     "pytree",

@@ -14,7 +14,7 @@ def import_everything() -> int:
     """Imports all modules of the distribution; returns how many."""
     files = distribution("graphc").files or []
     packages = sorted({file.parts[0] for file in files if len(file.parts) == 2 and file.name == "__init__.py"})
-    assert {"graphc", "graphc_reference", "graphc_llvm", "graphc_cupy"} <= set(packages), packages
+    assert {"graphc", "graphc_onnx", "graphc_reference", "graphc_llvm", "graphc_cupy"} <= set(packages), packages
     assert any(str(file) == "graphc/py.typed" for file in files), "py.typed is not in the wheel"
     count = 0
     for package in packages:
@@ -50,6 +50,18 @@ def train_on(backend: str) -> None:
     assert after < before, f"{backend}: the loss did not fall, {before} to {after}"
 
 
+def load_onnx() -> None:
+    """Loads a model of one node by the name of its extension."""
+    from onnx import TensorProto, helper, save
+
+    import graphc as gc
+
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "negative", ports[:1], ports[1:])
+    save(helper.make_model(graph), "negative.onnx")
+    assert gc.load("negative.onnx")(np.ones(2, np.float32)).tolist() == [-1.0, -1.0]
+
+
 def gpu() -> str:
     """Trains where there is a card; elsewhere the error must say what is missing."""
     from graphc.core.errors import BackendError
@@ -64,6 +76,7 @@ def gpu() -> str:
 
 if __name__ == "__main__":
     print(f"imported {import_everything()} modules")
+    load_onnx()
     for backend in sorted(entry_points(group="graphc.backends").names):
         if backend == "gpu":
             print(f"gpu: {gpu()}")

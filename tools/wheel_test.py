@@ -25,7 +25,7 @@ def main() -> None:
         (wheel,) = folder.glob("*.whl")
         venv.create(folder / "venv", with_pip=True)
         python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        subprocess.run([python, "-I", "-m", "pip", "install", "--quiet", str(wheel)], check=True, cwd=folder)
+        subprocess.run([python, "-I", "-m", "pip", "install", "--quiet", f"{wheel}[onnx]"], check=True, cwd=folder)
         smoke = Path(shutil.copy(ROOT / "tests" / "wheel_smoke.py", folder))
         subprocess.run([python, "-I", str(smoke)], check=True, cwd=folder)
     print(f"{wheel.name}: installs, imports and trains")

@@ -4,6 +4,11 @@
 `model` is what users hold, and `backend` is the adapter that ONNX's own test runner takes.
 """
 
+try:
+    import onnx  # noqa: F401
+except ImportError as error:
+    raise ImportError("ONNX models are read by the package onnx: pip install 'graphc[onnx]'") from error
+
 from graphc_onnx.model import Model, from_proto, load
 from graphc_onnx.proto import Port
 from graphc_onnx.table import ModelError

@@ -54,7 +54,7 @@ class GraphcBackend(Backend):
     ) -> tuple[Data, ...]:
         """One node alone, of opset `opset_version` (default: the newest)."""
         version = kwargs.pop("opset_version", onnx_opset_version())
-        if kwargs:
+        if kwargs or not isinstance(version, int):
             raise UnsupportedError(f"run_node: unknown options {', '.join(sorted(kwargs))}")
         names = [name for name in node.input if name]
         takes = [_described(name, data) for name, data in zip(names, inputs, strict=True)]

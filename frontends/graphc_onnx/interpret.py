@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 import numpy as np
 import onnx
@@ -258,8 +259,9 @@ def _at_once(compute: Callable[[], object]) -> Data | tuple[Data, ...]:
     return contextvars.Context().run(compute)  # type: ignore[return-value]  # rows return data
 
 
-def _plain(item: Data) -> Data:
-    return np.asarray(item) if isinstance(item, np.generic) else item
+def _plain(item: object) -> Data:
+    """NumPy's scalars are 0-d arrays."""
+    return np.asarray(item) if isinstance(item, np.generic) else cast(Data, item)
 
 
 def _listed(sources: frozenset[str]) -> str:
@@ -322,26 +324,41 @@ def _free_names(graph: GraphProto) -> set[str]:
 # ------------------------------------------------------------------------------------------- definitions from schemas
 
 
+class _Schema(Protocol):
+    """What ONNX's schemas have and its type hints lack."""
+
+    has_function: bool
+    has_context_dependent_function: bool
+    function_body: FunctionProto
+    context_dependent_function_opset_versions: Sequence[int]
+    attributes: Mapping[str, onnx.defs.OpSchema.Attribute]
+
+    def get_context_dependent_function_with_opset_version(
+        self, opset: int, node: bytes, types: Sequence[bytes]
+    ) -> bytes: ...
+
+
 def _definition(node: NodeProto, operands: Sequence[Value | None], domain: str, opset: int) -> FunctionProto | None:
     """What ONNX says the op means in terms of others, for these operands."""
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset, domain)
+        schema = cast(_Schema, onnx.defs.get_schema(node.op_type, opset, domain))
     except onnx.defs.SchemaError:
         return None
-    if schema.has_function:
-        return schema.function_body
-    if not schema.has_context_dependent_function:
-        return None
-    types = [_type_of(operand).SerializeToString() for operand in operands]
-    version = max((v for v in schema.context_dependent_function_opset_versions if v <= opset), default=None)
-    if version is None:
-        return None
-    plain = NodeProto()
-    plain.CopyFrom(node)
-    del plain.input[len(operands) :]
-    text = schema.get_context_dependent_function_with_opset_version(version, plain.SerializeToString(), types)
     function = FunctionProto()
-    function.ParseFromString(text)
+    if schema.has_function:
+        function.CopyFrom(schema.function_body)
+    elif schema.has_context_dependent_function:
+        types = [_type_of(operand).SerializeToString() for operand in operands]
+        version = max(v for v in schema.context_dependent_function_opset_versions if v <= opset)
+        plain = NodeProto()
+        plain.CopyFrom(node)
+        del plain.input[len(operands) :]
+        text = schema.get_context_dependent_function_with_opset_version(version, plain.SerializeToString(), types)
+        function.ParseFromString(text)
+    else:
+        return None
+    defaults = (attribute.default_value for attribute in schema.attributes.values())
+    function.attribute_proto.extend(default for default in defaults if default.name)
     return function
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto
 
 import graphc.api as gc
-from graphc.api import Array, ArgumentError, CompiledFunction, DTypeError, ShapeError
+from graphc.api import ArgumentError, Array, CompiledFunction, DTypeError, ShapeError
 from graphc_onnx import proto
 from graphc_onnx.interpret import (
     Interpreter,
@@ -248,7 +248,9 @@ def _is_foreign(data: Data) -> bool:
     """Whether a result is none that a compiled program can have."""
     if isinstance(data, list):
         return not data or any(_is_foreign(item) for item in data)
-    return data is None or (isinstance(data, np.ndarray) and data.dtype.kind in "OUSV" and data.dtype.name != "bfloat16")
+    return data is None or (
+        isinstance(data, np.ndarray) and data.dtype.kind in "OUSV" and data.dtype.name != "bfloat16"
+    )
 
 
 def _identifier(name: str) -> str:

@@ -45,7 +45,7 @@ def tensor(proto: TensorProto, place: str) -> np.ndarray:
 def dtype_name(code: int) -> str:
     """The name of a tensor's element type, as NumPy and ml_dtypes spell it."""
     if code in (TensorProto.STRING, TensorProto.UNDEFINED):
-        return TensorProto.DataType.Name(code).lower()
+        return str(TensorProto.DataType.Name(code)).lower()
     try:
         return str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(code)).name)
     except KeyError:

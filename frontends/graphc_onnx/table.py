@@ -15,12 +15,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphc.api import Array, ArgumentError, GraphcError
+from graphc.api import ArgumentError, Array, GraphcError
 
 # What an ONNX value is while a model is interpreted: a tensor, a sequence, or an optional without a value.
 Data: TypeAlias = "Array | list[Data] | None"
 Result: TypeAlias = "Data | tuple[Data, ...]"
-Attribute: TypeAlias = "int | float | str | bytes | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | np.ndarray | Body"
+Attribute: TypeAlias = (
+    "int | float | str | bytes | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | np.ndarray | Body"
+)
 NEWEST = 10_000
 
 

@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 
-from graphc.core.errors import BackendError
+from graphc.core.errors import BackendError, UnsupportedError
 from graphc.runtime.protocol import Backend, Target
 
 
@@ -86,11 +86,31 @@ def find_backend(name: str) -> object:
     found = _found("graphc.backends")
     if name not in found:
         raise BackendError(f"unknown backend {name!r}; installed: {', '.join(sorted(found)) or 'none'}")
-    module, _, attribute = found[name].partition(":")
     try:
-        loaded: object = import_module(module)
-        for part in attribute.split("."):
-            loaded = getattr(loaded, part)
+        return _imported(found[name])
     except (ImportError, AttributeError) as error:
         raise BackendError(f"backend {name!r} is installed but cannot be imported: {error}") from error
+
+
+@cache
+def find_loader(extension: str) -> Callable[..., object]:
+    """What loads files of that extension (without the dot). Raises `UnsupportedError` listing what is installed."""
+    found = _found("graphc.frontends")
+    if extension not in found:
+        known = ", ".join(f".{name}" for name in sorted(found)) or "none"
+        raise UnsupportedError(f"no frontend loads files that end in {f'.{extension}'!r}; installed: {known}")
+    try:
+        loader = _imported(found[extension])
+    except (ImportError, AttributeError) as error:
+        raise UnsupportedError(f"the frontend for .{extension} is installed but cannot be imported: {error}") from error
+    if not callable(loader):
+        raise UnsupportedError(f"the frontend for .{extension}, {found[extension]}, is no function")
+    return loader
+
+
+def _imported(place: str) -> object:
+    module, _, attribute = place.partition(":")
+    loaded: object = import_module(module)
+    for part in attribute.split("."):
+        loaded = getattr(loaded, part)
     return loaded

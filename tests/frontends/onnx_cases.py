@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import onnx.backend.test
-from graphc_onnx.backend import backend_on
 
 from graphc.core.errors import GraphcError
+from graphc_onnx.backend import backend_on
 from tests.frontends.onnx_skips import reason_to_skip
 
 BACKENDS = ("cpu", "reference")

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import helper
 
 import graphc.numpy as gnp
-from graphc.api import Array, ArgumentError, UnsupportedError
+from graphc.api import ArgumentError, Array, UnsupportedError
 
 Ints: TypeAlias = tuple[int, ...]
 

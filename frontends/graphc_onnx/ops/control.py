@@ -72,9 +72,7 @@ def _scan(
     carried: list[Data] = list(operands[:count])
     axes = scan_input_axes or (0,) * num_scan_inputs
     backwards = scan_input_directions or (0,) * num_scan_inputs
-    inputs = [
-        gnp.moveaxis(x, normal(axis, len(x.shape)), 0) for x, axis in zip(operands[count:], axes, strict=True)
-    ]
+    inputs = [gnp.moveaxis(x, normal(axis, len(x.shape)), 0) for x, axis in zip(operands[count:], axes, strict=True)]
     inputs = [gnp.flip(x, axis=0) if turned else x for x, turned in zip(inputs, backwards, strict=True)]
     outputs = len(body.outputs) - count
     stacked: list[list[Data]] = [[] for _ in range(outputs)]

@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import Array, ArgumentError, UnsupportedError
+from graphc.api import ArgumentError, Array, UnsupportedError
 from graphc.nn import functional as F
 from graphc_onnx.ops.common import cast, dtype_of, element_type, in_float32, is_float, only
 from graphc_onnx.table import Row
@@ -17,7 +17,7 @@ from graphc_onnx.table import Row
 # --------------------------------------------------------------------------------------------------------- arithmetic
 
 
-def _divide(x: Array, y: Array) -> Array:
+def divide(x: Array, y: Array) -> Array:
     """Integers are divided towards zero."""
     if is_float(x):
         return gnp.divide(x, y)
@@ -31,17 +31,32 @@ def _divide(x: Array, y: Array) -> Array:
 def _mod(x: Array, y: Array, *, fmod: int = 0) -> Array:
     if not fmod:
         return gnp.remainder(x, y)
-    return gnp.fmod(x, y) if is_float(x) else gnp.subtract(x, gnp.multiply(_divide(x, y), y))
+    return gnp.fmod(x, y) if is_float(x) else gnp.subtract(x, gnp.multiply(divide(x, y), y))
 
 
-def _pow(x: Array, y: Array) -> Array:
+def power(x: Array, y: Array) -> Array:
     """In the type of the base."""
     if dtype_of(x) == dtype_of(y) or is_float(x):
         return gnp.power(x, cast(y, dtype_of(x)))
-    return cast(gnp.power(cast(x, np.float64), cast(y, np.float64)), dtype_of(x))
+    if is_float(y):
+        return cast(gnp.power(cast(x, np.float64), cast(y, np.float64)), dtype_of(x))
+    return _whole_power(x, y)
 
 
-def _variadic(combine: Callable[[Array, Array], Array]) -> Callable[..., Array]:
+def _whole_power(x: Array, exponent: Array) -> Array:
+    """By squaring. A negative exponent gives 0 but for 1 and -1, whose powers depend on its last bit alone."""
+    last = gnp.bitwise_and(exponent, 1)
+    within = gnp.where(gnp.logical_or(gnp.greater(exponent, 63), gnp.less(exponent, 0)), last + 62, exponent)
+    square, result = x, gnp.ones_like(x)
+    for bit in range(6):  # a higher power of anything but 0, 1 and -1 does not fit 64 bits
+        is_set = gnp.not_equal(gnp.bitwise_and(within, 1 << bit), 0)
+        result = gnp.where(is_set, gnp.multiply(result, square), result)
+        square = gnp.multiply(square, square)
+    unit = gnp.equal(gnp.multiply(x, x), 1)
+    return gnp.where(gnp.logical_or(gnp.greater_equal(exponent, 0), unit), result, gnp.zeros_like(result))
+
+
+def variadic(combine: Callable[[Array, Array], Array]) -> Callable[..., Array]:
     def function(*operands: Array) -> Array:
         if not operands:
             raise ArgumentError("needs at least one input")
@@ -51,7 +66,7 @@ def _variadic(combine: Callable[[Array, Array], Array]) -> Callable[..., Array]:
 
 
 def _mean(*operands: Array) -> Array:
-    return gnp.divide(_variadic(gnp.add)(*operands), len(operands))
+    return gnp.divide(variadic(gnp.add)(*operands), len(operands))
 
 
 def _clip_by_attributes(x: Array, *, min: float = -math.inf, max: float = math.inf) -> Array:
@@ -64,9 +79,11 @@ def _clip(x: Array, low: Array | None = None, high: Array | None = None) -> Arra
 
 
 def _shift(x: Array, y: Array, *, direction: str) -> Array:
-    """Shifts by the width or more give 0."""
+    """Bits that are shifted out are gone, also all of them; to the right a negative number stays negative."""
     only("direction", direction, "LEFT", "RIGHT")
     bits = dtype_of(x).itemsize * 8
+    if direction == "RIGHT" and dtype_of(x).kind == "i":
+        return gnp.right_shift(x, gnp.minimum(y, bits - 1))
     inside = gnp.less(y, bits)
     by = gnp.where(inside, y, gnp.zeros_like(y))
     shifted = gnp.left_shift(x, by) if direction == "LEFT" else gnp.right_shift(x, by)
@@ -77,12 +94,12 @@ ARITHMETIC = [
     Row("Add", 7, gnp.add),
     Row("Sub", 7, gnp.subtract),
     Row("Mul", 7, gnp.multiply),
-    Row("Div", 7, _divide),
+    Row("Div", 7, divide),
     Row("Mod", 10, _mod),
-    Row("Pow", 7, _pow),
-    Row("Max", 8, _variadic(gnp.maximum)),
-    Row("Min", 8, _variadic(gnp.minimum)),
-    Row("Sum", 8, _variadic(gnp.add)),
+    Row("Pow", 7, power),
+    Row("Max", 8, variadic(gnp.maximum)),
+    Row("Min", 8, variadic(gnp.minimum)),
+    Row("Sum", 8, variadic(gnp.add)),
     Row("Mean", 8, _mean),
     Row("Clip", 6, _clip_by_attributes, until=10),
     Row("Clip", 11, _clip),
@@ -187,7 +204,7 @@ def _leaky_relu(x: Array, *, alpha: float = 0.01) -> Array:
     return gnp.where(gnp.less(x, 0), x * alpha, x)
 
 
-def _prelu(x: Array, slope: Array) -> Array:
+def prelu(x: Array, slope: Array) -> Array:
     return gnp.where(gnp.less(x, 0), gnp.multiply(x, slope), x)
 
 
@@ -239,7 +256,7 @@ def _shrink(x: Array, *, lambd: float = 0.5, bias: float = 0.0) -> Array:
 ACTIVATIONS = [
     Row("Relu", 6, _relu),
     Row("LeakyRelu", 6, _leaky_relu),
-    Row("PRelu", 7, _prelu),
+    Row("PRelu", 7, prelu),
     Row("Elu", 6, _elu),
     Row("Celu", 12, _celu),
     Row("Selu", 6, _selu),

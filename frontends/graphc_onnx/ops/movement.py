@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import Array, ArgumentError, ShapeError
+from graphc.api import ArgumentError, Array, ShapeError
 from graphc_onnx.ops.common import Ints, cast, dtype_of, element_type, integers, none_of, normal, only, size
 from graphc_onnx.table import Data, NodeContext, Row
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 import graphc.numpy as gnp
 from graphc.api import Array
 from graphc_onnx.ops.common import Ints, cast, dtype_of, element_type, none_of, normal, size
@@ -36,10 +35,12 @@ def _batch_norm(
     momentum: float = 0.9,
     training_mode: int = 0,
     spatial: int = 1,
+    is_test: int = 1,
+    consumed_inputs: Ints | None = None,
     node: NodeContext,
 ) -> Array | tuple[Array, ...]:
     """In training the statistics are those of the batch, and the running ones are results."""
-    none_of(spatial=None if spatial else 0)
+    none_of(spatial=None if spatial else 0, is_test=None if is_test else 0)
     rank, dtype = len(x.shape), dtype_of(x)
     if not training_mode:
         slope = scale / gnp.sqrt(variance + epsilon)
@@ -60,7 +61,14 @@ def _instance_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5
 
 
 def _group_norm(
-    x: Array, scale: Array, bias: Array, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1, node: NodeContext
+    x: Array,
+    scale: Array,
+    bias: Array,
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+    node: NodeContext,
 ) -> Array:
     """Before opset 21 scale and bias are per group, then per channel."""
     rank, dtype = len(x.shape), dtype_of(x)
@@ -122,7 +130,7 @@ def _local_response(x: Array, *, size: int, alpha: float = 1e-4, beta: float = 0
 
 
 ROWS = [
-    Row("BatchNormalization", 7, _batch_norm),
+    Row("BatchNormalization", 1, _batch_norm),
     Row("InstanceNormalization", 6, _instance_norm),
     Row("GroupNormalization", 18, _group_norm),
     Row("LayerNormalization", 17, _layer_norm),

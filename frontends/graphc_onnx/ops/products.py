@@ -12,8 +12,15 @@ from graphc_onnx.ops.common import cast
 from graphc_onnx.table import Row
 
 
-def _gemm(
-    a: Array, b: Array, c: Array | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+def gemm(
+    a: Array,
+    b: Array,
+    c: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
 ) -> Array:
     product = gnp.matmul(gnp.transpose(a) if transA else a, gnp.transpose(b) if transB else b)
     scaled = product if alpha == 1.0 else product * alpha
@@ -42,7 +49,7 @@ def _matmul_integer(a: Array, b: Array, a_zero: Array | None = None, b_zero: Arr
 
 ROWS = [
     Row("MatMul", 1, gnp.matmul),
-    Row("Gemm", 7, _gemm),
+    Row("Gemm", 7, gemm),
     Row("Einsum", 12, _einsum),
     Row("MatMulInteger", 10, _matmul_integer),
 ]

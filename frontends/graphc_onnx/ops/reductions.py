@@ -73,7 +73,7 @@ def _worst(x: Array, largest: bool) -> float | int:
     """What every other element beats."""
     if is_float(x):
         return -math.inf if largest else math.inf
-    limits = np.iinfo(dtype_of(x))  # type: ignore[arg-type]
+    limits = gnp.iinfo(dtype_of(x))
     return int(limits.min if largest else limits.max)
 
 

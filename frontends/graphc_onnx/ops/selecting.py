@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import Array, ArgumentError, ShapeError
+from graphc.api import ArgumentError, Array, ShapeError
 from graphc_onnx.ops.common import cast, dtype_of, flat_index, integers, normal, only, size
 from graphc_onnx.table import Row
 
@@ -96,7 +96,7 @@ def _scatter_nd(x: Array, indices: Array, updates: Array, *, reduction: str = "n
 def _tensor_scatter(
     past: Array, update: Array, write_indices: Array | None = None, *, axis: int = -2, mode: str = "linear"
 ) -> Array:
-    """`update` put into `past` along an axis, from a place of its own in each batch; "circular" goes on at the front."""
+    """`update` put into `past` along an axis, at a place of its own in each batch; "circular" goes on at the front."""
     only("mode", mode, "linear", "circular")
     place = normal(axis, len(past.shape))
     steps = gnp.indices_along(update.shape, place, "int64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import Array, ArgumentError
+from graphc.api import ArgumentError, Array
 from graphc_onnx.ops.common import integers, normal
 from graphc_onnx.table import Body, Data, Row
 

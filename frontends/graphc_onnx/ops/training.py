@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import Array, ArgumentError
+from graphc.api import ArgumentError, Array
 from graphc_onnx.ops.common import cast, dtype_of, only
 from graphc_onnx.table import Row
 
@@ -26,7 +26,12 @@ def _started(step: Array, then: Array, first: Array) -> Array:
 
 
 def _adagrad(
-    rate: Array, step: Array, *rest: Array, decay_factor: float = 0.0, epsilon: float = 1e-6, norm_coefficient: float = 0.0
+    rate: Array,
+    step: Array,
+    *rest: Array,
+    decay_factor: float = 0.0,
+    epsilon: float = 1e-6,
+    norm_coefficient: float = 0.0,
 ) -> tuple[Array, ...]:
     now = rate / (1.0 + cast(step, dtype_of(rate)) * decay_factor)
     new: list[tuple[Array, Array]] = []

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from graphc.core.errors import BackendError
 from graphc.kernel.interpret import run
 from graphc.kernel.ir import Kernel
 from graphc.kernel.program import Scheduled
@@ -98,6 +99,8 @@ class LoopsBackend:
         return Scheduled(kernel)
 
     def load(self, plan: Plan, threads: int | None = None, device: int | None = None) -> LoopsExecutable:
+        if threads not in (None, 1) or device not in (None, 0):
+            raise BackendError(f"threads={threads}, device={device}: the loops backend has one of each")
         return LoopsExecutable(plan)
 
     def doctor(self) -> list[tuple[str, bool, str]]:

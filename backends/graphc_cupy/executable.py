@@ -9,7 +9,6 @@ A call on arrays that lie on the device is only queued: behind the work of whoev
 does next. Until it is done the arrays are kept.
 """
 
-import threading
 import time
 import weakref
 from collections import deque
@@ -33,6 +32,7 @@ from graphc_cupy.program import Program, program_of
 from graphc_cupy.source import COUNT, RECORD
 from graphc_cupy.steps import Steps, device_bytes, uses_library
 from graphc_cupy.texts import texts
+from graphc_cupy.turn import Turn
 
 POLL_SECONDS = 0.1
 SLICE_SECONDS = 0.02
@@ -65,7 +65,7 @@ class GpuExecutable:
         self._segments = Segments.allocate(plan, device)
         self._mirror = Mirror(plan, device, self._segments.state)
         self._entries: dict[str, Steps] = {}
-        self._guard = threading.Lock()
+        self._turn = Turn()
         self._blocks = [self._segments.block]
         self._calls: deque[tuple[Event, list[object]]] = deque()  # on their way, with what they need
         weakref.finalize(self, _end, device, self._calls, self._blocks)
@@ -104,7 +104,7 @@ class GpuExecutable:
 
     def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
         """Run one entry once."""
-        with self._guard:
+        with self._turn:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)
             outputs = [np.empty(slot.shape, slot.dtype.numpy) for slot in steps.entry.outputs]
@@ -146,7 +146,7 @@ class GpuExecutable:
 
     def call_resident(self, entry: str, inputs: Sequence[np.ndarray | DeviceArray], step: int = 0) -> list[object]:
         """Queue one entry once; see the module."""
-        with self._guard:
+        with self._turn:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)
             self._forget()
@@ -173,7 +173,7 @@ class GpuExecutable:
         """Run n steps; see the module for what the host does meanwhile."""
         if n < 0:
             raise ArgumentError(f"run: the number of steps must not be negative, not {n}")
-        with self._guard:
+        with self._turn:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)
             outputs = [np.zeros((n, *slot.shape), slot.dtype.numpy) for slot in steps.entry.outputs]
@@ -191,11 +191,8 @@ class GpuExecutable:
         """Ask whether to stop. The poll and other threads may call entries, this one too, and look at the state."""
         self._mirror.after()
         given = running.steps.given
-        self._guard.release()
-        try:
+        with self._turn.left_to_others():
             stops = poll(Progress(running.first, running.done), running.outputs)
-        finally:
-            self._guard.acquire()
         if stops:
             return True
         self._mirror.before()
@@ -205,7 +202,7 @@ class GpuExecutable:
 
     def profile(self, entry: str, inputs: Sequence[np.ndarray], first: int, n: int) -> LaunchTimes:
         """Run n steps, not captured, with marks around every kernel."""
-        with self._guard:
+        with self._turn:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)
             seconds = np.zeros((len(steps.rows), n))
@@ -221,7 +218,7 @@ class GpuExecutable:
 
     def state(self) -> list[np.ndarray]:
         """Views of host memory that is kept equal to the state on the device."""
-        with self._guard:
+        with self._turn:
             return self._mirror.views()
 
     def texts(self) -> Mapping[str, Sequence[KernelText]]:

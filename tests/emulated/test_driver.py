@@ -273,6 +273,26 @@ def test_other_threads_go_on_while_a_step_is_captured(
     np.testing.assert_array_equal(ours.state["x"], cpus.state["x"])
 
 
+def test_a_handler_of_signals_is_told_that_it_comes_in_between(
+    emulated: EmulatedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = program("emulated"), program("cpu")
+    wait = EmulatedDevice.synchronize
+
+    def interrupted(self: EmulatedDevice) -> None:
+        monkeypatch.setattr(EmulatedDevice, "synchronize", wait)
+        with pytest.raises(ArgumentError, match="a signal handler calls a program in the middle of a call of it"):
+            ours.call("go", BATCH * 2)
+        np.testing.assert_array_equal(program("emulated").call("go", BATCH), program("cpu").call("go", BATCH))
+        wait(self)
+
+    ours.call("go", BATCH)
+    theirs.call("go", BATCH)
+    monkeypatch.setattr(EmulatedDevice, "synchronize", interrupted)
+    np.testing.assert_array_equal(ours.call("go", BATCH), theirs.call("go", BATCH))
+    np.testing.assert_array_equal(ours.call("go", BATCH), theirs.call("go", BATCH))
+
+
 def test_arguments_are_checked(emulated: EmulatedBackend) -> None:
     exe = gc.compile(gnp.tanh, gc.spec((3,)), backend="emulated")
     with pytest.raises(ArgumentError, match="must not be negative"):

@@ -28,13 +28,12 @@ AVX2_TESTS := $(wildcard tests/backends/test_contraction*.py) tests/backends/tes
 test-avx2: $(VENV)/.dev ## products, reductions and every primitive, compiled for a processor with AVX2 and no AVX-512
 	GRAPHC_CPU=x86-64-v3 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow" $(AVX2_TESTS)
 
-# Tests that take a backend, and ask for cpu or for none; and what among them is about the cpu backend itself.
-TAKE_A_BACKEND := tests/test_random_graphs.py tests/test_samples.py tests/train tests/nn tests/random \
-	tests/acceptance/test_agreement.py tests/fuzz/test_fuzz.py \
-	$(filter-out %/test_packs.py %/test_profile.py, $(wildcard tests/execution/test_*.py))
-ABOUT_CPU := --deselect tests/execution/test_calls.py::test_large_results_are_aligned \
-	--deselect tests/execution/test_program.py::test_programs_functions_and_jits_print_what_they_are
-IN_PLACE_OF_CPU = $(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(ABOUT_CPU) $(TAKE_A_BACKEND)
+# Tests that take a backend, and ask for cpu or for none. What among them is about the cpu backend itself is marked so.
+TAKE_A_BACKEND := tests/test_samples.py tests/bfloat16 tests/execution tests/fuzz/test_fuzz.py tests/nn tests/random tests/train \
+	tests/passes/test_training_step.py tests/passes/test_updates.py tests/regressions \
+	tests/transform/test_batching.py tests/transform/test_jacobians.py tests/transform/test_vmap.py \
+	$(addprefix tests/acceptance/test_, agreement.py bad_input.py cache.py language.py same_bits.py threads.py)
+IN_PLACE_OF_CPU = $(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(TAKE_A_BACKEND)
 
 test-gpu-emulated: $(VENV)/.dev ## the CUDA backend without a card: its kernels run on the processor
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/emulated
@@ -42,7 +41,7 @@ test-gpu-emulated: $(VENV)/.dev ## the CUDA backend without a card: its kernels 
 
 test-gpu: $(VENV)/.dev ## what needs a card, in less than five minutes; build/gpu.json says what ran on what
 	$(BIN)/python -c "from benchmarks.train_step import card_facts; print(card_facts())"
-	timeout 300 $(BIN)/python -m pytest -n 0 tests/gpu
+	timeout -s INT 300 $(BIN)/python -m pytest -n 0 tests/gpu
 
 onnx-report: $(VENV)/.dev ## the cases that ONNX ships, on the backends cpu and reference: what is skipped and why
 	$(BIN)/python -m tests.frontends.onnx_report

@@ -26,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz-seed", type=int, default=0, help="first seed of the random graphs (printed with each test)"
     )
     parser.addoption("--in-place-of-cpu", default="", help="MODULE:BACKEND that every test gets that asks for cpu")
+    parser.addoption("--gpu-result", default="build/gpu.json", help="where tests/gpu writes what ran on which card")
     parser.addoption("--fuzz-count", type=int, default=30, help="random graphs per check")
 
 

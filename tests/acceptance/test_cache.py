@@ -61,6 +61,7 @@ def run(exe: gc.CompiledFunction, x: np.ndarray = X) -> list[np.ndarray]:
 # ------------------------------------------------------------------------------------------------------- what a hit is
 
 
+@pytest.mark.cpu
 def test_a_job_from_the_cache_trains_to_the_same_bits() -> None:
     def fit() -> tuple[train.Job, str, np.ndarray]:
         job = jobs.job(jobs.network())
@@ -133,6 +134,7 @@ def python(program: str, **environment: str) -> str:
     return result.stdout
 
 
+@pytest.mark.cpu
 def test_what_a_hit_skipped_is_run_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     first = compiled()
     runs = []
@@ -172,6 +174,7 @@ def test_stages_that_make_another_plan_are_an_error() -> None:
         exe.text("optimized")
 
 
+@pytest.mark.cpu
 def test_a_text_that_is_not_what_the_code_was_made_from_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from graphc_llvm import executable
 
@@ -251,6 +254,7 @@ def test_what_matters_is_in_the_key(
     assert state(compiled().timings) == "hit"
 
 
+@pytest.mark.cpu
 def test_versions_and_sources_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     from graphc import stored
     from graphc_llvm import codegen
@@ -350,6 +354,7 @@ def flipped(data: bytes, at: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.cpu
 def test_code_that_does_not_load_is_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from graphc_llvm import code
 

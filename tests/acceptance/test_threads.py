@@ -53,6 +53,7 @@ def all_at_once(work: list[Callable[[], None]]) -> None:
 # ------------------------------------------------------------------------------------------------------------- bits
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("n", [5, 64, 257])
 def test_merged_jobs_have_the_same_bits_on_any_number_of_threads(n: int) -> None:
     arrays = [square(n) for _ in range(3)]
@@ -68,6 +69,7 @@ def test_merged_jobs_have_the_same_bits_on_any_number_of_threads(n: int) -> None
 # ---------------------------------------------------------------------------------------------------- many callers
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_different_programs_called_at_once(threads: int) -> None:
     sizes = (3, 40, 130, 300)
@@ -82,6 +84,7 @@ def test_different_programs_called_at_once(threads: int) -> None:
     all_at_once([lambda k=k: work(k) for k in range(len(sizes))])  # type: ignore[misc]
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("own_arenas", [True, False])
 def test_one_program_called_at_once(own_arenas: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not own_arenas:
@@ -231,6 +234,7 @@ print("fine")
 """
 
 
+@pytest.mark.cpu
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_children_compute_while_the_parent_does() -> None:
     done = jobs.python("-c", FORK, timeout=120)
@@ -276,6 +280,7 @@ def raise_enough() -> None:
     raise Enough
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_long_call_runs_handlers_and_gives_up_when_one_raises(threads: int, ticks: list[Callable[[], None]]) -> None:
     call = long_call(threads)
@@ -290,6 +295,7 @@ def test_a_long_call_runs_handlers_and_gives_up_when_one_raises(threads: int, ti
     np.testing.assert_array_equal(small(np.eye(64, dtype=np.float32)), np.eye(64))
 
 
+@pytest.mark.cpu
 def test_a_call_that_was_given_up_can_be_made_again(ticks: list[Callable[[], None]]) -> None:
     def deep(x: np.ndarray) -> np.ndarray:
         y = x
@@ -308,6 +314,7 @@ def test_a_call_that_was_given_up_can_be_made_again(ticks: list[Callable[[], Non
         np.testing.assert_array_equal(call(x), wanted)
 
 
+@pytest.mark.cpu
 def test_a_handler_may_call_the_program_it_interrupts(ticks: list[Callable[[], None]]) -> None:
     call = long_call(2)
     x = np.eye(2048, dtype=np.float32)
@@ -355,6 +362,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.cpu
 def test_ctrl_c_ends_a_long_call_and_a_long_run() -> None:
     done = jobs.python("-c", CTRL_C, timeout=120)
     assert done.stdout.split("\n")[:2] == ["interrupted", "stopped True True"], done.stderr[-3000:]
@@ -363,6 +371,7 @@ def test_ctrl_c_ends_a_long_call_and_a_long_run() -> None:
 # -------------------------------------------------------------------------------------------------------------- exit
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     "ending",
     [

@@ -168,6 +168,7 @@ def test_the_same_bits_on_a_processor_without_the_instruction() -> None:
     assert bits("") == bits("x86-64-v3") != b""
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(("how", "k"), [("nn", 96), ("nt", 96), ("tn", 96), ("nn", 97)])
 def test_products_run_in_pairs(how: str, k: int) -> None:
     """The schedule takes two terms together, and reads pairs that lie side by side at once."""

@@ -148,6 +148,13 @@ def test_what_describes_itself_wrongly_names_the_argument(use, interface, messag
 
     with pytest.raises(ArgumentError, match=f"argument x: .*{message}"):
         use(Array())
+
+
+@pytest.mark.cpu
+def test_whoever_lies_on_a_gpu_is_refused_before_he_is_read():
+    class Array:
+        __cuda_array_interface__ = None
+
     with pytest.raises(ArgumentError, match="argument x: Array lies on a GPU"):
         gc.compile(double, X)(Array())
 
@@ -189,7 +196,9 @@ def test_a_different_pytree_is_named():
         ({"device": "cuda:0"}, ArgumentError, r"device='cuda:0': use None or the number .* gc\.devices\(\)"),
         ({"device": -1}, ArgumentError, "device=-1"),
         ({"device": True}, ArgumentError, "device=True"),
-        ({"device": 1}, BackendError, "the cpu backend has one device, number 0, not 1"),
+        pytest.param(
+            {"device": 1}, BackendError, "the cpu backend has one device, number 0, not 1", marks=pytest.mark.cpu
+        ),
         ({"verify": "everything"}, ArgumentError, "verify='everything'"),
         ({"sanitize": True}, UnsupportedError, "sanitize"),
         ({"tune": True}, UnsupportedError, "tune"),

@@ -18,6 +18,7 @@ from graphc.plan.memory import pack
 from graphc.plan.packs import share_packs
 from graphc_llvm import recipes
 
+pytestmark = pytest.mark.cpu
 RNG = np.random.default_rng(5)
 X, Y = (RNG.standard_normal((2048, 256)).astype(np.float32) for _ in range(2))
 W, V = (RNG.standard_normal((64, 256)).astype(np.float32) for _ in range(2))

@@ -41,6 +41,7 @@ test-gpu-emulated: $(VENV)/.dev ## the CUDA backend without a card: its kernels 
 
 test-gpu: $(VENV)/.dev ## what needs a card, in less than five minutes; build/gpu.json says what ran on what
 	$(BIN)/python -c "from benchmarks.train_step import card_facts; print(card_facts())"
+	$(BIN)/python -m pip install --quiet --editable '.[cublas]'
 	timeout -s INT 300 $(BIN)/python -m pytest -n 0 tests/gpu
 
 onnx-report: $(VENV)/.dev ## the cases that ONNX ships, on the backends cpu and reference: what is skipped and why

@@ -15,7 +15,17 @@ from graphc.core.dtypes import DType
 from graphc.core.source import Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value
-from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source, structural
+from graphc.graph.ops import (
+    contraction,
+    cumulative,
+    elementwise,
+    indexing,
+    movement,
+    reduction,
+    source,
+    structural,
+    windows,
+)
 
 DTYPES: tuple[DType, ...] = (
     *(dtypes.float32, dtypes.float64, dtypes.float32, dtypes.float64),
@@ -369,6 +379,32 @@ def _scatter(g: _Grower) -> None:
     g.add(op, x, indices, updates, attrs=attrs)
 
 
+def _window(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.rank > 0)
+    dims = tuple(d for d in range(x.type.rank) if g.chance(0.5))
+    sizes = tuple(g.below(x.shape[d] + 1) for d in dims)
+    kind = (dtypes.int32, dtypes.int64, dtypes.uint8)[g.below(3)]
+    starts = [g.of_type(TensorType((), kind)) for _ in dims]
+    if g.chance(0.5):
+        g.add(windows.dynamic_slice, x, *starts, attrs=windows.WindowAttrs(dims, sizes))
+        return
+    shape = list(x.shape)
+    for dim, size in zip(dims, sizes, strict=True):
+        shape[dim] = size
+    update = g.of_type(x.type.with_shape(tuple(shape)))
+    g.add(windows.dynamic_update_slice, x, update, *starts, attrs=windows.DimsAttrs(dims))
+
+
+def _cumulative(g: _Grower) -> None:
+    op = cumulative.CUMULATIVE[g.below(len(cumulative.CUMULATIVE))]
+    accepted = {cumulative.linear_recurrence: dtypes.FLOATS, cumulative.cumsum: dtypes.NUMERIC}
+    accepted |= {cumulative.cumprod: dtypes.NUMERIC}
+    x = g.pick(lambda v: v.type.rank > 0 and v.dtype in accepted.get(op, dtypes.ALL))
+    attrs = cumulative.CumulativeAttrs(g.below(x.type.rank), g.chance(0.5))
+    operands = (g.of_type(x.type), x) if op is cumulative.linear_recurrence else (x,)
+    g.add(op, *operands, attrs=attrs)
+
+
 def _source(g: _Grower) -> None:
     if g.chance(0.5):
         type = g.random_type()
@@ -441,6 +477,8 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "dot": _dot,
     "gather": _gather,
     "scatter": _scatter,
+    "window": _window,
+    "cumulative": _cumulative,
     "source": _source,
     "again": _again,
     "call": _call,

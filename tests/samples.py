@@ -6,6 +6,7 @@ last place of the result dtype; 0 means the same bits (NaN payloads and signs of
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from graphc.core.dtypes import DType
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import NO_ATTRS, Attrs, Graph, Op, TensorType, Value
 from graphc.graph.ops.contraction import DotAttrs
+from graphc.graph.ops.cumulative import CUMULATIVE, CumulativeAttrs
 from graphc.graph.ops.elementwise import DTypeAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.movement import (
@@ -30,6 +32,7 @@ from graphc.graph.ops.movement import (
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
 from graphc.graph.ops.structural import CallAttrs, FusionAttrs
+from graphc.graph.ops.windows import DimsAttrs, WindowAttrs
 from graphc.graph.registry import lookup
 
 
@@ -405,6 +408,86 @@ def _indexing() -> Iterator[Sample]:
     yield Sample("shuffle_index", "rows", (places, keys), ShuffleAttrs(9))
 
 
+# x, dims with a start, sizes, starts
+_WINDOWS: tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]], ...] = (
+    ((7,), (0,), (3,), (2,)),
+    ((7, 20), (0,), (1,), (6,)),
+    ((5, 4, 3), (0, 2), (2, 2), (-4, 100)),
+    ((5, 4, 3), (1,), (4,), (1,)),
+    ((3, 5), (0, 1), (0, 2), (1, 1)),
+    ((3, 5), (), (), ()),
+    ((1, 33), (0, 1), (1, 17), (0, 9)),
+)
+
+
+def _windows() -> Iterator[Sample]:
+    rng = _generator("windows")
+    kinds = (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.bool_)
+    for dtype in kinds:
+        for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
+            for number, (shape, dims, sizes, starts) in enumerate(_WINDOWS):
+                if index_dtype is dtypes.uint8 and min(starts, default=0) < 0:
+                    continue
+                x = random_array(rng, shape, dtype, -3, 3)
+                places = tuple(np.array(start, index_dtype.numpy) for start in starts)
+                name = f"{dtype.short}-{index_dtype.short}-{number}"
+                chosen = (0,) if dtype is dtypes.float64 else ()
+                yield Sample("dynamic_slice", name, (x, *places), WindowAttrs(dims, sizes), differentiate=chosen)
+                window = list(shape)
+                for dim, size in zip(dims, sizes, strict=True):
+                    window[dim] = size
+                update = random_array(rng, window, dtype, -3, 3)
+                chosen = (0, 1) if dtype is dtypes.float64 else ()
+                arrays = (x, update, *places)
+                yield Sample("dynamic_update_slice", name, arrays, DimsAttrs(dims), differentiate=chosen)
+
+
+_RUNS: tuple[tuple[tuple[int, ...], int], ...] = (
+    ((7,), 0),
+    ((3, 5), 0),
+    ((3, 5), 1),
+    ((2, 6, 3), 1),
+    ((40, 100), 0),
+    ((20, 30), 1),
+    ((2, 1200), 1),
+    ((3000,), 0),
+    ((1300, 3), 0),
+    ((20, 1100), 1),
+    ((1100, 70), 0),
+    ((3, 0), 1),
+    ((0, 3), 1),
+    ((1, 1), 0),
+)
+
+
+def _cumulative() -> Iterator[Sample]:
+    for op in CUMULATIVE:
+        kinds = (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8)
+        if op.name == "linear_recurrence":
+            kinds = kinds[:3]
+        for dtype in kinds:
+            for shape, axis in _RUNS:
+                if prod(shape) > 4000 and dtype is not dtypes.float32:
+                    continue
+                rng = _generator(op.name, dtype, shape)
+                low, high = (0.99, 1.01) if op.name == "cumprod" and dtype.is_float else (-3, 3)
+                arrays = [random_array(rng, shape, dtype, low, high)]
+                if op.name == "linear_recurrence":
+                    arrays.insert(0, random_array(rng, shape, dtype, -0.9, 0.9))
+                exact = op.name in ("cummax", "cummin") or not dtype.is_float
+                small = dtype is dtypes.float64 and 0 < arrays[0].size <= 40
+                chosen = tuple(range(len(arrays))) if small else ()
+                for reverse in (False, True):
+                    attrs = CumulativeAttrs(axis, reverse)
+                    name = f"{dtype.short}{list(shape)}{axis}{'-reverse' if reverse else ''}"
+                    rtol = 0 if exact else 4 * _RTOL[dtype]
+                    yield Sample(op.name, name, tuple(arrays), attrs, rtol=rtol, differentiate=chosen)
+        if op.name in ("cummax", "cummin"):
+            yield Sample(op.name, "edges", (edges(dtypes.float32),), CumulativeAttrs(0))
+            yield Sample(op.name, "edges-reverse", (edges(dtypes.float32),), CumulativeAttrs(0, True))
+            yield Sample(op.name, "bool", (np.array([[True, False], [False, True]]),), CumulativeAttrs(1))
+
+
 def _sources() -> Iterator[Sample]:
     for dtype in dtypes.ALL:
         yield Sample("constant", dtype.short, (), ConstantAttrs(edges(dtype)))
@@ -443,6 +526,8 @@ _FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
     _reductions,
     _contractions,
     _indexing,
+    _windows,
+    _cumulative,
     _sources,
     _structural,
 )

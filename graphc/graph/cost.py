@@ -24,6 +24,8 @@ def node_flops(node: Node) -> int:
     match node.op.kind:
         case "elementwise":
             return node.result.type.size
+        case "cumulative":
+            return len(node.operands) * node.result.type.size
         case "reduction":
             return node.operands[0].type.size
         case "contraction":
@@ -47,7 +49,7 @@ def node_bytes(node: Node) -> int:
     """Bytes read and written when every operand and result lies in memory; a gather or slice reads what it takes."""
     written = sum(v.type.nbytes for v in node.results)
     read = {v: v.type.nbytes for v in node.operands}
-    if node.op.name in ("gather", "slice"):
+    if node.op.name in ("gather", "slice", "dynamic_slice"):
         taken = node.operands[0]
         read[taken] = min(read[taken], written)
     return sum(read.values()) + written

@@ -14,10 +14,12 @@ from dataclasses import field
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs, free_dims
+from graphc.graph.ops.cumulative import CUMULATIVE, CumulativeAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.movement import AxesAttrs, AxisAttrs, BroadcastAttrs, PadAttrs, SliceAttrs, TransposeAttrs
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.ops.source import IotaAttrs
+from graphc.graph.ops.windows import DimsAttrs
 
 Slot = tuple[Value, int]
 
@@ -202,6 +204,23 @@ def _scatter(classes: DimClasses, node: Node) -> None:
     classes.mark(node.result, [axis])
 
 
+def _dynamic_slice(classes: DimClasses, node: Node) -> None:
+    assert isinstance(node.attrs, DimsAttrs)
+    _partly(classes, node, node.operands[0], node.attrs.dims)
+
+
+def _dynamic_update(classes: DimClasses, node: Node) -> None:
+    assert isinstance(node.attrs, DimsAttrs)
+    _along(classes, node.result, node.operands[0], ((d, d) for d in range(node.result.type.rank)))
+    _partly(classes, node, node.operands[1], node.attrs.dims)
+
+
+def _cumulative(classes: DimClasses, node: Node) -> None:
+    assert isinstance(node.attrs, CumulativeAttrs)
+    for operand in node.operands:
+        _partly(classes, node, operand, [node.attrs.axis])
+
+
 def _shuffle(classes: DimClasses, node: Node) -> None:
     indices, keys = node.operands
     _along(classes, node.result, indices, ((d, d) for d in range(indices.type.rank)))
@@ -257,6 +276,9 @@ _RULES: dict[str, Callable[[DimClasses, Node], None]] = {
     "constant": _constant,
     "gather": _gather,
     **dict.fromkeys(SCATTER_NAMES, _scatter),
+    "dynamic_slice": _dynamic_slice,
+    "dynamic_update_slice": _dynamic_update,
+    **{op.name: _cumulative for op in CUMULATIVE},
     "shuffle_index": _shuffle,
     "random_bits": _random_bits,
     "dot_general": _dot,

@@ -61,9 +61,10 @@ class Attrs:
 
 NO_ATTRS = Attrs()
 
-OpKind = Literal["elementwise", "reduction", "movement", "contraction", "index", "source", "structural"]
+OpKind = Literal["elementwise", "reduction", "movement", "contraction", "index", "cumulative", "source", "structural"]
 # elementwise: result[i] depends on operands[i]; movement: elements move, none is computed; index: which element moves
-# depends on data (gather, scatter); source: makes values from attributes (and a key); structural: holds regions.
+# depends on data (gather, scatter); cumulative: a result depends on all before it along an axis; source: makes values
+# from attributes (and a key); structural: holds regions.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,6 +88,16 @@ from graphc.numpy.creation import (
     zeros,
     zeros_like,
 )
+from graphc.numpy.cumulative import (
+    cumlogsumexp,
+    cummax,
+    cummin,
+    cumprod,
+    cumsum,
+    cumulative_prod,
+    cumulative_sum,
+    linear_recurrence,
+)
 from graphc.numpy.einsum import (
     einsum,
 )
@@ -117,10 +127,6 @@ from graphc.numpy.reductions import (
     argmin,
     average,
     count_nonzero,
-    cumprod,
-    cumsum,
-    cumulative_prod,
-    cumulative_sum,
     diff,
     logsumexp,
     max,
@@ -133,6 +139,8 @@ from graphc.numpy.reductions import (
     var,
 )
 from graphc.numpy.selecting import (
+    dynamic_slice,
+    dynamic_update_slice,
     one_hot,
     take,
     take_along_axis,
@@ -259,6 +267,9 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "cumlogsumexp",
+    "cummax",
+    "cummin",
     "cumprod",
     "cumsum",
     "cumulative_prod",
@@ -270,6 +281,8 @@ __all__ = [
     "diff",
     "divide",
     "dot",
+    "dynamic_slice",
+    "dynamic_update_slice",
     "e",
     "einsum",
     "empty",
@@ -314,6 +327,7 @@ __all__ = [
     "left_shift",
     "less",
     "less_equal",
+    "linear_recurrence",
     "linspace",
     "log",
     "log1p",

@@ -1,14 +1,11 @@
 """Reductions over axes. `axis` is None (all), an int or a tuple; `keepdims` leaves reduced axes with extent 1."""
 
-import math
-
 from graphc.core import dtypes
-from graphc.core.errors import ShapeError
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing.array import elementwise, movement, reduction
 from graphc.tracing.array.reduction import Axis
-from graphc.tracing.bind import as_array, bind1, dtype_of
-from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.bind import as_array, bind1
+from graphc.tracing.context import Array, ArrayLike
 from graphc.tracing.tracer import DTypeLike
 
 
@@ -179,72 +176,6 @@ def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, k
     spread = movement.broadcast_to(as_array(weights), array.shape)
     weighted = reduction.sum(bind1(ops.mul, array, spread), axis, None, keepdims)
     return bind1(ops.div, weighted, reduction.sum(spread, axis, None, keepdims))
-
-
-def _running(name: str, x: ArrayLike, axis: int | None, product: bool) -> Array:
-    """Inclusive scan in log2(n) shifted additions (Hillis and Steele 1986): the order of rounding depends on the extent
-    only.
-    """
-    array = as_array(x)
-    if axis is None:
-        if len(array.shape) > 1:
-            raise ShapeError(with_line(f"{name}: needs an axis for an array of shape {list(array.shape)}"))
-        axis = 0
-    position = movement.normal_axis(name, axis, len(array.shape))
-    dtype = dtype_of(array)
-    if not dtype.is_float:
-        array = bind1(ops.cast, array, attrs=ops.DTypeAttrs(dtypes.uint64 if dtype.kind == "uint" else dtypes.int64))
-    extent = array.shape[position]
-    for step in (2**k for k in range(math.ceil(math.log2(extent)) if extent > 1 else 0)):
-        low = [step if d == position else 0 for d in range(len(array.shape))]
-        kept = movement.slice_axis(array, position, 0, extent - step)
-        shifted = movement.pad_constant(kept, low, [0] * len(low), 1 if product else 0)
-        array = bind1(ops.mul if product else ops.add, array, shifted)
-    return array
-
-
-def cumulative_sum(x: ArrayLike, axis: int | None = None) -> Array:
-    """Sums of the elements up to and including each one, along an axis.
-
-    >>> import graphc.numpy as gnp
-    >>> gnp.cumulative_sum([1.0, 2.0, 3.0]).tolist()
-    [1.0, 3.0, 6.0]
-    """
-    return _running("cumulative_sum", x, axis, product=False)
-
-
-def cumulative_prod(x: ArrayLike, axis: int | None = None) -> Array:
-    """Products of the elements up to and including each one, along an axis.
-
-    >>> import graphc.numpy as gnp
-    >>> gnp.cumulative_prod([1.0, 2.0, 3.0]).tolist()
-    [1.0, 2.0, 6.0]
-    """
-    return _running("cumulative_prod", x, axis, product=True)
-
-
-def _flat(x: ArrayLike, axis: int | None) -> Array:
-    return movement.reshape(x, -1) if axis is None else as_array(x)
-
-
-def cumsum(x: ArrayLike, axis: int | None = None) -> Array:
-    """`cumulative_sum`, of the flattened array without an axis.
-
-    >>> import graphc.numpy as gnp
-    >>> gnp.cumsum([[1, 2], [3, 4]]).tolist()
-    [1, 3, 6, 10]
-    """
-    return cumulative_sum(_flat(x, axis), axis)
-
-
-def cumprod(x: ArrayLike, axis: int | None = None) -> Array:
-    """`cumulative_prod`, of the flattened array without an axis.
-
-    >>> import graphc.numpy as gnp
-    >>> gnp.cumprod([[1, 2], [3, 4]]).tolist()
-    [1, 2, 6, 24]
-    """
-    return cumulative_prod(_flat(x, axis), axis)
 
 
 def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from graphc.core.records import dataclass
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
-from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source
+from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source, windows
 from graphc.passes.rewrite import Context, NodeRule, rewrite
 
 _E = elementwise
@@ -20,7 +20,14 @@ _EXACT: frozenset[Op] = frozenset(
     | {_E.add, _E.sub, _E.mul, _E.div, _E.and_, _E.or_, _E.xor, _E.shift_left, _E.shift_right}
     | {_E.eq, _E.ne, _E.lt, _E.le, _E.gt, _E.ge, _E.select, _E.cast, _E.bitcast}
     | {movement.reshape, movement.transpose, movement.slice_, movement.pad, movement.concatenate, movement.reverse}
-    | {reduction.argmax, reduction.argmin, indexing.gather, indexing.scatter}
+    | {
+        reduction.argmax,
+        reduction.argmin,
+        indexing.gather,
+        indexing.scatter,
+        windows.dynamic_slice,
+        windows.dynamic_update_slice,
+    }
     | {source.random_bits, source.shuffle_index}
 )
 # rem is a library call on floats, and of 0.0 and -0.0 a float max or min may give either

@@ -4,6 +4,26 @@ Elementwise ops take operands of exactly equal shape; broadcasting is a node of 
 (softmax, losses, norms, optimisers, ...) is an ordinary traced function made of these.
 """
 
-from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source, structural
+from graphc.graph.ops import (
+    contraction,
+    cumulative,
+    elementwise,
+    indexing,
+    movement,
+    reduction,
+    source,
+    structural,
+    windows,
+)
 
-__all__ = ["contraction", "elementwise", "indexing", "movement", "reduction", "source", "structural"]
+__all__ = [
+    "contraction",
+    "cumulative",
+    "elementwise",
+    "indexing",
+    "movement",
+    "reduction",
+    "source",
+    "structural",
+    "windows",
+]

@@ -11,12 +11,12 @@ from graphc.core.records import dataclass
 from graphc.graph.cost import graph_flops
 from graphc.graph.ir import Graph, Value
 from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Param, Store, Var
-from graphc.kernel.lower import elementwise, movement
+from graphc.kernel.lower import elementwise, movement, windows
 from graphc.kernel.lower.emit import Emitter, PullRule, in_buffer
 from graphc.kernel.lower.expr import Index
 from graphc.kernel.lower.naming import labelled
 
-RULES: dict[str, PullRule] = {**elementwise.RULES, **movement.RULES}
+RULES: dict[str, PullRule] = {**elementwise.RULES, **movement.RULES, **windows.RULES}
 
 
 @dataclass(slots=True)

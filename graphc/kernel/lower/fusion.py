@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from graphc.core.errors import UnsupportedError
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.cumulative import CUMULATIVE
 from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.kernel.ir import Alloc, Buffer, Kernel, Param, Stmt
 from graphc.kernel.lower.build import RULES, KernelBuilder, Memory
 from graphc.kernel.lower.contractions import lower_contraction
+from graphc.kernel.lower.cumulative import lower_cumulative
 from graphc.kernel.lower.maps import lower_map
 from graphc.kernel.lower.naming import kernel_name, labelled
 from graphc.kernel.lower.rows import lower_rows
@@ -20,6 +22,7 @@ from graphc.kernel.lower.scatter import lower_scatter
 FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "dot_general": lower_contraction,
     **dict.fromkeys(SCATTER_NAMES, lower_scatter),
+    **{op.name: lower_cumulative for op in CUMULATIVE},
     "reduce_sum": lower_rows,
     "reduce_prod": lower_rows,
     "reduce_max": lower_rows,

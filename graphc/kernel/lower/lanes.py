@@ -30,6 +30,10 @@ _COMBINE: dict[str, Combine] = {
     "reduce_min": "min",
     "argmax": "argmax",
     "argmin": "argmin",
+    "cumsum": "add",
+    "cumprod": "mul",
+    "cummax": "max",
+    "cummin": "min",
 }
 
 
@@ -85,7 +89,8 @@ def reducer(node: Node) -> Reducer:
     combine = _COMBINE[node.op.name]
     dtype = computing(node.operands[0].dtype)
     low, high = limits(dtype)
-    start = {"add": 0, "mul": 1, "max": low, "argmax": low, "min": high, "argmin": high}[combine]
+    nothing = -0.0 if node.op.name == "cumsum" and dtype.is_float else 0  # a reduction of nothing is +0
+    start = {"add": nothing, "mul": 1, "max": low, "argmax": low, "min": high, "argmin": high}[combine]
     identity: tuple[Expr, ...] = (const(start, dtype),)
     if combine in ("max", "min") and dtype.is_float:
         signed = FORMATS[dtype].signed

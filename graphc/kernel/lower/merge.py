@@ -15,6 +15,7 @@ from graphc.core.records import dataclass
 from graphc.graph.dims import DimClasses, Slot, classes_of
 from graphc.graph.ir import Attrs, Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs
+from graphc.graph.ops.cumulative import CumulativeAttrs
 from graphc.graph.ops.indexing import GatherAttrs
 from graphc.graph.ops.movement import (
     AxesAttrs,
@@ -27,6 +28,7 @@ from graphc.graph.ops.movement import (
 )
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs
+from graphc.graph.ops.windows import DimsAttrs
 
 Groups = tuple[tuple[int, ...], ...]  # old dims of each new dim
 
@@ -170,6 +172,10 @@ def _attrs(merger: _Merger, node: Node, mapping: dict[Value, Value]) -> Attrs:
     if isinstance(attrs, GatherAttrs):
         batch = sum(group[-1] < attrs.batch_dims for group in merger.groups(node.operands[1]))
         return GatherAttrs(_renumbered(groups, (attrs.axis,))[0], batch)
+    if isinstance(attrs, CumulativeAttrs):
+        return replace(attrs, axis=_renumbered(groups, (attrs.axis,))[0])
+    if isinstance(attrs, DimsAttrs):
+        return replace(attrs, dims=_renumbered(groups, attrs.dims))
     if isinstance(attrs, AxisAttrs):
         return AxisAttrs(_renumbered(groups, (attrs.axis,))[0])
     if isinstance(attrs, SliceAttrs):

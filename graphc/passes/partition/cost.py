@@ -76,7 +76,7 @@ def read_bytes(nodes: Sequence[Node], inputs: Iterable[Value]) -> int:
     whole: set[Value] = set()
     for node in nodes:
         for position, value in enumerate(node.operands):
-            if position == 0 and node.op.name in ("gather", "slice"):
+            if position == 0 and node.op.name in ("gather", "slice", "dynamic_slice"):
                 taken[value] = taken.get(value, 0) + node.result.type.nbytes
             else:
                 whole.add(value)

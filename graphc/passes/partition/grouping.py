@@ -9,14 +9,13 @@ join the groups before them as one. Afterwards groups side by side that read the
 from collections.abc import Iterable, Mapping
 
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
 from graphc.passes.partition.cost import KEPT
 from graphc.passes.partition.decisions import Decision, Log
-from graphc.passes.partition.legal import MAX_VALUES, is_legal, wide_extents
+from graphc.passes.partition.legal import ALONE, MAX_VALUES, is_legal, wide_extents
 from graphc.passes.partition.roles import Role
 
-ANCHORS = SCATTER_NAMES | {"dot_general"}
+ANCHORS = ALONE | {"dot_general"}
 TINY = 64  # elements: groups of scalars are joined whatever they read
 MAX_CORE = 128  # nodes of a kernel; more gain nothing, and each try to join looks at all of them
 NEIGHBOURS = 6  # groups looked at on each side by side
@@ -300,7 +299,7 @@ class _Grouping:
         return max((value.type.size for value in (*self._written(group), *self._read(group))), default=0)
 
     def _signature(self, group: Group) -> object:
-        if any(node.op.kind == "contraction" or node.op.name in SCATTER_NAMES for node in group.core):
+        if any(node.op.kind == "contraction" or node.op.name in ALONE for node in group.core):
             return None
         reductions = [node for node in group.core if node.op.kind == "reduction"]
         if reductions:

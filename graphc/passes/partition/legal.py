@@ -4,7 +4,7 @@
 - maps: all core values and outputs run along the same dims;
 - row groups: reductions that share their rows (`graphc.graph.rows`), with maps before, between and after them;
 - one contraction with maps after it that run along the product;
-- a scatter alone;
+- a scatter, or a cumulative op, alone;
 - one node alone where a tensor is empty.
 What is accepted, lowering can write as one kernel that computes every core value once per element.
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from graphc.graph.dims import DimClasses, Slot, dim_classes
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.cumulative import CUMULATIVE
 from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.rows import Phase, Structure, axes_of, structure
 
@@ -21,6 +22,9 @@ LONG = 1024  # elements: longer reductions of few or of interleaved rows are cut
 FEW_ROWS = 8
 SMALL = 16384  # elements: below, too few rows do not matter
 MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
+MOVES |= frozenset({"dynamic_slice", "dynamic_update_slice"})
+ALONE = SCATTER_NAMES | {op.name for op in CUMULATIVE}  # have a kernel of their own
+LOOKS_UP = frozenset({"gather", "dynamic_slice"})  # in an array that lies in memory
 
 
 def is_legal(body: Graph, core: set[Node], alone: bool = True) -> bool:
@@ -32,9 +36,9 @@ def is_legal(body: Graph, core: set[Node], alone: bool = True) -> bool:
     if any(value.type.size == 0 for value in (*body.inputs, *_values(body.nodes))):
         return False  # loops that never run beside loops that do
     kinds = [node.op.kind for node in body.nodes if node in core]
-    if any(node.op.name in SCATTER_NAMES for node in body.nodes) or kinds.count("contraction") > 1:
+    if any(node.op.name in ALONE for node in body.nodes) or kinds.count("contraction") > 1:
         return False
-    if any(node.op.name == "gather" and _is_made_here(body, core, node.operands[0]) for node in body.nodes):
+    if any(node.op.name in LOOKS_UP and _is_made_here(body, core, node.operands[0]) for node in body.nodes):
         return False
     if "contraction" in kinds:
         return "reduction" not in kinds and _is_contraction(body, core)

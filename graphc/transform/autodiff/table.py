@@ -4,10 +4,20 @@ from collections.abc import Mapping
 
 from graphc.core.errors import GradientError
 from graphc.graph.ir import Node, Op
-from graphc.transform.autodiff import contraction, elementwise, indexing, movement, reduction, source, structural
+from graphc.transform.autodiff import (
+    contraction,
+    cumulative,
+    elementwise,
+    indexing,
+    movement,
+    reduction,
+    source,
+    structural,
+    windows,
+)
 from graphc.transform.autodiff.rows import NoDerivative, Row
 
-_FAMILIES = (source, elementwise, movement, reduction, contraction, indexing, structural)
+_FAMILIES = (source, elementwise, movement, reduction, contraction, cumulative, indexing, windows, structural)
 
 ROWS: Mapping[Op, Row] = {op: row for family in _FAMILIES for op, row in family.ROWS.items()}
 

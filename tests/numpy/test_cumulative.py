@@ -30,8 +30,8 @@ def test_like_numpy(axis: int, reverse: bool) -> None:
 
 
 def test_exclusive_and_initial() -> None:
-    found = gc.jit(lambda x: (gnp.cumulative_sum(x, 1, exclusive=True), gnp.cumulative_prod(x, 1, include_initial=True)))
-    sums, products = found(X)
+    sums = gc.jit(lambda x: gnp.cumulative_sum(x, 1, exclusive=True))(X)
+    products = gc.jit(lambda x: gnp.cumulative_prod(x, 1, include_initial=True))(X)
     np.testing.assert_array_equal(sums[:, 0], 0)
     np.testing.assert_allclose(sums[:, 1:], np.cumsum(X, 1)[:, :-1], rtol=1e-12)
     np.testing.assert_array_equal(products[:, 0], 1)

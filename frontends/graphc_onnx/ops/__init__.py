@@ -3,30 +3,43 @@
 from graphc_onnx.ops import (
     control,
     elementwise,
+    image,
+    learned,
     legacy,
     losses,
     movement,
     normalisation,
     products,
+    quantisation,
+    recurrent,
     reductions,
+    sampling,
     selecting,
     sequences,
+    signal,
+    strings,
     training,
 )
 from graphc_onnx.table import Table
 
-TABLE = Table(
-    [
-        *elementwise.ROWS,
-        *legacy.ROWS,
-        *reductions.ROWS,
-        *movement.ROWS,
-        *selecting.ROWS,
-        *products.ROWS,
-        *normalisation.ROWS,
-        *losses.ROWS,
-        *control.ROWS,
-        *sequences.ROWS,
-        *training.ROWS,
-    ]
+FAMILIES = (
+    control,
+    elementwise,
+    image,
+    learned,
+    legacy,
+    losses,
+    movement,
+    normalisation,
+    products,
+    quantisation,
+    recurrent,
+    reductions,
+    sampling,
+    selecting,
+    sequences,
+    signal,
+    strings,
+    training,
 )
+TABLE = Table(row for family in FAMILIES for row in family.ROWS)

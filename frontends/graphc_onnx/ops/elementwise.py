@@ -123,6 +123,12 @@ def _is_inf(x: Array, *, detect_negative: int = 1, detect_positive: int = 1) -> 
     return gnp.logical_and(gnp.isinf(x), wanted)
 
 
+def _equal(x: Array, y: Array) -> Array:
+    if isinstance(x, np.ndarray) and x.dtype == object:
+        return np.asarray(x == np.asarray(y), bool)
+    return gnp.equal(x, y)
+
+
 def _where(condition: Array, x: Array, y: Array) -> Array:
     return gnp.where(condition, x, y)
 
@@ -132,7 +138,7 @@ LOGIC = [
     Row("Or", 7, gnp.logical_or),
     Row("Xor", 7, gnp.logical_xor),
     Row("Not", 1, gnp.logical_not),
-    Row("Equal", 7, gnp.equal),
+    Row("Equal", 7, _equal),
     Row("Less", 7, gnp.less),
     Row("LessOrEqual", 12, gnp.less_equal),
     Row("Greater", 7, gnp.greater),

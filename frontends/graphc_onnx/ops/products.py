@@ -41,7 +41,7 @@ def _per_row(zero_point: Array | None) -> Array:
     return gnp.reshape(wide, (-1, 1)) if len(wide.shape) == 1 and wide.shape[0] > 1 else wide
 
 
-def _matmul_integer(a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None) -> Array:
+def matmul_integer(a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None) -> Array:
     lhs = cast(a, np.int32) - _per_row(a_zero)
     rhs = cast(b, np.int32) - (np.zeros((), np.int32) if b_zero is None else cast(b_zero, np.int32))
     return gnp.matmul(lhs, rhs)
@@ -51,5 +51,5 @@ ROWS = [
     Row("MatMul", 1, gnp.matmul),
     Row("Gemm", 7, gemm),
     Row("Einsum", 12, _einsum),
-    Row("MatMulInteger", 10, _matmul_integer),
+    Row("MatMulInteger", 10, matmul_integer),
 ]

@@ -58,7 +58,7 @@ def _gather_nd(x: Array, indices: Array, *, batch_dims: int = 0) -> Array:
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
 
 
-def _written(x: Array, position: Array, values: Array, reduction: str) -> Array:
+def written(x: Array, position: Array, values: Array, reduction: str) -> Array:
     """x with the slices at `position` of its first dim set to values, or joined with them; later ones come later."""
     if reduction not in _REDUCTIONS:
         raise ArgumentError(f"attribute reduction is one of {', '.join(_REDUCTIONS)}, got {reduction!r}")
@@ -82,7 +82,7 @@ def _written_at_once(x: np.ndarray, position: np.ndarray, values: np.ndarray, re
 def _scatter_elements(x: Array, indices: Array, updates: Array, *, axis: int = 0, reduction: str = "none") -> Array:
     place = normal(axis, len(x.shape))
     position = gnp.ravel(_along(x, indices, place))
-    return gnp.reshape(_written(gnp.ravel(x), position, gnp.ravel(updates), reduction), x.shape)
+    return gnp.reshape(written(gnp.ravel(x), position, gnp.ravel(updates), reduction), x.shape)
 
 
 def _scatter_nd(x: Array, indices: Array, updates: Array, *, reduction: str = "none") -> Array:
@@ -90,7 +90,7 @@ def _scatter_nd(x: Array, indices: Array, updates: Array, *, reduction: str = "n
     outer = x.shape[: len(x.shape) - len(rest)]
     values = gnp.reshape(updates, (size(position.shape), *rest))
     slices = gnp.reshape(x, (size(outer), *rest))
-    return gnp.reshape(_written(slices, gnp.ravel(position), values, reduction), x.shape)
+    return gnp.reshape(written(slices, gnp.ravel(position), values, reduction), x.shape)
 
 
 def _tensor_scatter(

@@ -22,7 +22,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
 from graphc.api import Array, GraphcError, UnsupportedError
 from graphc_onnx import proto
 from graphc_onnx.ops import TABLE
-from graphc_onnx.table import Body, Data, ModelError, NodeContext, Row
+from graphc_onnx.table import Body, Data, ModelError, NodeContext, Row, WantsKnown
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -110,13 +110,15 @@ class Interpreter:
         return names[name]
 
     def _nodes(self, nodes: Sequence[NodeProto], names: dict[str, Value], library: Library) -> None:
-        for node in nodes:
-            results = self._node(node, names, library)
+        for place, node in enumerate(nodes):
+            results = self._node(node, names, library, nodes[:place])
             for name, result in zip(node.output, results, strict=False):
                 if name:
                     names[name] = result
 
-    def _node(self, node: NodeProto, names: dict[str, Value], library: Library) -> list[Value]:
+    def _node(
+        self, node: NodeProto, names: dict[str, Value], library: Library, earlier: Sequence[NodeProto]
+    ) -> list[Value]:
         self._count += 1
         domain = proto.domain_of(node.domain)
         opset = library.opsets.get(domain)
@@ -132,10 +134,12 @@ class Interpreter:
             raise ModelError(f"{place}: the model does not say which opset of {domain or 'ai.onnx'!r} it uses")
         row = TABLE.find(domain, node.op_type, opset)
         if row is not None:
-            return self._row(row, node, operands, names, library, place, opset)
+            context = self._context(node, opset, names, library, earlier) if row.takes_node else None
+            return self._row(row, node, operands, names, place, context)
         definition = _definition(node, operands, domain, opset)
         if definition is not None:
-            inner = Library(library.file, {domain: opset, **_opsets(definition.opset_import)}, library.functions)
+            opsets = {"": onnx.defs.onnx_opset_version(), **library.opsets, **_opsets(definition.opset_import)}
+            inner = Library(library.file, opsets, library.functions)
             return self._function(definition, node, operands, names, inner, place)
         raise _no_row(domain, node.op_type, opset, place)
 
@@ -154,17 +158,15 @@ class Interpreter:
         node: NodeProto,
         operands: list[Value | None],
         names: dict[str, Value],
-        library: Library,
         place: str,
-        opset: int,
+        context: NodeContext | None,
     ) -> list[Value]:
         least, most = row.arity
         if not least <= len(operands) <= most:
             raise ModelError(f"{place}: has {len(operands)} inputs, takes {least} to {most}")
         attributes, captured, all_known = self._attributes(node, row, names, place)
-        if row.takes_node:
-            used = tuple(bool(name) for name in node.output)
-            attributes["node"] = NodeContext(node.name, node.op_type, opset, used, self._count)
+        if context is not None:
+            attributes["node"] = context
         for index in row.known:
             if index < len(operands):
                 self._check_known(operands[index], row, index, place)
@@ -174,6 +176,9 @@ class Interpreter:
         fold = all_known and (not row.makes or result_of(node) in self._known)
         try:
             result = _at_once(lambda: row.function(*data, **attributes)) if fold else row.function(*data, **attributes)
+        except WantsKnown as wish:
+            self._check_known(operands[wish.index], row, wish.index, place)
+            raise
         except GraphcError as error:
             raise _placed(error, place) from error
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
@@ -182,6 +187,17 @@ class Interpreter:
         if all_known and not fold:
             sources = frozenset({result_of(node)})
         return [Value(_plain(item), NOTHING if is_known(item) else sources) for item in results]
+
+    def _context(
+        self, node: NodeProto, opset: int, names: dict[str, Value], library: Library, earlier: Sequence[NodeProto]
+    ) -> NodeContext:
+        def recompute(given: Mapping[str, Data], wanted: str) -> Data:
+            local = {**names, **{name: Value(data) for name, data in given.items()}}
+            self._nodes(_needed(earlier, wanted, frozenset(given)), local, library)
+            return self._output(local, wanted, library.file).data
+
+        used = tuple(bool(name) for name in node.output)
+        return NodeContext(node.name, node.op_type, opset, used, self._count, recompute)
 
     def _check_known(self, operand: Value | None, row: Row, index: int, place: str) -> None:
         if operand is None or is_known(operand.data):
@@ -305,6 +321,16 @@ def _with_attributes(node: NodeProto, given: Mapping[str, onnx.AttributeProto]) 
             del copied.g.node[:]
             copied.g.node.extend(inside)
     return result
+
+
+def _needed(nodes: Sequence[NodeProto], wanted: str, given: frozenset[str]) -> list[NodeProto]:
+    """The nodes that compute a value from given ones."""
+    names, kept = {wanted}, []
+    for node in reversed(nodes):
+        if not (names - given).isdisjoint(node.output):
+            kept.append(node)
+            names |= set(node.input)
+    return kept[::-1]
 
 
 def _free_names(graph: GraphProto) -> set[str]:

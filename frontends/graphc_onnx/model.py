@@ -94,6 +94,8 @@ class Model:
         return [self._checked(port, given[port.name]) for port in self.inputs]
 
     def _checked(self, port: Port, given: object) -> Data:
+        if port.dtype != "string":
+            _check_dtype(port, self.file)
         if port.kind != "tensor":
             return _nested(given)
         array = _array(given, port.dtype)
@@ -219,6 +221,13 @@ def _array(given: object, dtype: str) -> Array:
     if hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__"):
         return given  # type: ignore[no-any-return, return-value, unused-ignore]  # an array of another library
     return np.asarray(given, object if dtype == "string" else dtype)
+
+
+def _check_dtype(port: Port, file: str) -> None:
+    try:
+        gc.spec((), port.dtype)
+    except gc.GraphcError as error:
+        raise gc.UnsupportedError(f"{file}: input {port}: {error}") from error
 
 
 def _nested(given: object) -> Data:

@@ -8,7 +8,7 @@ keyword arguments; its signature says which attributes there are and their defau
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -30,6 +30,14 @@ class ModelError(GraphcError, ValueError):
     """A model file that cannot be read, or that breaks the rules of ONNX; names the file, node and op."""
 
 
+class WantsKnown(Exception):
+    """A row needs the value of an operand after all; `index` says of which."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"the value of input {index} is needed")
+        self.index = index
+
+
 @dataclass(frozen=True)
 class Body:
     """A graph attribute (the branch of an If, the body of a Loop): a function of its inputs."""
@@ -49,6 +57,7 @@ class NodeContext:
     opset: int
     outputs: tuple[bool, ...]  # which results are used
     number: int  # position in the graph; gives random ops keys of their own
+    recompute: Callable[[Mapping[str, Data], str], Data]  # (values by name, name): that value of the graph from these
 
 
 @dataclass(frozen=True)

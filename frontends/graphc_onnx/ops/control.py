@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import Array, ShapeError, UnsupportedError
+from graphc.api import Array, UnsupportedError
 from graphc_onnx.ops.common import Ints, integers, normal
-from graphc_onnx.table import Body, Data, Row
+from graphc_onnx.table import Body, Data, Row, WantsKnown
 
 
 def _if(condition: Array, *, then_branch: Body, else_branch: Body) -> tuple[Data, ...]:
-    """A condition that is known chooses now."""
+    """A condition that is known chooses now, and so it must where the results are of different shapes."""
     if isinstance(condition, np.ndarray):
         return tuple((then_branch if condition.reshape(()) else else_branch).call([]))
     taken = gnp.reshape(condition, ())
@@ -23,11 +23,9 @@ def _if(condition: Array, *, then_branch: Body, else_branch: Body) -> tuple[Data
 
 def _either(condition: Array, yes: Data, no: Data) -> Data:
     if yes is None or no is None or isinstance(yes, list) or isinstance(no, list):
-        raise UnsupportedError("a condition that is not known while tracing chooses among sequences or optionals")
+        raise WantsKnown(0)
     if yes.shape != no.shape:
-        raise ShapeError(
-            f"the branches give shapes {list(yes.shape)} and {list(no.shape)}, and which is not known while tracing"
-        )
+        raise WantsKnown(0)
     return gnp.where(condition, yes, no)
 
 
@@ -39,6 +37,8 @@ def _loop(count: Array | None = None, condition: Array | None = None, *state: Da
     going: Data = np.asarray(True) if condition is None else condition
     step = 0
     while limit is None or step < limit:
+        if not isinstance(going, np.ndarray) and going is condition:
+            raise WantsKnown(1)
         if not isinstance(going, np.ndarray):
             raise UnsupportedError("whether the loop goes on is not known while tracing")
         if not going.reshape(()):

@@ -324,12 +324,12 @@ def _roi_align(
         weight = gnp.expand_dims(axes[0][1][down], 2) * gnp.expand_dims(axes[1][1][across], 1)
         chosen = gnp.take(rows, flat_index(index, (x.shape[0], height, width)), axis=0)
         terms.append(chosen * gnp.expand_dims(weight, -1))
-    cells = (rois.shape[0], output_height, sampling_ratio, output_width, sampling_ratio, x.shape[1])
+    shape = (rois.shape[0], output_height, sampling_ratio, output_width, sampling_ratio, x.shape[1])
     if mode == "avg":
-        result = gnp.mean(gnp.reshape(sum(terms[1:], terms[0]), cells), axis=(2, 4))
+        result = gnp.mean(gnp.reshape(sum(terms[1:], terms[0]), shape), axis=(2, 4))
     else:
         best = gnp.maximum(gnp.maximum(terms[0], terms[1]), gnp.maximum(terms[2], terms[3]))
-        result = gnp.max(gnp.reshape(best, cells), axis=(2, 4))
+        result = gnp.max(gnp.reshape(best, shape), axis=(2, 4))
     return gnp.transpose(result, (0, 3, 1, 2))
 
 

@@ -48,7 +48,7 @@ def _quantise(
     saturate: int = 1,
 ) -> Array:
     """saturate is about 8-bit floats."""
-    dtype = np.dtype(np.uint8)
+    dtype: np.dtype[np.generic] = np.dtype(np.uint8)
     if zero_point is not None:
         dtype = dtype_of(zero_point)
     elif output_dtype:

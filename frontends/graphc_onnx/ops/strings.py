@@ -32,6 +32,9 @@ def _split(x: Array, *, delimiter: str | None = None, maxsplit: int | None = Non
     return filled.reshape((*strings.shape, longest)), counts
 
 
+_CASES: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": str.lower, "UPPER": str.upper}
+
+
 def _normalise(
     x: Array,
     *,
@@ -48,7 +51,7 @@ def _normalise(
     fold: Callable[[str], str] = str if is_case_sensitive else str.lower
     banned = {fold(word) for word in stopwords}
     kept = [str(word) for word in strings.ravel() if fold(str(word)) not in banned]
-    changed = [{"NONE": str, "LOWER": str.lower, "UPPER": str.upper}[case_change_action](word) for word in kept]
+    changed = [_CASES[case_change_action](word) for word in kept]
     return _texts(changed or [""]).reshape((-1,) if strings.ndim == 1 else (1, -1))
 
 

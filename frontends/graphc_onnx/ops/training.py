@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
+import graphc.api as gc
 import graphc.numpy as gnp
 from graphc.api import ArgumentError, Array
-from graphc_onnx.ops.common import cast, dtype_of, only
-from graphc_onnx.table import Row
+from graphc_onnx.ops.common import cast as converted
+from graphc_onnx.ops.common import dtype_of, only
+from graphc_onnx.table import NodeContext, Row
 
 DOMAIN = "ai.onnx.preview.training"
 
@@ -33,7 +36,7 @@ def _adagrad(
     epsilon: float = 1e-6,
     norm_coefficient: float = 0.0,
 ) -> tuple[Array, ...]:
-    now = rate / (1.0 + cast(step, dtype_of(rate)) * decay_factor)
+    now = rate / (1.0 + converted(step, dtype_of(rate)) * decay_factor)
     new: list[tuple[Array, Array]] = []
     for x, gradient, square in zip(*_groups(rest, 3), strict=True):
         slope = norm_coefficient * x + gradient
@@ -52,7 +55,7 @@ def _adam(
     norm_coefficient: float = 0.0,
     norm_coefficient_post: float = 0.0,
 ) -> tuple[Array, ...]:
-    count = cast(step, dtype_of(rate))
+    count = converted(step, dtype_of(rate))
     slow, fast = (1.0 - gnp.power(np.asarray(base, dtype_of(rate)), count) for base in (beta, alpha))
     now = _started(step, rate * gnp.sqrt(slow) / fast, rate)
     new: list[tuple[Array, Array, Array]] = []
@@ -78,7 +81,21 @@ def _momentum(
     return tuple(pair[0] for pair in new) + tuple(pair[1] for pair in new)
 
 
+def _gradient(
+    *operands: Array, xs: tuple[str, ...], zs: tuple[str, ...] = (), y: str, node: NodeContext
+) -> tuple[Array, ...]:
+    """The derivative of the sum of `y`, as the graph computes it from `xs` and `zs`, by each of `xs`."""
+    fixed = dict(zip(zs, operands[len(xs) :], strict=True))
+
+    def total(*given: Array) -> Array:
+        return gnp.sum(cast(Array, node.recompute({**dict(zip(xs, given, strict=True)), **fixed}, y)))
+
+    gradient = gc.grad(total, argnums=tuple(range(len(xs))))
+    return cast(tuple[Array, ...], gradient(*operands[: len(xs)]))
+
+
 ROWS = [
+    Row("Gradient", 1, _gradient, domain=DOMAIN),
     Row("Adagrad", 1, _adagrad, domain=DOMAIN),
     Row("Adam", 1, _adam, domain=DOMAIN),
     Row("Momentum", 1, _momentum, domain=DOMAIN),

@@ -23,7 +23,7 @@ from graphc.core.errors import (
     UnsupportedError,
     VerifyError,
 )
-from graphc.core.source import Loc, at, here
+from graphc.core.source import Loc, adopt, at, here
 from graphc.execution.arguments import memory_size
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.execution.cost import CostReport
@@ -75,6 +75,7 @@ __all__ = [
     "Tracer",
     "UnsupportedError",
     "VerifyError",
+    "adopt",
     "at",
     "compile",
     "devices",

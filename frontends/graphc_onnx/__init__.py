@@ -9,8 +9,11 @@ try:
 except ImportError as error:
     raise ImportError("ONNX models are read by the package onnx: pip install 'graphc[onnx]'") from error
 
+from graphc.api import adopt
 from graphc_onnx.model import Model, from_proto, load
 from graphc_onnx.proto import Port
 from graphc_onnx.table import ModelError
+
+adopt(__path__[0])  # what a model computes comes from the model's file
 
 __all__ = ["Model", "ModelError", "Port", "from_proto", "load"]

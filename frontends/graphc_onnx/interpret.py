@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
 
+import graphc.api as gc
 from graphc.api import Array, GraphcError, UnsupportedError
 from graphc_onnx import proto
 from graphc_onnx.ops import TABLE
@@ -94,6 +95,7 @@ class Interpreter:
         self._library = library
         self._known = known
         self._count = 0
+        self._line: gc.Loc | None = None  # the node of the main graph that runs
 
     def graph(self, graph: GraphProto, scope: Scope) -> list[Value]:
         """The outputs of a graph, whose inputs and initializers (of the main graph) are in the scope."""
@@ -111,10 +113,22 @@ class Interpreter:
 
     def _nodes(self, nodes: Sequence[NodeProto], names: dict[str, Value], library: Library) -> None:
         for place, node in enumerate(nodes):
-            results = self._node(node, names, library, nodes[:place])
+            results = self._at(place, node, lambda: self._node(node, names, library, nodes[:place]))  # noqa: B023
             for name, result in zip(node.output, results, strict=False):
                 if name:
                     names[name] = result
+
+    def _at(self, place: int, node: NodeProto, run: Callable[[], list[Value]]) -> list[Value]:
+        """Run a node. What it adds to a trace comes from the file of the model, and from the number of the node there;
+        for nodes of bodies and functions, of the one in the main graph that they belong to."""
+        if self._line is not None:
+            return run()
+        self._line = gc.Loc(self._library.file, place + 1, node.op_type)
+        try:
+            with gc.at(self._line):
+                return run()
+        finally:
+            self._line = None
 
     def _node(
         self, node: NodeProto, names: dict[str, Value], library: Library, earlier: Sequence[NodeProto]

@@ -35,10 +35,18 @@ class Loc:
 
 UNKNOWN = Loc("<unknown>", 0)
 
+_own_folders: tuple[str, ...] = (_PACKAGE, "<frozen")
 _own_files: dict[str, bool] = {}  # whether code of a file is graphc's own; every node of every trace asks
 
 
 _AT: ContextVar[tuple[tuple[FrameType, Loc], ...]] = ContextVar("graphc_source", default=())
+
+
+def adopt(folder: str) -> None:
+    """From now on code in that folder counts as graphc's own: that of a frontend, whose user wrote the file it reads."""
+    global _own_folders
+    _own_folders = tuple(dict.fromkeys((*_own_folders, os.path.join(folder, ""))))
+    _own_files.clear()
 
 
 class at:
@@ -61,7 +69,7 @@ class at:
 def here() -> Loc:
     """The innermost frame of the current call stack that is not graphc's own code.
 
-    Code of the `graphc` package itself is skipped, up to the frame that said `at(loc)`, if one did. When everything on
+    Code of the `graphc` package itself (and of frontends) is skipped, up to the frame that said `at(loc)`, if one did. When everything on
     the stack is graphc's own (its command line running a built-in demo, say) the location is `UNKNOWN`.
     """
     declared = dict(_AT.get())
@@ -72,7 +80,7 @@ def here() -> Loc:
             return declared[frame]
         file = frame.f_code.co_filename
         if file not in own:
-            own[file] = file.startswith((_PACKAGE, "<frozen"))
+            own[file] = file.startswith(_own_folders)
         if not own[file]:
             return Loc(file, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back

@@ -141,6 +141,14 @@ def test_shapes_computed_in_the_graph_are_numbers() -> None:
     assert net.parameters == {}
 
 
+def test_values_come_from_nodes_of_the_file() -> None:
+    net = graphc_onnx.from_proto(perceptron(), "nets/two_layers.onnx")
+    text = str(gc.trace(net.apply, net.parameters, gc.spec((5, 4))))
+    assert "# two_layers.onnx:1" in text
+    assert "# two_layers.onnx:3" in text
+    assert ".py:" not in text
+
+
 def test_functions_of_the_model_are_its_ops() -> None:
     body = [helper.make_node("Mul", ["a", "a"], ["b"]), helper.make_node("Sum", ["b", "a"], ["c"])]
     own = helper.make_function("own", "Bend", ["a"], ["c"], body, [helper.make_opsetid("", 20)])

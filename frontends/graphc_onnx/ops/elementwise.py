@@ -291,7 +291,7 @@ def _cast_like(x: Array, like: Array, *, saturate: int = 1, round_mode: str = "u
 
 
 def _bit_cast(x: Array, *, to: int) -> Array:
-    return x.view(element_type(to))
+    return cast(x, element_type(to)) if dtype_of(x) == np.bool_ else x.view(element_type(to))
 
 
 CASTS = [

@@ -43,7 +43,7 @@ _AT: ContextVar[tuple[tuple[FrameType, Loc], ...]] = ContextVar("graphc_source",
 
 
 def adopt(folder: str) -> None:
-    """From now on code in that folder counts as graphc's own: that of a frontend, whose user wrote the file it reads."""
+    """From now on code in that folder counts as graphc's own: a frontend's, whose user wrote the file it reads."""
     global _own_folders
     _own_folders = tuple(dict.fromkeys((*_own_folders, os.path.join(folder, ""))))
     _own_files.clear()
@@ -69,8 +69,9 @@ class at:
 def here() -> Loc:
     """The innermost frame of the current call stack that is not graphc's own code.
 
-    Code of the `graphc` package itself (and of frontends) is skipped, up to the frame that said `at(loc)`, if one did. When everything on
-    the stack is graphc's own (its command line running a built-in demo, say) the location is `UNKNOWN`.
+    Code of the `graphc` package itself (and of frontends) is skipped, up to the frame that said `at(loc)`, if one did.
+    When everything on the stack is graphc's own (its command line running a built-in demo, say) the location is
+    `UNKNOWN`.
     """
     declared = dict(_AT.get())
     own = _own_files

@@ -43,7 +43,10 @@ _AT: ContextVar[tuple[tuple[FrameType, Loc], ...]] = ContextVar("graphc_source",
 
 
 def adopt(folder: str) -> None:
-    """From now on code in that folder counts as graphc's own: a frontend's, whose user wrote the file it reads."""
+    """From now on code in that folder counts as graphc's own: a frontend's, whose user wrote the file it reads.
+
+    >>> adopt("/opt/graphc_frontend")
+    """
     global _own_folders
     _own_folders = tuple(dict.fromkeys((*_own_folders, os.path.join(folder, ""))))
     _own_files.clear()

@@ -22,6 +22,7 @@ from graphc.graph.ops import (
     indexing,
     movement,
     reduction,
+    sorting,
     source,
     structural,
     windows,
@@ -405,6 +406,11 @@ def _cumulative(g: _Grower) -> None:
     g.add(op, *operands, attrs=attrs)
 
 
+def _sort(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.rank > 0)
+    g.add(sorting.SORTS[g.below(2)], x, attrs=sorting.SortAttrs(g.below(x.type.rank), g.chance(0.5)))
+
+
 def _source(g: _Grower) -> None:
     if g.chance(0.5):
         type = g.random_type()
@@ -479,6 +485,7 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "scatter": _scatter,
     "window": _window,
     "cumulative": _cumulative,
+    "sort": _sort,
     "source": _source,
     "again": _again,
     "call": _call,

@@ -30,6 +30,7 @@ from graphc.graph.ops.movement import (
     TransposeAttrs,
 )
 from graphc.graph.ops.reduction import ArgAttrs
+from graphc.graph.ops.sorting import SortAttrs
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
 from graphc.graph.ops.structural import CallAttrs, FusionAttrs
 from graphc.graph.ops.windows import DimsAttrs, WindowAttrs
@@ -488,6 +489,44 @@ def _cumulative() -> Iterator[Sample]:
             yield Sample(op.name, "bool", (np.array([[True, False], [False, True]]),), CumulativeAttrs(1))
 
 
+_SORTED: tuple[tuple[tuple[int, ...], int], ...] = (
+    ((7,), 0),
+    ((1,), 0),
+    ((3, 5), 0),
+    ((3, 5), 1),
+    ((2, 6, 3), 1),
+    ((20, 33), 1),
+    ((2, 300), 1),
+    ((300, 3), 0),
+    ((4500,), 0),
+    ((70000,), 0),
+    ((3, 0), 1),
+    ((0, 3), 1),
+)
+
+
+def _sorting() -> Iterator[Sample]:
+    for op in ("sort", "argsort"):
+        for dtype in dtypes.ALL:
+            for shape, axis in _SORTED:
+                if prod(shape) > 4000 and dtype not in (dtypes.float32, dtypes.int64, dtypes.uint8):
+                    continue
+                x = random_array(_generator(op, dtype, shape), shape, dtype, -50, 50)
+                if dtype.is_float and x.size > 5:
+                    x = np.where(np.arange(x.size).reshape(shape) % 2, x, np.round(x)).astype(x.dtype)  # equal ones
+                chosen = (0,) if op == "sort" and dtype is dtypes.float64 and 0 < x.size <= 40 else ()
+                distinct = np.random.default_rng(0).permutation(x.size).reshape(shape).astype(x.dtype)
+                for descending in (False, True):
+                    name = f"{dtype.short}{list(shape)}{axis}{'-descending' if descending else ''}"
+                    values = distinct if chosen else x
+                    yield Sample(op, name, (values,), SortAttrs(axis, descending), differentiate=chosen)
+            for descending in (False, True):
+                values = np.resize(_generator(dtype).permutation(edges(dtype)), (2, 300))
+                name = f"{dtype.short}-edges{'-descending' if descending else ''}"
+                yield Sample(op, f"{name}-short", (values[:, :40].copy(),), SortAttrs(1, descending))
+                yield Sample(op, f"{name}-long", (values,), SortAttrs(1, descending))
+
+
 def _sources() -> Iterator[Sample]:
     for dtype in dtypes.ALL:
         yield Sample("constant", dtype.short, (), ConstantAttrs(edges(dtype)))
@@ -528,6 +567,7 @@ _FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
     _indexing,
     _windows,
     _cumulative,
+    _sorting,
     _sources,
     _structural,
 )

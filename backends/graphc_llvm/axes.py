@@ -1,7 +1,9 @@
 """What schedules ask about loops: the nest of independent loops, and how well an axis suits vector lanes."""
 
+from collections.abc import Set
+
 from graphc.core.records import dataclass
-from graphc.kernel.affine import Facts, stride_of
+from graphc.kernel.affine import Facts, stride_of, variables
 from graphc.kernel.ir import (
     Accumulate,
     Alloc,
@@ -14,7 +16,9 @@ from graphc.kernel.ir import (
     Prefetch,
     Stmt,
     Store,
+    Var,
     While,
+    operands,
     walk,
 )
 from graphc.kernel.schedule.nests import Axis as Axis
@@ -77,17 +81,39 @@ def penalty(axis: Axis, leaf: tuple[Stmt, ...]) -> float:
     """The cost of all accesses of the leaf when `axis` runs in lanes."""
     known = facts(leaf)
     own = {s.buffer.name for s in walk(leaf) if isinstance(s, Alloc)}
-    return sum(t.times * _each(t, axis, known, t.buffer.name in own) for t in accesses(leaf))
+    return sum(t.times * _each(t, axis, known, own) for t in accesses(leaf))
 
 
 def inner_penalty(leaf: tuple[Stmt, ...]) -> float:
     """The same when the innermost parallel loops inside the leaf run in lanes instead."""
     known = facts(leaf)
-    return sum(t.times * (1.0 if t.inner is None else _each(t, t.inner, known, False)) for t in accesses(leaf))
+    return sum(t.times * (1.0 if t.inner is None else _each(t, t.inner, known, frozenset())) for t in accesses(leaf))
 
 
-def _each(touch: Touch, axis: Axis, known: Facts, private: bool) -> float:
+def _each(touch: Touch, axis: Axis, known: Facts, own: Set[str]) -> float:
     lanes = max(min(axis.extent, LANES), 1)
-    if private or stride_of(touch.buffer, touch.index, axis.var, known) in (0, 1):
+    if touch.buffer.name in own:
+        cheap = not any(_varies(expr, axis, known, own) for expr in touch.index)
+    else:
+        cheap = stride_of(touch.buffer, touch.index, axis.var, known) in (0, 1)
+    if cheap:
         return 1.0 / lanes
     return 2.0 if touch.is_store else 1.0
+
+
+def _varies(index: Expr, axis: Axis, known: Facts, own: Set[str]) -> bool:
+    """Whether a place in scratch of the iteration is looked up in what differs from iteration to iteration."""
+    stack, seen = [index], set[str]()
+    while stack:
+        expr = stack.pop()
+        if isinstance(expr, Load) and (expr.buffer.name in own or any(_has(i, axis, known) for i in expr.index)):
+            return True
+        if isinstance(expr, Var) and expr.name in known.lets and expr.name not in seen:
+            seen.add(expr.name)
+            stack.append(known.lets[expr.name])
+        stack += operands(expr)
+    return False
+
+
+def _has(expr: Expr, axis: Axis, known: Facts) -> bool:
+    return axis.var.name in variables(expr, known)

@@ -18,6 +18,7 @@ from graphc.graph.ops.cumulative import CUMULATIVE, CumulativeAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.movement import AxesAttrs, AxisAttrs, BroadcastAttrs, PadAttrs, SliceAttrs, TransposeAttrs
 from graphc.graph.ops.reduction import ArgAttrs
+from graphc.graph.ops.sorting import SortAttrs
 from graphc.graph.ops.source import IotaAttrs
 from graphc.graph.ops.windows import DimsAttrs
 
@@ -221,6 +222,11 @@ def _cumulative(classes: DimClasses, node: Node) -> None:
         _partly(classes, node, operand, [node.attrs.axis])
 
 
+def _sort(classes: DimClasses, node: Node) -> None:
+    assert isinstance(node.attrs, SortAttrs)
+    _partly(classes, node, node.operands[0], [node.attrs.axis])
+
+
 def _shuffle(classes: DimClasses, node: Node) -> None:
     indices, keys = node.operands
     _along(classes, node.result, indices, ((d, d) for d in range(indices.type.rank)))
@@ -279,6 +285,8 @@ _RULES: dict[str, Callable[[DimClasses, Node], None]] = {
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update,
     **{op.name: _cumulative for op in CUMULATIVE},
+    "sort": _sort,
+    "argsort": _sort,
     "shuffle_index": _shuffle,
     "random_bits": _random_bits,
     "dot_general": _dot,

@@ -31,12 +31,13 @@ from graphc.kernel.ir import (
 
 @dataclass(frozen=True)
 class Access:
-    """A load or store of `buffer[idx]` where `facts` hold."""
+    """A load or store of `buffer[idx]` where `facts` hold; distinct: a store that meets no other of its statement."""
 
     buffer: Buffer
     idx: tuple[Expr, ...]
     stored: bool
     facts: Facts
+    distinct: bool = False
 
     def __hash__(self) -> int:
         return hash((self.buffer.name, self.idx, self.stored))
@@ -44,8 +45,8 @@ class Access:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Access):
             return NotImplemented
-        mine = (self.buffer, self.idx, self.stored, self.facts.guards)
-        return mine == (other.buffer, other.idx, other.stored, other.facts.guards)
+        mine = (self.buffer, self.idx, self.stored, self.facts.guards, self.distinct)
+        return mine == (other.buffer, other.idx, other.stored, other.facts.guards, other.distinct)
 
     def numbers(self) -> list[Affine]:
         """What determines the element: the index of each dimension, and the flat index."""
@@ -81,6 +82,8 @@ def conflict(first: Access, second: Access, scope: Scope) -> bool:
     loop = scope.loop
     extent = loop.extent
     if isinstance(extent, Const) and int(extent.value) <= 1:
+        return False
+    if first == second and first.distinct:
         return False
     if not first.buffer.size:
         return False
@@ -219,8 +222,8 @@ def _accesses(statements: tuple[Stmt, ...], facts: Facts) -> Iterator[Access]:
                 yield from _accesses(statement.body, inside_loop(statement, facts))
             case Let(var, value):
                 facts = facts.with_let(var, value)
-            case Store(buffer, idx, _):
-                yield Access(buffer, idx, True, facts)
+            case Store(buffer, idx, _, distinct):
+                yield Access(buffer, idx, True, facts, distinct)
             case Accumulate(targets):
                 for buffer, idx in targets:
                     yield Access(buffer, idx, True, facts)

@@ -62,22 +62,23 @@ class _Frame:
     lanes: int | None
     values: dict[str, Value]
     memory: dict[str, Value]  # flat arrays
+    taken: dict[Store, Value]  # which elements distinct stores have written in the outermost independent loop
 
     def child(self) -> "_Frame":
-        return _Frame(self.lanes, dict(self.values), dict(self.memory))
+        return _Frame(self.lanes, dict(self.values), dict(self.memory), self.taken)
 
     def select(self, mask: Value) -> "_Frame":
         """The lanes where `mask` is true."""
         chosen = np.flatnonzero(mask)
         values = {name: value if value.ndim == 0 else value[chosen] for name, value in self.values.items()}
-        return _Frame(len(chosen), values, dict(self.memory))
+        return _Frame(len(chosen), values, dict(self.memory), self.taken)
 
     def spread(self, var: Var, first: int, count: int) -> "_Frame":
         """Every lane becomes `count` lanes that differ in `var`."""
         lanes = 1 if self.lanes is None else self.lanes
         values = {n: v if v.ndim == 0 else np.repeat(v, count) for n, v in self.values.items()}
         values[var.name] = np.tile(np.arange(first, first + count, dtype=np.int64), lanes)
-        return _Frame(lanes * count, values, dict(self.memory))
+        return _Frame(lanes * count, values, dict(self.memory), self.taken)
 
 
 def run(kernel: Kernel, args: Sequence[np.ndarray]) -> None:
@@ -97,7 +98,7 @@ def run(kernel: Kernel, args: Sequence[np.ndarray]) -> None:
             raise ArgumentError(f"{kernel.name}: the array for {buffer.name} must be C-contiguous")
         memory[buffer.name] = array.reshape(-1)
     with np.errstate(all="ignore"):
-        _block(kernel.body, _Frame(None, {}, memory))
+        _block(kernel.body, _Frame(None, {}, memory, {}))
 
 
 # ----------------------------------------------------------------------------------------------------- statements
@@ -114,7 +115,18 @@ def _let(statement: Let, frame: _Frame) -> None:
 
 def _store(statement: Store, frame: _Frame) -> None:
     value = evaluate(statement.value, frame)
+    if statement.distinct:
+        _take(statement, frame)
     _write(statement.buffer, statement.index, value, frame)
+
+
+def _take(statement: Store, frame: _Frame) -> None:
+    """Check what a distinct store promises."""
+    memory = frame.memory[statement.buffer.name]
+    taken = frame.taken.setdefault(statement, np.zeros(memory.shape, np.uint8))
+    np.add.at(taken, _place(statement.buffer, statement.index, frame), 1)
+    if (taken[_place(statement.buffer, statement.index, frame)] > 1).any():
+        raise VerifyError(f"a distinct store writes an element of {statement.buffer.name} twice")
 
 
 def _write(buffer: Buffer, index: tuple[Expr, ...], value: Value, frame: _Frame) -> None:
@@ -177,6 +189,8 @@ def _for(statement: For, frame: _Frame) -> None:
         _serial(statement, extent, frame)
         return
     count = int(extent)
+    if frame.lanes is None:
+        frame.taken.clear()
     if statement.kind == "vector":
         if count > 0:
             _block(statement.body, frame.spread(statement.var, 0, count))

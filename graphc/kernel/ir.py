@@ -215,9 +215,15 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Store:
+    """`distinct`: while the outermost independent loop around it runs, this statement stores to no element twice, and
+    nothing else in the loop touches the buffer. Whoever writes it vouches for that: the places were counted out before,
+    and no index shows it (the interpreter checks it).
+    """
+
     buffer: Buffer
     index: tuple[Expr, ...]
     value: Expr
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

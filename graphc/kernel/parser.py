@@ -211,6 +211,8 @@ class _Parser:
                 return self.conditional(indent)
             case "while":
                 return self.loop_while(indent)
+            case "distinct":
+                return self.store(distinct=True)
             case kind if kind in get_args(LoopKind):
                 return self.loop(cast(LoopKind, kind), indent)
             case other:
@@ -270,7 +272,7 @@ class _Parser:
         self.end()
         return While(cond, bound, self.block(indent))
 
-    def store(self) -> Store | Accumulate:
+    def store(self, distinct: bool = False) -> Store | Accumulate:
         targets = [self.access(self.take())]
         while self.accept(","):
             targets.append(self.access(self.take()))
@@ -286,7 +288,7 @@ class _Parser:
             return Accumulate(tuple(targets), tuple(values), cast(Combine, combine))
         if len(targets) != 1 or len(values) != 1:
             self.fail("a store has one target and one value")
-        return Store(*targets[0], values[0])
+        return Store(*targets[0], values[0], distinct)
 
     def access(self, name: str) -> tuple[Buffer, tuple[Expr, ...]]:
         if name not in self.buffers:

@@ -110,8 +110,9 @@ def _block(statements: tuple[Stmt, ...], indent: str, lines: list[str]) -> None:
                 _block(body, indent + _INDENT, lines)
             case Let(var, value):
                 lines.append(f"{indent}let {var.name}: {var.dtype.short} = {_expr(value, 0)}")
-            case Store(buffer, idx, value):
-                lines.append(f"{indent}{_access(buffer, idx)} = {_expr(value, 0)}")
+            case Store(buffer, idx, value, distinct):
+                word = "distinct " if distinct else ""
+                lines.append(f"{indent}{word}{_access(buffer, idx)} = {_expr(value, 0)}")
             case Accumulate(targets, values, combine):
                 left = ", ".join(_access(*target) for target in targets)
                 lines.append(f"{indent}{left} {combine}= {', '.join(_expr(v, 0) for v in values)}")

@@ -35,7 +35,8 @@ Independence
 - parallel, block, thread: no element of a buffer from outside the loop is stored by one iteration and accessed by
   another;
 - vector: no statement stores to one element from two lanes.
-  Indices that are not affine in the counters prove nothing, so a scatter belongs in serial loops.
+  Indices that are not affine in the counters prove nothing, so a scatter belongs in serial loops; a store that says it
+  is `distinct` is believed not to meet itself.
 """
 
 from collections.abc import Iterator
@@ -147,9 +148,9 @@ class _Verifier:
                 self.define(var.name)
                 self.vars[var.name] = var.dtype
                 self.facts = self.facts.with_let(var, value)
-            case Store(buffer, idx, value):
+            case Store(buffer, idx, value, distinct):
                 self.expr(value)
-                self.access(buffer, idx, stored=True)
+                self.access(buffer, idx, stored=True, distinct=distinct)
                 _require(value.dtype == buffer.dtype, f"store of {value.dtype} to {buffer.name} ({buffer.dtype})")
             case Accumulate():
                 self.accumulate(statement)
@@ -252,13 +253,13 @@ class _Verifier:
                 problem = _type_problem(expr)
                 _require(problem is None, str(problem))
 
-    def access(self, buffer: Buffer, idx: tuple[Expr, ...], stored: bool) -> None:
+    def access(self, buffer: Buffer, idx: tuple[Expr, ...], stored: bool, distinct: bool = False) -> None:
         self.place(buffer, idx, stored)
         for axis, (extent, index) in enumerate(zip(buffer.shape, idx, strict=True)):
             self.in_bounds(buffer, axis, extent, index)
         for loop in self.open_loops:
             if buffer.name in loop.shared:
-                loop.accesses.append(Access(buffer, idx, stored, self.facts))
+                loop.accesses.append(Access(buffer, idx, stored, self.facts, distinct))
 
     def place(self, buffer: Buffer, idx: tuple[Expr, ...], stored: bool) -> None:
         """Everything about an access but its bounds."""

@@ -21,6 +21,7 @@ from graphc.kernel.ir import (
     Kernel,
     Let,
     Load,
+    LoopKind,
     Param,
     Store,
     Var,
@@ -141,3 +142,19 @@ def test_lanes_storing_to_one_element_are_refused() -> None:
     body = (Let(Var("x", float32), Cast(i, float32)), Store(out, (index(0),), Var("x", float32)))
     with pytest.raises(VerifyError, match="same element"):
         run(Kernel("k", (Param(out, "out"),), (For(i, index(4), "vector", body),)), [np.zeros(1, np.float32)])
+
+
+def _moved(kind: LoopKind) -> Kernel:
+    at, out = Buffer("at", int64, (4,)), Buffer("out", float32, (5,))
+    body = (Store(out, (Load(at, (i,)),), Const(1.0, float32), distinct=True),)
+    return Kernel("k", (Param(at, "in"), Param(out, "out")), (For(i, index(4), kind, body),))
+
+
+@pytest.mark.parametrize("kind", ["parallel", "vector"])
+def test_distinct_stores_are_checked(kind: LoopKind) -> None:
+    out = np.zeros(5, np.float32)
+    for _ in range(2):  # every run begins anew
+        run(_moved(kind), [np.array([3, 0, 4, 1]), out])
+    np.testing.assert_array_equal(out, [1, 1, 0, 1, 1])
+    with pytest.raises(VerifyError, match="an element of out twice"):
+        run(_moved(kind), [np.array([3, 0, 3, 1]), out])

@@ -55,12 +55,19 @@ def everything() -> Kernel:
     )
     r, t = Var("r"), Var("t", float32)
     small = Compare("lt", t, Const(1.5, float32))
+    least = Binary("min", t, Load(best, (r,)))
     tail = (
         Let(t, Unary("abs", Load(best, (r,)))),
         If(
             Binary("and", small, Compare("ne", r, index(3))),
             (Accumulate(((best, (r,)),), (t,), "add"),),
-            (While(Compare("gt", Load(best, (r,)), t), 4, (Store(best, (r,), Binary("min", t, Load(best, (r,)))),)),),
+            (
+                While(
+                    Compare("gt", Load(best, (r,)), t),
+                    4,
+                    (Store(best, (r,), least, distinct=True),),
+                ),
+            ),
         ),
     )
     params = (

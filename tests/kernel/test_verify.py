@@ -168,6 +168,9 @@ GOOD: dict[str, Callable[[], Kernel]] = {
     "asked for beyond the end": lambda: kernel(
         loop(i, 12, "serial", Prefetch(x, (add(i, index(14)), index(0))), Store(y, (i, index(0)), ZERO))
     ),
+    "a distinct store": lambda: kernel(
+        loop(i, 12, "parallel", Store(y, (Load(idx, (i,)), index(0)), ZERO, distinct=True))
+    ),
     "lanes read what other lanes wrote": lambda: kernel(
         loop(
             j,
@@ -269,6 +272,28 @@ BAD: dict[str, tuple[str, Callable[[], Kernel]]] = {
         lambda: kernel(
             loop(i, 2, "serial", Alloc(Buffer("s", float32, (1,), "register"))),
             Store(Buffer("s", float32, (1,), "register"), (index(0),), ZERO),
+        ),
+    ),
+    "a store at places of data": (
+        "may meet",
+        lambda: kernel(loop(i, 12, "parallel", Store(y, (Load(idx, (i,)), index(0)), ZERO))),
+    ),
+    "a distinct store beside another": (
+        "may meet",
+        lambda: kernel(
+            loop(
+                i,
+                12,
+                "parallel",
+                Store(y, (Load(idx, (i,)), index(0)), ZERO, distinct=True),
+                Store(y, (i, index(0)), ZERO),
+            )
+        ),
+    ),
+    "a distinct store beside a load": (
+        "may meet",
+        lambda: kernel(
+            loop(i, 12, "parallel", Store(y, (Load(idx, (i,)), index(0)), Load(y, (i, index(1))), distinct=True))
         ),
     ),
     "vector extent": (

@@ -17,12 +17,15 @@ from graphc.kernel.lower.maps import lower_map
 from graphc.kernel.lower.naming import kernel_name, labelled
 from graphc.kernel.lower.rows import lower_rows
 from graphc.kernel.lower.scatter import lower_scatter
+from graphc.kernel.lower.sorting import lower_sort
 
 # Primitives with a kernel form of their own; all others are lowered element by element (`RULES`).
 FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "dot_general": lower_contraction,
     **dict.fromkeys(SCATTER_NAMES, lower_scatter),
     **{op.name: lower_cumulative for op in CUMULATIVE},
+    "sort": lower_sort,
+    "argsort": lower_sort,
     "reduce_sum": lower_rows,
     "reduce_prod": lower_rows,
     "reduce_max": lower_rows,

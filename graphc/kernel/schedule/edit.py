@@ -124,9 +124,9 @@ def map_block(
                 result.append(For(v, expr(extent), kind, map_block(body, expr, access)))
             case Let(v, value):
                 result.append(Let(v, expr(value)))
-            case Store(buffer, idx, value):
+            case Store(buffer, idx, value, distinct):
                 place = access(buffer, tuple(expr(i) for i in idx))
-                result.append(Store(*place, expr(value)))
+                result.append(Store(*place, expr(value), distinct))
             case Accumulate(targets, values, combine):
                 places = tuple(access(b, tuple(expr(i) for i in idx)) for b, idx in targets)
                 result.append(Accumulate(places, tuple(expr(v) for v in values), combine))

@@ -99,8 +99,8 @@ class Substitution:
                 counter = self.names.var(var.name)
                 inner = self.binding({var.name: counter}).block(body)
                 return self, For(counter, self.expr(extent), kind, inner)
-            case Store(buffer, idx, value):
-                return self, Store(*self.place(buffer, idx), self.expr(value))
+            case Store(buffer, idx, value, distinct):
+                return self, Store(*self.place(buffer, idx), self.expr(value), distinct)
             case Accumulate(targets, values, combine):
                 moved_targets = tuple(self.place(*target) for target in targets)
                 return self, Accumulate(moved_targets, tuple(self.expr(v) for v in values), combine)

@@ -105,7 +105,7 @@ def simplify_block(statements: Block, facts: Facts = NOTHING) -> Block:
                 result.append(Let(var, simplify_expr(value, facts)))
             case Store(buffer, idx, value):
                 index = tuple(simplify_expr(i, facts) for i in idx)
-                result.append(Store(buffer, index, simplify_expr(value, facts)))
+                result.append(replace(statement, index=index, value=simplify_expr(value, facts)))
             case Accumulate(targets, values, combine):
                 places = tuple((b, tuple(simplify_expr(i, facts) for i in idx)) for b, idx in targets)
                 result.append(Accumulate(places, tuple(simplify_expr(v, facts) for v in values), combine))

@@ -100,6 +100,8 @@ def kind_of(nodes: Sequence[Node]) -> str:
         return "contraction"
     if not SCATTER_NAMES.isdisjoint(ops):
         return "scatter"
+    if not {"sort", "argsort"}.isdisjoint(ops):
+        return "sort"
     if any(node.op.kind == "cumulative" for node in nodes):
         return "cumulative"
     return "reduction" if any(node.op.kind == "reduction" for node in nodes) else "map"

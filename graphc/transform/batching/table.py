@@ -11,13 +11,14 @@ from graphc.transform.batching import (
     indexing,
     movement,
     reduction,
+    sorting,
     source,
     structural,
     windows,
 )
 from graphc.transform.batching.rows import Batch, BatchRegion, NoBatching, Row
 
-_FAMILIES = (source, elementwise, movement, reduction, contraction, cumulative, indexing, windows, structural)
+_FAMILIES = (source, elementwise, movement, reduction, contraction, cumulative, indexing, windows, sorting, structural)
 
 ROWS: Mapping[Op, Row] = {op: row for family in _FAMILIES for op, row in family.ROWS.items()}
 

@@ -1,0 +1,383 @@
+"""sort and argsort. Elements become unsigned integers in the same order, their *keys*.
+
+Short rows: the rank of an element is how many come before it, counted in vector lanes; it goes straight to that place.
+Longer rows: radix sort, the lowest digit first; a pass counts how often each digit occurs and moves elements to places
+counted out, in order. Many rows are sorted one by one, each by one thread. The elements of one long row are shared out
+in parts: each part counts its digits, the counts are added up over digits and parts, and each part moves its elements.
+
+Whatever the way, the result is the same: a stable order is unique.
+"""
+
+from collections.abc import Sequence
+from dataclasses import field
+
+from graphc.core.dtypes import DType, dtype, int32, int64, uint8
+from graphc.core.records import dataclass
+from graphc.graph.ir import Graph, Node
+from graphc.graph.ops.sorting import SortAttrs
+from graphc.kernel.ir import (
+    Accumulate,
+    Binary,
+    Bitcast,
+    Buffer,
+    Cast,
+    Compare,
+    Expr,
+    Kernel,
+    Load,
+    Select,
+    Space,
+    Store,
+    Unary,
+    Var,
+    index,
+)
+from graphc.kernel.lower.build import KernelBuilder, Memory
+from graphc.kernel.lower.expr import Index, add, computing, const, convert, mul
+from graphc.kernel.lower.merge import merge_dims
+
+RANKED = 256  # elements of the longest row that is sorted by ranks
+LONG = 4096  # elements: longer rows have longer digits, so that there are fewer passes
+PART = 65536  # elements of one row that one thread counts and moves
+FEW_ROWS = 8  # fewer rows than this, of more than one part, are sorted part by part
+
+
+def lower_sort(original: Graph, name: str, memory: Memory | None = None) -> Kernel:
+    """The kernel of a body that is one sort or argsort; its operand may be computed on the way in."""
+    builder = KernelBuilder(merge_dims(original), original, memory)
+    node = next(n for n in builder.body.nodes if n.op.name in ("sort", "argsort"))
+    _Sort(builder, node).lower()
+    return builder.finish(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """From elements of a dtype to keys and back."""
+
+    dtype: DType  # of the elements, as they are computed with
+    descending: bool
+    zeros_differ: bool
+
+    @property
+    def key(self) -> DType:
+        return uint8 if self.dtype.is_bool else dtype(f"uint{self.dtype.bits}")
+
+    @property
+    def _signed(self) -> DType:
+        return dtype(f"int{self.dtype.bits}")
+
+    def _same_order(self, bits: Expr) -> Expr:
+        """The bits of a float as a signed integer in the order of floats, and back."""
+        width = self.dtype.bits - 1
+        sign = Binary("shr", bits, const(width, bits.dtype))
+        return Binary("xor", bits, Binary("and", sign, const((1 << width) - 1, bits.dtype)))
+
+    def of(self, x: Expr) -> Expr:
+        if self.dtype.is_bool:
+            found: Expr = Cast(x, uint8)
+        elif self.dtype.kind == "uint":
+            found = x
+        else:
+            found = x
+            if self.dtype.is_float:
+                plain = x if self.zeros_differ else Binary("add", x, const(0.0, x.dtype))  # -0 + 0 is +0
+                found = self._same_order(Bitcast(plain, self._signed))
+                largest = const((1 << (self.dtype.bits - 1)) - 1, self._signed)
+                found = Select(Compare("ne", x, x), largest, found)
+            found = Binary("xor", Bitcast(found, self.key), const(1 << (self.dtype.bits - 1), self.key))
+        return Unary("not", found) if self.descending else found
+
+    def back(self, key: Expr) -> Expr:
+        found = Unary("not", key) if self.descending else key
+        if self.dtype.is_bool:
+            return Compare("ne", found, const(0, uint8))
+        if self.dtype.kind == "uint":
+            return found
+        found = Bitcast(Binary("xor", found, const(1 << (self.dtype.bits - 1), self.key)), self._signed)
+        return Bitcast(self._same_order(found), self.dtype) if self.dtype.is_float else found
+
+
+@dataclass(slots=True)
+class _Records:
+    """Where keys, and for argsort the places they come from, lie between passes."""
+
+    keys: Buffer
+    places: Buffer | None
+    before: Index = field(default=())  # of which row
+
+    def at(self, position: Expr) -> Index:
+        return (*self.before, position)
+
+
+class _Sort:
+    def __init__(self, builder: KernelBuilder, node: Node) -> None:
+        assert isinstance(node.attrs, SortAttrs)
+        self.builder = builder
+        self.emitter = builder.emitter
+        self.x = node.operands[0]
+        self.axis = node.attrs.axis
+        self.is_arg = node.op.name == "argsort"
+        self.n = self.x.shape[self.axis]
+        self.outer = [d for d in range(self.x.type.rank) if d != self.axis]
+        self.extents = [self.x.shape[d] for d in self.outer]
+        self.keys = _Keys(computing(self.x.dtype), node.attrs.descending, zeros_differ=not self.is_arg)
+        bits = 8 if self.n < LONG else 11
+        self.shifts = range(0, self.keys.key.bits, bits)
+        self.digits = 1 << min(bits, self.keys.key.bits)
+
+    def lower(self) -> None:
+        rows = 1
+        for extent in self.extents:
+            rows *= extent
+        if self.n <= RANKED:
+            self._by_ranks()
+        elif rows < FEW_ROWS and self.n > PART:
+            self._by_parts()
+        else:
+            self._by_digits()
+
+    # ------------------------------------------------------------------------------------------------ pieces
+
+    def _open(self, extra: Sequence[Var] = ()) -> list[Var]:
+        counters = [self.emitter.fresh("i") for _ in self.extents]
+        self.emitter.open()
+        self.emitter.floor = len(self.emitter.scopes) - 1
+        return counters
+
+    def _place(self, counters: Sequence[Expr], position: Expr) -> Index:
+        return (*counters[: self.axis], position, *counters[self.axis :])
+
+    def _key(self, counters: Sequence[Expr], position: Expr) -> Expr:
+        element = self.emitter.pull(self.x, self._place(counters, position))
+        return self.emitter.let(self.keys.of(self.emitter.let(convert(element, self.keys.dtype))), "key")
+
+    def _records(self, number: int, shape: tuple[int, ...], space: Space) -> _Records:
+        keys = self.emitter.buffer("keys", self.keys.key, shape, space)
+        return _Records(keys, self.emitter.buffer("places", int32, shape, space) if self.is_arg else None)
+
+    def _digit(self, key: Expr, shift: int) -> Expr:
+        lowest = Binary("shr", key, const(shift, key.dtype)) if shift else key
+        if self.digits < 1 << key.dtype.bits:
+            lowest = Binary("and", lowest, const(self.digits - 1, key.dtype))
+        return self.emitter.let(convert(lowest, int64), "digit")
+
+    def _result(self, counters: Sequence[Expr], where: Expr, key: Expr, place: Expr, distinct: bool = False) -> None:
+        value = convert(place, int64) if self.is_arg else convert(self.keys.back(key), self.x.dtype)
+        idx = self._place(counters, where)
+        if distinct:
+            self.emitter.append(Store(self.builder.outputs[0], idx, value, distinct=True))
+        else:
+            self.builder.store(0, idx, value)
+
+    # ------------------------------------------------------------------------------------------------ ranks
+
+    def _by_ranks(self) -> None:
+        emitter, n = self.emitter, self.n
+        counters = self._open()
+        keys = emitter.buffer("keys", self.keys.key, (n,), "worker")
+        ranks = emitter.buffer("ranks", int32, (n,), "worker")
+        step = emitter.fresh("j")
+        emitter.open()
+        emitter.append(Store(keys, (step,), self._key(counters, step)))
+        emitter.close_nest([(step, n, "parallel")])
+
+        mine = emitter.fresh("j")
+        emitter.open()
+        rank = emitter.buffer("rank", int32, (), "register")
+        emitter.append(Store(rank, (), const(0, int32)))
+        key = emitter.read(Load(keys, (mine,)))
+        number = emitter.let(Cast(mine, int32))
+        other = emitter.fresh("k")
+        emitter.open()
+        theirs = emitter.read(Load(keys, (other,)))
+        earlier = Binary("and", Compare("eq", theirs, key), Compare("lt", emitter.let(Cast(other, int32)), number))
+        before = Binary("or", Compare("lt", theirs, key), earlier)
+        emitter.append(Accumulate(((rank, ()),), (Cast(before, int32),), "add"))
+        emitter.close_nest([(other, n, "serial")])
+        emitter.append(Store(ranks, (mine,), Load(rank, ())))
+        emitter.close_nest([(mine, n, "parallel")])
+
+        step = emitter.fresh("j")
+        emitter.open()
+        where = emitter.read(Load(ranks, (step,)))
+        self._result(counters, where, emitter.read(Load(keys, (step,))), step)
+        emitter.close_nest([(step, n, "serial")])
+        emitter.close_phase(counters, self.extents)
+
+    # ------------------------------------------------------------------------------------------------ digits
+
+    def _by_digits(self) -> None:
+        emitter, n, passes = self.emitter, self.n, len(self.shifts)
+        counters = self._open()
+        counts = emitter.buffer("counts", int32, (passes, self.digits), "worker")
+        records = [self._records(k, (n,), "worker") for k in range(min(passes - 1, 2))]
+        self._clear(counts, (passes, self.digits), ())
+        step = emitter.fresh("j")
+        emitter.open()
+        key = self._key(counters, step)
+        for number, shift in enumerate(self.shifts):
+            self._count(counts, (index(number), self._digit(key, shift)))
+        emitter.close_nest([(step, n, "serial")])
+        for number in range(passes):
+            self._starts(counts, (index(number),))
+        for number, shift in enumerate(self.shifts):
+            source = records[(number - 1) % 2] if number else None
+            target = records[number % 2] if number < passes - 1 else None
+            step = emitter.fresh("j")
+            emitter.open()
+            self._move(counters, counts, (index(number),), source, target, step, shift, distinct=False)
+            emitter.close_nest([(step, n, "serial")])
+        emitter.close_phase(counters, self.extents)
+
+    def _clear(self, counts: Buffer, shape: Sequence[int], before: Index) -> None:
+        steps = [self.emitter.fresh("d") for _ in shape]
+        self.emitter.open()
+        self.emitter.append(Store(counts, (*before, *steps), const(0, int32)))
+        self.emitter.close_nest([(s, e, "parallel") for s, e in zip(steps, shape, strict=True)])
+
+    def _count(self, counts: Buffer, place: Index) -> None:
+        self.emitter.append(Accumulate(((counts, place),), (const(1, int32),), "add"))
+
+    def _starts(self, counts: Buffer, before: Index) -> None:
+        """From how often each digit occurs to where its elements begin."""
+        emitter = self.emitter
+        total = emitter.buffer("total", int32, (), "register")
+        emitter.append(Store(total, (), const(0, int32)))
+        step = emitter.fresh("d")
+        emitter.open()
+        start, count = emitter.read(Load(total, ())), emitter.read(Load(counts, (*before, step)))
+        emitter.append(Store(counts, (*before, step), start))
+        emitter.append(Store(total, (), Binary("add", start, count)))
+        emitter.close_nest([(step, self.digits, "serial")])
+
+    def _read(self, counters: Sequence[Expr], source: _Records | None, position: Expr) -> tuple[Expr, Expr]:
+        """The key at a position and the place it comes from; None: of the operand itself."""
+        if source is None:
+            return self._key(counters, position), position
+        key = self.emitter.read(Load(source.keys, source.at(position)))
+        if source.places is None:
+            return key, position
+        return key, self.emitter.read(Load(source.places, source.at(position)))
+
+    def _move(
+        self,
+        counters: Sequence[Expr],
+        next_place: Buffer,
+        before: Index,
+        source: _Records | None,
+        target: _Records | None,
+        position: Expr,
+        shift: int,
+        distinct: bool,
+    ) -> None:
+        """One element to the next place of its digit."""
+        emitter = self.emitter
+        key, place = self._read(counters, source, position)
+        digit = (*before, self._digit(key, shift))
+        where = emitter.read(Load(next_place, digit), "to")
+        emitter.append(Store(next_place, digit, Binary("add", where, const(1, int32))))
+        if target is None:
+            self._result(counters, where, key, place, distinct)
+            return
+        emitter.append(Store(target.keys, target.at(where), key, distinct))
+        if target.places is not None:
+            emitter.append(Store(target.places, target.at(where), convert(place, int32), distinct))
+
+    # ------------------------------------------------------------------------------------------------ parts
+
+    def _by_parts(self) -> None:
+        emitter, n, passes = self.emitter, self.n, len(self.shifts)
+        parts = -(-n // PART)
+        size = -(-n // parts)
+        counts = emitter.buffer("counts", int32, (*self.extents, parts, self.digits), "arena")
+        starts = emitter.buffer("starts", int32, (*self.extents, self.digits), "arena")
+        records = [self._records(k, (*self.extents, n), "arena") for k in range(min(passes - 1, 2))]
+        whole = n // size
+        for number, shift in enumerate(self.shifts):
+            source = records[(number - 1) % 2] if number else None
+            target = records[number % 2] if number < passes - 1 else None
+            for first, count, many in ((0, size, whole), (whole, n - whole * size, 1)):
+                if count:
+                    self._count_part(counts, source, shift, size, (first, count, many))
+            self._add_up(counts, starts, parts)
+            for first, count, many in ((0, size, whole), (whole, n - whole * size, 1)):
+                if count:
+                    self._move_part(counts, starts, source, target, shift, size, (first, count, many))
+
+    def _of_row(self, records: _Records | None, counters: Sequence[Expr]) -> _Records | None:
+        return None if records is None else _Records(records.keys, records.places, tuple(counters))
+
+    def _count_part(
+        self, counts: Buffer, source: _Records | None, shift: int, size: int, share: tuple[int, int, int]
+    ) -> None:
+        """Count the digits of parts; `share`: the first of them, how long each is, how many."""
+        emitter = self.emitter
+        first, count, many = share
+        part = emitter.fresh("p")
+        counters = self._open()
+        number = add(part, index(first))
+        own = emitter.buffer("own", int32, (self.digits,), "worker")
+        self._clear(own, (self.digits,), ())
+        step = emitter.fresh("j")
+        emitter.open()
+        key, _ = self._read(counters, self._of_row(source, counters), add(mul(number, size), step))
+        self._count(own, (self._digit(key, shift),))
+        emitter.close_nest([(step, count, "serial")])
+        step = emitter.fresh("d")
+        emitter.open()
+        emitter.append(Store(counts, (*counters, number, step), Load(own, (step,))))
+        emitter.close_nest([(step, self.digits, "parallel")])
+        emitter.close_phase([part, *counters], (many, *self.extents))
+        emitter.stage += 1
+
+    def _add_up(self, counts: Buffer, starts: Buffer, parts: int) -> None:
+        """From counts to places: in `counts` how many of its digit come in parts before, in `starts` where a digit
+        begins.
+        """
+        emitter = self.emitter
+        counters = self._open()
+        digit = emitter.fresh("d")
+        emitter.open()
+        total = emitter.buffer("total", int32, (), "register")
+        emitter.append(Store(total, (), const(0, int32)))
+        part = emitter.fresh("p")
+        emitter.open()
+        here = (*counters, part, digit)
+        before, count = emitter.read(Load(total, ())), emitter.read(Load(counts, here))
+        emitter.append(Store(counts, here, before))
+        emitter.append(Store(total, (), Binary("add", before, count)))
+        emitter.close_nest([(part, parts, "serial")])
+        emitter.append(Store(starts, (*counters, digit), Load(total, ())))
+        emitter.close_nest([(digit, self.digits, "parallel")])
+        self._starts(starts, tuple(counters))
+        emitter.close_phase(counters, self.extents)
+        emitter.stage += 1
+
+    def _move_part(
+        self,
+        counts: Buffer,
+        starts: Buffer,
+        source: _Records | None,
+        target: _Records | None,
+        shift: int,
+        size: int,
+        share: tuple[int, int, int],
+    ) -> None:
+        emitter = self.emitter
+        first, count, many = share
+        part = emitter.fresh("p")
+        counters = self._open()
+        number = add(part, index(first))
+        own = emitter.buffer("own", int32, (self.digits,), "worker")
+        step = emitter.fresh("d")
+        emitter.open()
+        before = Binary("add", Load(counts, (*counters, number, step)), Load(starts, (*counters, step)))
+        emitter.append(Store(own, (step,), before))
+        emitter.close_nest([(step, self.digits, "parallel")])
+        step = emitter.fresh("j")
+        emitter.open()
+        rows = (self._of_row(source, counters), self._of_row(target, counters))
+        self._move(counters, own, (), *rows, add(mul(number, size), step), shift, distinct=True)
+        emitter.close_nest([(step, count, "serial")])
+        emitter.close_phase([part, *counters], (many, *self.extents))
+        emitter.stage += 1

@@ -9,6 +9,7 @@ import graphc as gc
 from graphc import random
 from tests.emulated.backend import EmulatedBackend
 from tests.emulated.kernels import needs_compiler
+from tests.random.test_random import DRAWS, KEY
 
 pytestmark = needs_compiler
 
@@ -23,3 +24,9 @@ def test_four_neighbours_share_an_evaluation(emulated: EmulatedBackend, shape: t
     (kernel,) = [line for line in ours.text("cuda").splitlines() if line.startswith("// ")]
     blocks, each = (int(word) for word in kernel.split(":")[1].split(" threads")[0].split(" x "))
     assert blocks * each in range(threads, threads + each)
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_every_draw_has_the_bits_of_the_host(name: str, emulated: EmulatedBackend) -> None:
+    drawn = gc.compile(DRAWS[name], KEY, backend="emulated")(KEY)
+    assert np.asarray(drawn).tobytes() == np.asarray(DRAWS[name](KEY)).tobytes()

@@ -11,6 +11,8 @@ from scipy import special, stats
 from graphc import random
 from graphc.core import dtypes
 from graphc.core.errors import ArgumentError, DTypeError
+from graphc.random.logarithm import log
+from graphc.random.normal_quantile import normal_quantile
 from graphc.tracing import spec, trace
 from tests.evaluate import through_graph
 
@@ -25,6 +27,10 @@ DRAWS: dict[str, Callable[[object], object]] = {
     "truncated_normal": lambda key: random.truncated_normal(key, -1.0, 0.5, (50,)),
     "exponential": lambda key: random.exponential(key, (50,)),
     "gumbel": lambda key: random.gumbel(key, (50,), "float64"),
+    "laplace": lambda key: random.laplace(key, (50,)),
+    "logistic": lambda key: random.logistic(key, (50,), "float64"),
+    "uniform_half": lambda key: random.uniform(key, (50,), "bfloat16", low=-2.0, high=3.0),
+    "normal_half": lambda key: random.normal(key, (50,), "bfloat16"),
     "bernoulli": lambda key: random.bernoulli(key, 0.3, (50,)),
     "randint": lambda key: random.randint(key, (50,), -5, 100),
     "categorical": lambda key: random.categorical(key, np.zeros((5, 4), np.float32)),
@@ -43,7 +49,10 @@ def test_traced_and_eager_draws_are_the_same_bits(name: str) -> None:
     assert eager.tobytes() == traced.tobytes()
 
 
-@pytest.mark.parametrize("name", ["uniform", "normal", "normal64", "truncated_normal", "exponential", "gumbel"])
+EXACT = ["uniform", "normal", "normal64", "truncated_normal", "exponential", "gumbel", "laplace", "logistic"]
+
+
+@pytest.mark.parametrize("name", EXACT)
 def test_only_exact_operations(name: str) -> None:
     exact = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "floor", "cast", "bitcast", "select", "max", "min"}
     exact |= {"and", "or", "xor", "shift_left", "shift_right", "eq", "ne", "lt", "le", "gt", "ge"}
@@ -95,6 +104,8 @@ DISTRIBUTIONS: list[tuple[str, Callable[[str], object], Callable[[np.ndarray], n
     ("truncated", lambda t: random.truncated_normal(KEY, -1, 2.5, (NUMBER,), t), stats.truncnorm(-1, 2.5).cdf),
     ("exponential", lambda t: random.exponential(KEY, (NUMBER,), t), stats.expon().cdf),
     ("gumbel", lambda t: random.gumbel(KEY, (NUMBER,), t), stats.gumbel_r().cdf),
+    ("laplace", lambda t: random.laplace(KEY, (NUMBER,), t), stats.laplace().cdf),
+    ("logistic", lambda t: random.logistic(KEY, (NUMBER,), t), stats.logistic().cdf),
 ]
 
 
@@ -108,6 +119,20 @@ def test_distributions(position: int, dtype: str) -> None:
     assert stats.kstest(sample, distribution).pvalue > 0.01
 
 
+@pytest.mark.parametrize("name", [name for name, _, _ in DISTRIBUTIONS])
+def test_half_types_are_float32_rounded_once(name: str) -> None:
+    """But for the uniform ones, which have the bits that the dtype holds, so that they stay below the upper end."""
+    _, draw, distribution = next(row for row in DISTRIBUTIONS if row[0] == name)
+    half = np.asarray(draw("bfloat16"))
+    assert half.dtype == dtypes.bfloat16
+    if name in ("uniform", "scaled"):
+        assert np.abs(distribution(half.astype(np.float64)).mean() - 0.5) < 0.01
+        assert half.max() < {"uniform": 1, "scaled": 5}[name]
+        assert len(np.unique(half.astype(np.float32))) > 100
+    else:
+        assert half.tobytes() == np.asarray(draw("float32")).astype(half.dtype).tobytes()
+
+
 def test_uniform_stays_below_high() -> None:
     sample = np.asarray(random.uniform(KEY, (200_000,), "float32", 1.0, 1.0 + 2.0**-20))
     assert sample.min() >= 1
@@ -117,7 +142,7 @@ def test_uniform_stays_below_high() -> None:
 @pytest.mark.parametrize(("dtype", "smallest", "limit"), [("float32", 2.0**-33, 6e-7), ("float64", 2.0**-65, 2e-15)])
 def test_normal_quantile(dtype: str, smallest: float, limit: float) -> None:
     p = np.concatenate([np.geomspace(smallest, 0.49, 5000), np.linspace(0.05, 0.4999, 5000)]).astype(dtype)
-    got = np.asarray(random._normal_quantile(p, dtypes.dtype(dtype), smallest), np.float64)
+    got = np.asarray(normal_quantile(p, dtypes.dtype(dtype), smallest), np.float64)
     want = -special.ndtri(p.astype(np.float64))
     assert np.max(np.abs(got - want) / np.maximum(want, 1e-2)) < limit
 
@@ -125,7 +150,7 @@ def test_normal_quantile(dtype: str, smallest: float, limit: float) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_logarithm(dtype: str) -> None:
     x = np.concatenate([np.geomspace(1e-37, 1e30, 5000), np.linspace(0.5, 2, 5001)]).astype(dtype)
-    got, want = np.asarray(random._log(x, dtypes.dtype(dtype))), np.log(x.astype(np.longdouble))
+    got, want = np.asarray(log(x, dtypes.dtype(dtype))), np.log(x.astype(np.longdouble))
     assert np.max(np.abs(got - want) / np.maximum(np.abs(want), 1e-30)) < 2 * np.finfo(dtype).eps
 
 

@@ -1,0 +1,30 @@
+"""Random numbers from keys: `gc.random.normal(key, shape)` is a function of its arguments and nothing else.
+
+A key is a uint32[2] array, traced or not. Draw from a key once; make more with `split` or `fold_in`. The generator is
+Philox 4x32-10 (Salmon, Moraes, Dror and Shaw, SC 2011). All draws are identical on every backend, with any number of
+threads, and in a batch of keys (`gc.vmap`) as for each key alone.
+"""
+
+from graphc.random.continuous import exponential, gumbel, laplace, logistic, normal, truncated_normal, uniform
+from graphc.random.discrete import bernoulli, categorical, randint
+from graphc.random.keys import bits, fold_in, key, split
+from graphc.random.permutations import permutation, shuffle
+
+__all__ = [
+    "bernoulli",
+    "bits",
+    "categorical",
+    "exponential",
+    "fold_in",
+    "gumbel",
+    "key",
+    "laplace",
+    "logistic",
+    "normal",
+    "permutation",
+    "randint",
+    "shuffle",
+    "split",
+    "truncated_normal",
+    "uniform",
+]

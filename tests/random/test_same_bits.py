@@ -1,0 +1,31 @@
+"""Every draw has the same bits on every backend, with any number of threads, and in a batch of keys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc import random
+from tests.random.test_random import DRAWS, KEY
+
+KEYS = np.asarray(random.split(KEY, 3))
+
+
+def bits(x: object) -> bytes:
+    return np.asarray(x).tobytes()
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_backends_and_threads(name: str) -> None:
+    draw = DRAWS[name]
+    expected = bits(draw(KEY))
+    assert bits(gc.compile(draw, KEY, backend="reference")(KEY)) == expected
+    for threads in (1, 3):
+        assert bits(gc.compile(draw, KEY, backend="cpu", threads=threads)(KEY)) == expected
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_in_a_batch_of_keys(name: str) -> None:
+    together = gc.compile(gc.vmap(DRAWS[name]), KEYS, backend="cpu")(KEYS)
+    assert [bits(one) for one in np.asarray(together)] == [bits(DRAWS[name](key)) for key in KEYS]

@@ -23,7 +23,7 @@ import graphc.api as gc
 from graphc.api import Array, GraphcError, UnsupportedError
 from graphc_onnx import proto
 from graphc_onnx.ops import TABLE
-from graphc_onnx.table import Body, Data, ModelError, NodeContext, Row, WantsKnown
+from graphc_onnx.table import Body, Data, ModelError, NodeContext, NotInLoop, Row, WantsKnown
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -222,7 +222,7 @@ class Interpreter:
                 f"{what}, and it follows from {_listed(operand.sources)}: the shape of the result depends on data"
             )
         if not operand.sources:
-            raise UnsupportedError(f"{what}, and it is computed in a loop or branch")
+            raise NotInLoop(f"{what}, and it is computed in a loop or branch")
         raise NeedsKnown(operand.sources, what)
 
     def _attributes(

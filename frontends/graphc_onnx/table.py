@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphc.api import ArgumentError, Array, GraphcError
+from graphc.api import ArgumentError, Array, GraphcError, UnsupportedError
 
 # What an ONNX value is while a model is interpreted: a tensor, a sequence, or an optional without a value.
 Data: TypeAlias = "Array | list[Data] | None"
@@ -28,6 +28,10 @@ NEWEST = 10_000
 
 class ModelError(GraphcError, ValueError):
     """A model file that cannot be read, or that breaks the rules of ONNX; names the file, node and op."""
+
+
+class NotInLoop(UnsupportedError):
+    """A value that is computed in a loop or branch shapes the program; where the loop is written out, it may."""
 
 
 class WantsKnown(Exception):

@@ -118,6 +118,22 @@ def _one_hot(indices: Array, depth: Array, values: Array, *, axis: int = -1) -> 
     return gnp.where(hot, values[1], values[0])
 
 
+def _top_k(x: Array, k: Array, *, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple[Array, ...]:
+    """Always in order; of equal elements the first."""
+    place = normal(axis, len(x.shape))
+    count = integers(k)[0]
+    if largest:
+        values, positions = gnp.top_k(x, count, axis=place)
+    else:
+        positions = gnp.argsort(x, axis=place)[(slice(None),) * place + (slice(0, count),)]
+        values = gnp.take_along_axis(x, positions, axis=place)
+    return values, cast(positions, np.int64)
+
+
+def _top_k_by_attributes(x: Array, *, k: int, axis: int = -1) -> tuple[Array, ...]:
+    return _top_k(x, np.asarray(k), axis=axis)
+
+
 def _array_feature_extractor(x: Array, indices: Array) -> Array:
     chosen = gnp.take(x, gnp.ravel(indices), axis=len(x.shape) - 1)
     return gnp.reshape(chosen, (1, *chosen.shape)) if len(x.shape) == 1 else chosen
@@ -157,6 +173,8 @@ ROWS = [
     Row("ScatterND", 11, _scatter_nd),
     Row("TensorScatter", 24, _tensor_scatter),
     Row("OneHot", 9, _one_hot, known=(1,)),
+    Row("TopK", 1, _top_k_by_attributes, until=9),
+    Row("TopK", 10, _top_k, known=(1,)),
     Row("ArrayFeatureExtractor", 1, _array_feature_extractor, domain="ai.onnx.ml"),
     Row("Compress", 9, _compress, known=(1,), of_constants=True),
     Row("NonZero", 9, _non_zero, known=(0,), of_constants=True),

@@ -373,7 +373,7 @@ def _gather(g: _Grower) -> None:
 
 def _scatter(g: _Grower) -> None:
     op = indexing.SCATTERS[g.below(len(indexing.SCATTERS))]
-    accepted = {indexing.scatter_add: dtypes.NUMERIC, indexing.scatter_mul: dtypes.INTEGERS}.get(op, dtypes.ALL)
+    accepted = dtypes.NUMERIC if op in (indexing.scatter_add, indexing.scatter_mul) else dtypes.ALL
     x = g.pick(lambda v: v.type.rank > 0 and v.dtype in accepted)
     attrs, indices = _gather_attrs(g, x)
     updates = g.of_type(x.type.with_shape(indexing.gathered_shape(x.shape, indices.shape, attrs)))

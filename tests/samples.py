@@ -385,7 +385,7 @@ def _indexing() -> Iterator[Sample]:
                 for op in sorted(SCATTER_NAMES):
                     combines = op in ("scatter_add", "scatter_mul") and dtype.is_float
                     rtol = 0 if not combines else 1e-6 if dtype is not dtypes.bfloat16 else _RTOL[dtype]
-                    smooth = dtype is dtypes.float64 and index_dtype is dtypes.int64 and op != "scatter_mul"
+                    smooth = dtype is dtypes.float64 and index_dtype is dtypes.int64
                     chosen = (0, 2) if smooth else ()
                     yield Sample(op, name, arrays, attrs, rtol=rtol, differentiate=chosen)
     outside = np.array([-1, 0, 5, 100, -100], np.int64)

@@ -70,11 +70,11 @@ CORNERS: tuple[Sample, ...] = (
     _sample("scatter_add", "middle", (_x(2, 5, 2), _index(4), _x(2, 4, 2)), GatherAttrs(1)),
     *(
         _sample(op, "repeated", (_x(2, 5, 2), _index(2, 9), _x(2, 9, 2)), GatherAttrs(1, 1))
-        for op in ("scatter", "scatter_add", "scatter_min", "scatter_max")
+        for op in ("scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max")
     ),
     *(
         _sample(op, "nothing", (_x(2, 5), _index(0), _x(2, 0)), GatherAttrs(1))
-        for op in ("scatter", "scatter_min", "scatter_max")
+        for op in ("scatter", "scatter_mul", "scatter_min", "scatter_max")
     ),
     _sample("call", "integers", (_x(2, 3), _x(2, 3), _index(2, 3)), CallAttrs(_CALLEE)),
 )

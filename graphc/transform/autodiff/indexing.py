@@ -14,10 +14,12 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Node, Op, TensorType, Value
-from graphc.graph.ops import elementwise
+from graphc.graph.ops import cumulative, elementwise, sorting
 from graphc.graph.ops import indexing as ops
+from graphc.graph.ops.cumulative import CumulativeAttrs
 from graphc.graph.ops.indexing import GatherAttrs
-from graphc.transform.autodiff.rows import IsConstant, Jvp, Linear, NoDerivative, Row, Tangent, zeros_for
+from graphc.graph.ops.sorting import SortAttrs
+from graphc.transform.autodiff.rows import IsConstant, Jvp, Linear, Row, Tangent, zeros_for
 
 
 def _may_pass(dtype: DType, extent: int) -> bool:
@@ -131,11 +133,55 @@ def _extremum(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: 
     return (c(ops.scatter_add, t_kept, indices, t_won, attrs=node.attrs),)
 
 
+def _neighbour(c: Compose, x: Value, axis: int, forward: bool) -> Value:
+    """What stands before each place of x on the axis, or after it; what is beyond the end is 0."""
+    length = x.shape[axis]
+    if forward:
+        return c.slice_axis(c.pad_axis(x, 0, axis, 1, 0), axis, 0, length)
+    return c.slice_axis(c.pad_axis(x, 0, axis, 0, 1), axis, 1, length + 1)
+
+
+def _product(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsConstant) -> tuple[Tangent]:
+    """Each update times the product of the old element and all other updates of it.
+
+    Sorted by index, updates of one element lie beside each other; the products of those before and behind in a group
+    are recurrences that begin anew with each group.
+    """
+    assert isinstance(node.attrs, GatherAttrs)
+    x, indices, updates = node.operands
+    t_x, t_updates = zeros_for(c, tangents[0], x), zeros_for(c, tangents[2], updates)
+    if x.type.size == 0 or updates.type.size == 0:
+        return (t_x,)
+    axis, batch = node.attrs.axis, node.attrs.batch_dims
+    count = prod(indices.shape[batch:])
+    flat = c.reshape(indices, (*indices.shape[:batch], count))
+    rows = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    order = c(sorting.argsort, flat, attrs=SortAttrs(batch))
+    here = c(ops.gather, flat, order, attrs=GatherAttrs(batch, batch))
+    attrs = GatherAttrs(axis, batch)
+    given, t_given = (c(ops.gather, c.reshape(v, rows), order, attrs=attrs) for v in (updates, t_updates))
+
+    number = c.iota(here.shape, dtypes.int64, batch)
+    others: Value | None = None
+    for forward in (True, False):
+        is_end = c.eq(number, c.like(number, 0 if forward else count - 1))
+        begins = c(elementwise.or_, is_end, c(elementwise.ne, here, _neighbour(c, here, batch, forward)))
+        begins = c.broadcast(begins, rows, (*range(batch), axis))
+        first = c(ops.gather, x, here, attrs=attrs) if forward else c.like(given, 1)
+        factors = c.select(begins, c.zeros(given.type), _neighbour(c, given, axis, forward))
+        terms = c.select(begins, first, c.zeros(given.type))
+        products = c(cumulative.linear_recurrence, factors, terms, attrs=CumulativeAttrs(axis, not forward))
+        others = products if others is None else c.mul(others, products)
+    assert others is not None
+    factor = c(ops.scatter_mul, c.like(x, 1), indices, updates, attrs=node.attrs)
+    return (c(ops.scatter_add, c.mul(t_x, factor), here, c.mul(others, t_given), attrs=attrs),)
+
+
 ROWS: dict[Op, Row] = {
     ops.gather: Linear(_gather),
     ops.scatter: Linear(_scatter),
     ops.scatter_add: Linear(_scatter_add),
-    ops.scatter_mul: NoDerivative("products of the other updates of an element are not found yet"),
+    ops.scatter_mul: Jvp(_product),
     ops.scatter_min: Jvp(_extremum),
     ops.scatter_max: Jvp(_extremum),
 }

@@ -138,6 +138,14 @@ from graphc.numpy.reductions import (
     sum,
     var,
 )
+from graphc.numpy.segments import (
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_prod,
+    segment_softmax,
+    segment_sum,
+)
 from graphc.numpy.selecting import (
     dynamic_slice,
     dynamic_update_slice,
@@ -386,6 +394,12 @@ __all__ = [
     "round",
     "rsqrt",
     "searchsorted",
+    "segment_max",
+    "segment_mean",
+    "segment_min",
+    "segment_prod",
+    "segment_softmax",
+    "segment_sum",
     "shape",
     "sigmoid",
     "sign",

@@ -5,10 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from graphc.core import dtypes
 from graphc.core.errors import ShapeError
-from graphc.tracing.array import contraction, movement
-from graphc.tracing.bind import as_array, broadcast_shape
-from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.graph.ops import elementwise as ops
+from graphc.numpy.creation import indices_along
+from graphc.tracing.array import contraction, indexing, movement
+from graphc.tracing.bind import as_array, bind1, broadcast_shape, dtype_of, to_dtype
+from graphc.tracing.context import Array, ArrayLike, TracedValue, with_line
 
 
 def reshape(x: ArrayLike, shape: int | Sequence[int]) -> Array:
@@ -293,6 +296,10 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     [4, 1, 2, 3]
     """
     array = as_array(x)
+    if isinstance(shift, TracedValue):
+        return _rolled(array, as_array(shift), axis)
+    if np.ndim(shift) == 0:
+        shift = int(shift)  # type: ignore[arg-type]
     if axis is None:
         if not isinstance(shift, int):
             raise ShapeError(with_line("roll: several shifts need as many axes"))
@@ -311,17 +318,40 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     return array
 
 
-def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Array:
-    """Each element `repeats` times in a row along an axis (of the flattened array without one).
+def _rolled(x: Array, shift: Array, axis: int | Sequence[int] | None) -> Array:
+    """By a traced number of places."""
+    if axis is None:
+        return movement.reshape(_rolled(ravel(x), shift, 0), x.shape)
+    if not isinstance(axis, int) or shift.shape != () or not dtype_of(shift).is_integer:
+        raise ShapeError(with_line("roll: a traced shift is one integer, along one axis"))
+    position = movement.normal_axis("roll", axis, len(x.shape))
+    extent = x.shape[position]
+    if extent == 0:
+        return x
+    places = bind1(ops.sub, indices_along((extent,), 0), to_dtype(shift, dtypes.int64))
+    rest = bind1(ops.rem, places, extent)  # of the sign of `places`
+    negative = bind1(ops.lt, rest, 0)
+    return indexing.take(x, bind1(ops.select, negative, bind1(ops.add, rest, extent), rest), position)
+
+
+def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: int | None = None) -> Array:
+    """Each element `repeats` times in a row along an axis (of the flattened array without one); several numbers, known
+    while tracing, say it for each element.
 
     >>> import graphc.numpy as gnp
     >>> gnp.repeat([1, 2], 2).tolist()
     [1, 1, 2, 2]
     """
-    if not isinstance(repeats, (int, np.integer)):
-        raise ShapeError(with_line("repeat: takes one Python int, the same for all elements"))
     array = ravel(x) if axis is None else as_array(x)
-    return movement.repeat(array, int(repeats), movement.normal_axis("repeat", axis or 0, len(array.shape)))
+    position = movement.normal_axis("repeat", axis or 0, len(array.shape))
+    if isinstance(repeats, (int, np.integer)):
+        return movement.repeat(array, int(repeats), position)
+    if isinstance(repeats, TracedValue):
+        raise ShapeError(with_line("repeat: the numbers must be known while tracing, they are part of the shape"))
+    counts, extent = np.asarray(repeats), array.shape[position]
+    if counts.shape not in ((1,), (extent,)) or counts.dtype.kind not in "iu" or counts.min(initial=0) < 0:
+        raise ShapeError(with_line(f"repeat: takes one int, or one for each of {extent} elements, none negative"))
+    return indexing.take(array, np.repeat(np.arange(extent), counts), position)
 
 
 def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:

@@ -115,7 +115,7 @@ def test_shape_errors_name_the_operation_and_the_shapes() -> None:
         (lambda x: gnp.einsum("ij,jk->ik", x, x), "einsum: 'ij,jk->ik': 'j' is both 3 and 2"),
         (lambda x: x[3], "index: 3 is outside axis 0"),
         (lambda x: x[0, 0, 0], "index: 3 indices for an array of rank 2"),
-        (lambda x: gnp.pad(x, 3, mode="reflect"), "pad: reflect"),
+        (lambda x: gnp.pad(x[:0], 3, mode="reflect"), "pad: reflect"),
     ]
     for function, message in cases:
         with pytest.raises(ShapeError, match=message + r".*\(test_surface\.py:\d+\)"):

@@ -20,6 +20,7 @@ from graphc.graph.ops import (
     cumulative,
     elementwise,
     indexing,
+    linalg,
     movement,
     reduction,
     sorting,
@@ -411,6 +412,25 @@ def _sort(g: _Grower) -> None:
     g.add(sorting.SORTS[g.below(2)], x, attrs=sorting.SortAttrs(g.below(x.type.rank), g.chance(0.5)))
 
 
+def _linalg(g: _Grower) -> None:
+    """Of a matrix that is made positive definite first."""
+    x = g.pick(lambda v: v.type.rank > 1 and v.dtype in linalg.ACCEPTED)
+    rank = x.type.rank
+    batch = tuple(range(rank - 2))
+    square = g.add(contraction.dot_general, x, x, attrs=contraction.DotAttrs((rank - 1,), (rank - 1,), batch, batch))
+    shift = g.add(source.constant, attrs=source.ConstantAttrs(np.eye(square.shape[-1], dtype=x.dtype.numpy)))
+    spread = movement.BroadcastAttrs(square.shape, (rank - 2, rank - 1))
+    positive = g.add(elementwise.add, square, g.add(movement.broadcast, shift, attrs=spread))
+    kind = g.below(3)
+    if kind == 0:
+        g.add(linalg.cholesky, positive)
+    elif kind == 1:
+        g.add(linalg.lu, positive)
+    else:
+        attrs = linalg.TriangleAttrs(g.chance(0.5), g.chance(0.5), g.chance(0.5))
+        g.add(linalg.triangular_solve, positive, x, attrs=attrs)
+
+
 def _source(g: _Grower) -> None:
     if g.chance(0.5):
         type = g.random_type()
@@ -486,6 +506,7 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "window": _window,
     "cumulative": _cumulative,
     "sort": _sort,
+    "linalg": _linalg,
     "source": _source,
     "again": _again,
     "call": _call,

@@ -6,6 +6,7 @@ last place of the result dtype; 0 means the same bits (NaN payloads and signs of
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -20,6 +21,7 @@ from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.cumulative import CUMULATIVE, CumulativeAttrs
 from graphc.graph.ops.elementwise import DTypeAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
+from graphc.graph.ops.linalg import TriangleAttrs
 from graphc.graph.ops.movement import (
     AxesAttrs,
     AxisAttrs,
@@ -527,6 +529,41 @@ def _sorting() -> Iterator[Sample]:
                 yield Sample(op, f"{name}-long", (values,), SortAttrs(1, descending))
 
 
+_MATRICES: tuple[tuple[int, ...], ...] = ((1, 1), (3, 3), (2, 3, 4, 4), (40, 40), (70, 70), (0, 3, 3), (2, 0, 0))
+
+
+def _linalg() -> Iterator[Sample]:
+    for dtype in (dtypes.float32, dtypes.float64):
+        for shape in _MATRICES:
+            rng = _generator("linalg", dtype, shape)
+            x = random_array(rng, shape, dtype, -1, 1)
+            positive = np.matmul(x, np.swapaxes(x, -1, -2)) + np.eye(shape[-1], dtype=dtype.numpy)
+            small = dtype is dtypes.float64 and 0 < x.size <= 96
+            name, rtol = f"{dtype.short}{list(shape)}", 20 * _RTOL[dtype]
+            yield Sample("cholesky", name, (positive,), rtol=rtol, differentiate=(0,) if small else ())
+            yield Sample("lu", name, (x,), rtol=20 * rtol, differentiate=(0,) if small else ())
+            for count in (1, 5, 70) if shape[-1] < 70 else (3,):
+                b = random_array(rng, (*shape[:-1], count), dtype, -1, 1)
+                for attrs in _TRIANGLES if count == 5 else _TRIANGLES[:1]:
+                    label = f"{name}x{count}{_name_of(attrs)}"
+                    chosen = (0, 1) if small and count == 5 and x.size <= 9 else ()
+                    yield Sample("triangular_solve", label, (positive, b), attrs, rtol=rtol, differentiate=chosen)
+    indefinite = np.stack([np.eye(3), -np.eye(3), np.full((3, 3), np.nan), np.diag([1.0, np.inf, 1.0])])
+    yield Sample("cholesky", "not-positive", (indefinite,), rtol=0)
+    yield Sample("cholesky", "one-triangle", (np.array([[4.0, np.nan], [2.0, 3.0]]),), rtol=_RTOL[dtypes.float64])
+    yield Sample("lu", "singular", (np.array([[[0.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [2.0, 4.0]]]),))
+    yield Sample("lu", "exchanges", (np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 3.0], [-5.0, 1.0, 1.0]]),))
+    yield Sample("triangular_solve", "singular", (np.zeros((2, 2)), np.ones((2, 1))), TriangleAttrs())
+
+
+_TRIANGLES = tuple(TriangleAttrs(*flags) for flags in product((True, False), (False, True), (False, True)))
+
+
+def _name_of(attrs: TriangleAttrs) -> str:
+    words = ("lower" if attrs.lower else "upper", attrs.transposed and "transposed", attrs.unit and "unit")
+    return "".join(f"-{word}" for word in words if word)
+
+
 def _sources() -> Iterator[Sample]:
     for dtype in dtypes.ALL:
         yield Sample("constant", dtype.short, (), ConstantAttrs(edges(dtype)))
@@ -568,6 +605,7 @@ _FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
     _windows,
     _cumulative,
     _sorting,
+    _linalg,
     _sources,
     _structural,
 )

@@ -34,6 +34,8 @@ def node_flops(node: Node) -> int:
             for dim in node.attrs.lhs_contract:
                 summed *= node.operands[0].shape[dim]
             return 2 * summed * node.result.type.size
+        case "linalg":
+            return node.operands[0].shape[-1] * max(value.type.size for value in node.results)
         case "structural":
             return sum(graph_flops(region) for region in regions(node))
         case "movement" | "index" | "source":

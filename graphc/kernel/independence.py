@@ -1,14 +1,26 @@
 """Whether two iterations of a loop can touch the same element.
 
 The proof looks at one number at a time: the index of each dimension, and the flat index. Where two iterations differ
-in the loop counter, the numbers differ if the counter's stride cannot be made up for by the other counters.
+in the loop counter, the numbers differ if the counter's stride cannot be made up for by the other counters. Numbers
+also differ, in whichever iterations, where conditions keep them on two sides of something that does not change.
 """
 
 from collections.abc import Iterator
 from math import gcd
 
 from graphc.core.records import dataclass
-from graphc.kernel.affine import NOTHING, Affine, Facts, Interval, bounds, flat_index, loads, normal, variables
+from graphc.kernel.affine import (
+    NOTHING,
+    Affine,
+    Facts,
+    Interval,
+    bounds,
+    flat_index,
+    interval,
+    loads,
+    normal,
+    variables,
+)
 from graphc.kernel.ir import (
     Accumulate,
     Alloc,
@@ -88,6 +100,8 @@ def conflict(first: Access, second: Access, scope: Scope) -> bool:
     if not first.buffer.size:
         return False
     sides = list(zip(first.numbers(), second.numbers(), strict=True))
+    if any(_apart(a, b, first, second, scope) or _apart(b, a, second, first, scope) for a, b in sides):
+        return False
     whole = _Digit(loop.var, _span(loop))
     if any(_differ(a, b, first, second, scope, [whole], 0) for a, b in sides):
         return False
@@ -158,6 +172,29 @@ def _differ(a: Affine, b: Affine, first: Access, second: Access, scope: Scope, d
     if any(same.values()):
         return False
     return _no_solution(stride, counter.span, a.const - b.const, free)
+
+
+def _apart(a: Affine, b: Affine, first: Access, second: Access, scope: Scope) -> bool:
+    """Whether a condition around `first` keeps a away from whatever b is: `a` itself, or a bound of it, has one value
+    in all iterations, and b lies beyond it.
+    """
+
+    def steady(form: Affine) -> bool:
+        return all(scope.is_same(atom, first.facts) for atom, _ in form.terms)
+
+    nothing = Affine((), 0)
+    for guard in (nothing, *first.facts.guards):  # a - guard <= a <= a + guard
+        lowest, highest = a - guard, a + guard
+        if steady(lowest) and _is_positive(lowest - b, second):
+            return True
+        if steady(highest) and _is_positive(b - highest, second):
+            return True
+    return False
+
+
+def _is_positive(x: Affine, access: Access) -> bool:
+    low = interval(x, access.facts).low
+    return low is not None and low > 0
 
 
 def _span(loop: For) -> int | None:

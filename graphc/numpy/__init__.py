@@ -28,6 +28,7 @@ from graphc.core.dtypes import (
     uint64,
 )
 from graphc.core.errors import UnsupportedError
+from graphc.numpy import linalg
 from graphc.numpy.binary import (
     add,
     astype,
@@ -337,6 +338,7 @@ __all__ = [
     "left_shift",
     "less",
     "less_equal",
+    "linalg",
     "linear_recurrence",
     "linspace",
     "log",

@@ -8,11 +8,13 @@ from graphc.core.errors import UnsupportedError
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.cumulative import CUMULATIVE
 from graphc.graph.ops.indexing import SCATTER_NAMES
+from graphc.graph.ops.linalg import LINALG
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.kernel.ir import Alloc, Buffer, Kernel, Param, Stmt
 from graphc.kernel.lower.build import RULES, KernelBuilder, Memory
 from graphc.kernel.lower.contractions import lower_contraction
 from graphc.kernel.lower.cumulative import lower_cumulative
+from graphc.kernel.lower.linalg import lower_linalg
 from graphc.kernel.lower.maps import lower_map
 from graphc.kernel.lower.naming import kernel_name, labelled
 from graphc.kernel.lower.rows import lower_rows
@@ -26,6 +28,7 @@ FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     **{op.name: lower_cumulative for op in CUMULATIVE},
     "sort": lower_sort,
     "argsort": lower_sort,
+    **{op.name: lower_linalg for op in LINALG},
     "reduce_sum": lower_rows,
     "reduce_prod": lower_rows,
     "reduce_max": lower_rows,

@@ -104,6 +104,8 @@ def kind_of(nodes: Sequence[Node]) -> str:
         return "sort"
     if any(node.op.kind == "cumulative" for node in nodes):
         return "cumulative"
+    if any(node.op.kind == "linalg" for node in nodes):
+        return "linalg"
     return "reduction" if any(node.op.kind == "reduction" for node in nodes) else "map"
 
 

@@ -9,6 +9,7 @@ are, never what comes out of them.
 from collections.abc import Iterable, Sequence
 
 from graphc.core.records import dataclass
+from graphc.graph.cost import node_flops
 from graphc.graph.ir import Node, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.elementwise import TRANSCENDENTAL
@@ -45,6 +46,8 @@ def work(node: Node) -> int:
         for dim in node.attrs.lhs_contract:
             summed *= node.operands[0].shape[dim]
         return summed * node.result.type.size
+    if node.op.kind == "linalg":
+        return node_flops(node)
     size = node.operands[0].type.size if node.op.kind == "reduction" else node.results[0].type.size
     return operations(node) * size
 

@@ -4,7 +4,7 @@
 - maps: all core values and outputs run along the same dims;
 - row groups: reductions that share their rows (`graphc.graph.rows`), with maps before, between and after them;
 - one contraction with maps after it that run along the product;
-- a scatter, a cumulative op or a sort alone;
+- a scatter, a cumulative op, a sort, or an op of linear algebra, alone;
 - one node alone where a tensor is empty.
 What is accepted, lowering can write as one kernel that computes every core value once per element.
 """
@@ -15,6 +15,7 @@ from graphc.graph.dims import DimClasses, Slot, dim_classes
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.cumulative import CUMULATIVE
 from graphc.graph.ops.indexing import SCATTER_NAMES
+from graphc.graph.ops.linalg import LINALG
 from graphc.graph.ops.sorting import SORTS
 from graphc.graph.rows import Phase, Structure, axes_of, structure
 
@@ -24,7 +25,7 @@ FEW_ROWS = 8
 SMALL = 16384  # elements: below, too few rows do not matter
 MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
 MOVES |= frozenset({"dynamic_slice", "dynamic_update_slice"})
-ALONE = SCATTER_NAMES | {op.name for op in (*CUMULATIVE, *SORTS)}  # have a kernel of their own
+ALONE = SCATTER_NAMES | {op.name for op in (*CUMULATIVE, *SORTS, *LINALG)}  # have a kernel of their own
 LOOKS_UP = frozenset({"gather", "dynamic_slice"})  # in an array that lies in memory
 
 

@@ -9,6 +9,7 @@ from graphc.transform.batching import (
     cumulative,
     elementwise,
     indexing,
+    linalg,
     movement,
     reduction,
     sorting,
@@ -18,7 +19,19 @@ from graphc.transform.batching import (
 )
 from graphc.transform.batching.rows import Batch, BatchRegion, NoBatching, Row
 
-_FAMILIES = (source, elementwise, movement, reduction, contraction, cumulative, indexing, windows, sorting, structural)
+_FAMILIES = (
+    source,
+    elementwise,
+    movement,
+    reduction,
+    contraction,
+    cumulative,
+    indexing,
+    linalg,
+    windows,
+    sorting,
+    structural,
+)
 
 ROWS: Mapping[Op, Row] = {op: row for family in _FAMILIES for op, row in family.ROWS.items()}
 

@@ -1,0 +1,144 @@
+"""Linear algebra on the matrices in the last two dims; all dims before those count matrices.
+
+The order of rounding: an element of a factor, or of a solution, is one chain of fused multiply-adds in the order of the
+elimination (ascending k, descending where a triangle is solved from below), then one division or square root. What
+has no answer is NaN, never something else: the factor of a matrix that is not positive definite is NaN throughout.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from graphc.core import dtypes
+from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.records import dataclass
+from graphc.graph.ir import Attrs, TensorType
+from graphc.graph.registry import register
+
+ACCEPTED = (dtypes.float32, dtypes.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class TriangleAttrs(Attrs):
+    """`lower`: which triangle of the matrix is read. `transposed`: its transpose is solved with. `unit`: its diagonal
+    is taken to be 1, and not read.
+    """
+
+    lower: bool = True
+    transposed: bool = False
+    unit: bool = False
+
+
+def _check(name: str, x: TensorType, square: bool = True) -> None:
+    if x.dtype not in ACCEPTED:
+        raise DTypeError(f"{name}: {x.dtype} is not accepted, only {', '.join(d.name for d in ACCEPTED)}; cast it")
+    if x.rank < 2 or (square and x.shape[-1] != x.shape[-2]):
+        raise ShapeError(f"{name}: needs {'square ' if square else ''}matrices in the last two dims, got {x}")
+
+
+def _each(
+    fn: Callable[..., tuple[np.ndarray, ...]], results: tuple[TensorType, ...], *arrays: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """`fn` on each matrix, in float64: the oracle is closer to the true value."""
+    made = tuple(np.empty(t.shape, t.dtype.numpy) for t in results)
+    with np.errstate(all="ignore"):
+        for place in np.ndindex(*arrays[0].shape[:-2]):
+            found = fn(*(x[place].astype(np.float64) for x in arrays))
+            for whole, part in zip(made, found, strict=True):
+                whole[place] = part
+    return made
+
+
+def _type_of(x: np.ndarray) -> TensorType:
+    return TensorType(x.shape, dtypes.dtype(x.dtype))
+
+
+# ------------------------------------------------------------------------------------------------------- cholesky
+
+
+def _infer_cholesky(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
+    _check("cholesky", types[0])
+    return types
+
+
+def _cholesky_of(x: np.ndarray) -> tuple[np.ndarray]:
+    try:
+        return (np.linalg.cholesky(x),)
+    except np.linalg.LinAlgError:
+        return (np.tril(np.full(x.shape, np.nan)),)
+
+
+def _cholesky(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return _each(_cholesky_of, (_type_of(x),), x)
+
+
+# L of x = L L^T; of x the lower triangle is read. NaN in the triangle of a matrix that is not positive definite.
+cholesky = register("cholesky", "linalg", _infer_cholesky, _cholesky)
+
+
+# ----------------------------------------------------------------------------------------------- triangular_solve
+
+
+def _infer_triangular(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
+    a, b = types
+    _check("triangular_solve", a)
+    if a.dtype != b.dtype:
+        raise DTypeError(f"triangular_solve: the matrix {a} and the right sides {b} differ in dtype")
+    if b.rank != a.rank or b.shape[:-1] != a.shape[:-1]:
+        raise ShapeError(f"triangular_solve: right sides {b} do not fit matrices {a}")
+    return (b,)
+
+
+def _triangular(attrs: TriangleAttrs, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    def solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray]:
+        triangle = np.tril(matrix) if attrs.lower else np.triu(matrix)
+        triangle = triangle.T if attrs.transposed else triangle
+        order = range(len(triangle))
+        forward = attrs.lower != attrs.transposed
+        solution = right.copy()
+        for i in order if forward else reversed(order):
+            known = slice(0, i) if forward else slice(i + 1, None)
+            solution[i] -= triangle[i, known] @ solution[known]
+            if not attrs.unit:
+                solution[i] /= triangle[i, i]
+        return (solution,)
+
+    return _each(solve, (_type_of(b),), a, b)
+
+
+# operands: the matrix a, right sides b in columns. The solution x of a x = b.
+triangular_solve = register("triangular_solve", "linalg", _infer_triangular, _triangular, TriangleAttrs)
+
+
+# ------------------------------------------------------------------------------------------------------------- lu
+
+
+def _infer_lu(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
+    (x,) = types
+    _check("lu", x)
+    rows = TensorType(x.shape[:-1], dtypes.int32)
+    return x, rows, rows
+
+
+def _lu_of(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    size = len(x)
+    packed, pivots, order = x.copy(), np.arange(size), np.arange(size)
+    for k in range(size):
+        pivots[k] = k + np.argmax(np.abs(packed[k:, k]))
+        for rows in (packed, order):
+            rows[[k, pivots[k]]] = rows[[pivots[k], k]]
+        if packed[k, k] != 0:
+            packed[k + 1 :, k] /= packed[k, k]
+        packed[k + 1 :, k + 1 :] -= np.outer(packed[k + 1 :, k], packed[k, k + 1 :])
+    return packed, pivots, order
+
+
+def _lu(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return _each(_lu_of, _infer_lu((_type_of(x),), attrs), x)
+
+
+# results: L (below the diagonal, which is 1) and U (on and above it) in one matrix; the row each row was exchanged
+# with; the order of rows `p` with `x[p] = L U`. The pivot is the largest of its column, the first one among equals.
+lu = register("lu", "linalg", _infer_lu, _lu)
+
+LINALG = (cholesky, triangular_solve, lu)

@@ -1,0 +1,299 @@
+"""Factors of matrices, and solutions with triangles, as loops: one iteration of a parallel loop for each matrix.
+
+A matrix is worked on where its result lies, row by row: a row less the rows before it, each times a number. Columns are
+taken `WIDE` together, so that their sums stay in registers and memory is read in runs. Each element is one chain of
+fused multiply-adds in the order of the elimination, whatever is taken together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from graphc.core.dtypes import DType
+from graphc.graph.ir import Graph, Node
+from graphc.graph.ops.linalg import TriangleAttrs
+from graphc.kernel.ir import (
+    Accumulate,
+    Binary,
+    Buffer,
+    Compare,
+    Expr,
+    Fma,
+    For,
+    If,
+    Kernel,
+    Load,
+    LoopKind,
+    Select,
+    Store,
+    Unary,
+    Var,
+    index,
+)
+from graphc.kernel.lower.build import KernelBuilder, Memory
+from graphc.kernel.lower.expr import Index, add, const, convert, div, mul
+
+WIDE = 64  # columns taken together
+PANEL = 32  # columns of a matrix that are eliminated before the others are touched
+
+
+def lower_linalg(original: Graph, name: str, memory: Memory | None = None) -> Kernel:
+    """The kernel of a body that is one op of linear algebra; its operands may be computed on the way in."""
+    builder = KernelBuilder(original, original, memory)
+    node = next(n for n in original.nodes if n.op.kind == "linalg")
+    _FORMS[node.op.name](builder, node).lower()
+    return builder.finish(name)
+
+
+def _sub(lhs: Expr, rhs: Expr) -> Expr:
+    return Binary("sub", lhs, rhs)
+
+
+class _Form:
+    """A kernel whose parallel iterations have a matrix each. Results nobody asked for lie in scratch."""
+
+    def __init__(self, builder: KernelBuilder, node: Node) -> None:
+        self.builder = builder
+        self.emitter = builder.emitter
+        self.node = node
+        self.batch = node.operands[0].shape[:-2]
+        self.size = node.operands[0].shape[-1]
+        self.dtype: DType = node.results[0].dtype
+
+    def lower(self) -> None:
+        counters = self.open()
+        self.body(tuple(counters))
+        self.emitter.close_phase(counters, self.batch)
+
+    def body(self, at: Index) -> None:
+        """What is done with the matrix at `at`."""
+        raise NotImplementedError
+
+    def open(self, *more: str) -> list[Var]:
+        counters = [self.emitter.fresh(base) for base in (*("i" for _ in self.batch), *more)]
+        self.emitter.open()
+        self.emitter.floor = len(self.emitter.scopes) - 1
+        return counters
+
+    def result(self, position: int, at: Index) -> "_Place":
+        """Where a result of this matrix is written."""
+        value = self.node.results[position]
+        found = self.builder.output_positions(value)
+        if found:
+            return _Place(self, self.builder.outputs[found[0]], at)
+        return _Place(self, self.emitter.buffer("part", value.dtype, value.shape[len(at) :], "worker"), ())
+
+    @contextmanager
+    def loop(self, base: str, extent: Expr | int, kind: LoopKind = "serial") -> Iterator[Var]:
+        var = self.emitter.fresh(base)
+        self.emitter.open()
+        yield var
+        body = self.emitter.close()
+        self.emitter.append(For(var, index(extent) if isinstance(extent, int) else extent, kind, body))
+
+    @contextmanager
+    def when(self, cond: Expr | None) -> Iterator[None]:
+        """Statements under a condition; None: always."""
+        if cond is None:
+            yield
+            return
+        floor = self.emitter.floor
+        self.emitter.open()
+        self.emitter.floor = len(self.emitter.scopes) - 1  # what is read here may not exist elsewhere
+        yield
+        self.emitter.floor = floor
+        self.emitter.append(If(cond, self.emitter.close()))
+
+    @contextmanager
+    def columns(self, first: Expr, count: int) -> Iterator[Expr]:
+        """The columns from a multiple of the block of column `first` on, below `count`, some of them at a time."""
+        wide = min(count, WIDE)
+        blocks = -(-count // wide)
+        skipped = div(first, wide)
+        block: Expr = index(0)
+        with self._blocks(blocks, skipped) as number:
+            if number is not None:
+                block = mul(add(skipped, number), wide)
+            with self.loop("l", wide, "parallel") as lane:
+                column = add(block, lane)
+                with self.when(Compare("lt", column, index(count)) if count % wide else None):
+                    yield column
+
+    @contextmanager
+    def _blocks(self, blocks: int, skipped: Expr) -> Iterator[Var | None]:
+        if blocks == 1:
+            yield None
+            return
+        with self.loop("b", _sub(index(blocks), skipped)) as number:
+            yield number
+
+    def number(self, base: str, value: Expr) -> Buffer:
+        """A variable."""
+        made = self.emitter.buffer(base, value.dtype, (), "register")
+        self.emitter.append(Store(made, (), value))
+        return made
+
+    def less(self, start: Expr, count: Expr | int, factors: Callable[[Expr], tuple[Expr, Expr]]) -> Expr:
+        """`start` less the products of `count` pairs of factors, one after the other."""
+        total = self.number("acc", start)
+        with self.loop("k", count) as k:
+            left, right = factors(k)
+            self.emitter.append(Store(total, (), Fma(Unary("neg", left), right, Load(total, ()))))
+        return self.emitter.read(Load(total, ()))
+
+
+class _Place:
+    """A matrix, or vector, in memory."""
+
+    def __init__(self, form: _Form, buffer: Buffer, at: Index) -> None:
+        self.form = form
+        self.buffer = buffer
+        self.at = at
+
+    def load(self, *place: Expr) -> Load:
+        return Load(self.buffer, (*self.at, *place))
+
+    def read(self, *place: Expr) -> Expr:
+        """What is there now."""
+        return self.form.emitter.read(self.load(*place))
+
+    def write(self, value: Expr, *place: Expr) -> None:
+        self.form.emitter.append(Store(self.buffer, (*self.at, *place), value))
+
+    def exchange(self, here: Sequence[Expr], there: Sequence[Expr]) -> None:
+        mine, other = self.read(*here), self.read(*there)
+        self.write(other, *here)
+        self.write(mine, *there)
+
+
+class _Cholesky(_Form):
+    """The transpose of the factor, row by row; then it is transposed where it lies."""
+
+    def body(self, at: Index) -> None:
+        place = self.result(0, at)
+        size, zero = self.size, const(0, self.dtype)
+        with self.loop("r", size) as row, self.columns(row, size) as column:
+            place.write(self.emitter.pull(self.node.operands[0], (*at, column, row)), row, column)
+        good = self.number("good", const(1, self.dtype))
+        with self.loop("r", size) as row:
+            self._row(place, row, good)
+        fine = Compare("gt", self.emitter.read(Load(good, ())), zero)
+        with self.loop("r", size) as row:
+            whole = Select(fine, place.read(row, row), const(float("nan"), self.dtype))
+            place.write(whole, row, row)
+            with self.columns(row, size) as column, self.when(Compare("gt", column, row)):
+                found = Select(fine, place.read(row, column), const(float("nan"), self.dtype))
+                place.write(found, column, row)
+                place.write(zero, row, column)
+
+    def _row(self, place: _Place, row: Expr, good: Buffer) -> None:
+        with self.columns(row, self.size) as column:
+            start = place.read(row, column)
+            rest = self.less(start, row, lambda k: (place.read(k, row), place.read(k, column)))
+            place.write(rest, row, column)
+        pivot = place.read(row, row)
+        sign = Select(Compare("gt", pivot, const(0, self.dtype)), const(1, self.dtype), const(0, self.dtype))
+        self.emitter.append(Accumulate(((good, ()),), (sign,), "min"))
+        root = self.emitter.let(Unary("sqrt", pivot))
+        with self.columns(row, self.size) as column:
+            quotient = Binary("div", place.read(row, column), root)
+            place.write(Select(Compare("eq", column, row), root, quotient), row, column)
+
+
+class _Triangular(_Form):
+    """A row of the solution after the other; blocks of columns do not depend on each other."""
+
+    def lower(self) -> None:
+        attrs, (a, b) = self.node.attrs, self.node.operands
+        assert isinstance(attrs, TriangleAttrs)
+        size, count = self.size, b.shape[-1]
+        wide = min(count, WIDE)
+        forward = attrs.lower != attrs.transposed
+        *counters, block = self.open("b")
+        at = tuple(counters)
+        place = _Place(self, self.builder.outputs[0], at)
+
+        def row_of(step: Expr) -> Expr:
+            return step if forward else _sub(index(size - 1), step)
+
+        def factor(row: Expr, column: Expr) -> Expr:
+            return self.emitter.pull(a, (*at, column, row) if attrs.transposed else (*at, row, column))
+
+        with self.loop("s", size) as step, self.loop("l", wide, "parallel") as lane:
+            column = add(mul(block, wide), lane)
+            with self.when(Compare("lt", column, index(count)) if count % wide else None):
+                row = row_of(step)
+                start = self.emitter.pull(b, (*at, row, column))
+                rest = self.less(start, step, lambda k: (factor(row, row_of(k)), place.read(row_of(k), column)))
+                place.write(rest if attrs.unit else Binary("div", rest, factor(row, row)), row, column)
+        self.emitter.close_phase([*counters, block], (*self.batch, -(-count // wide)))
+
+
+class _Lu(_Form):
+    """Panels of columns: one is eliminated row by row, then all columns after it take its part in one sum."""
+
+    def body(self, at: Index) -> None:
+        self.place, self.pivots, self.order = (self.result(k, at) for k in range(3))
+        size = self.size
+        with self.loop("r", size) as row:
+            self.order.write(_as(self.order, row), row)
+            with self.columns(index(0), size) as column:
+                self.place.write(self.emitter.pull(self.node.operands[0], (*at, row, column)), row, column)
+        whole, rest = divmod(size, PANEL)
+        before = whole if rest else whole - 1  # panels that have columns after them
+        if before > 0:
+            with self.loop("p", before) as number:
+                self._panel(mul(number, PANEL), PANEL)
+                self._columns_after(mul(number, PANEL))
+        self._panel(index(before * PANEL), size - before * PANEL)
+
+    def _panel(self, base: Expr, width: int) -> None:
+        with self.loop("k", width) as step:
+            self._eliminate(base, width, step)
+
+    def _columns_after(self, base: Expr) -> None:
+        size, place, width = self.size, self.place, PANEL
+        after = add(base, index(width))
+        with self.columns(after, size) as column, self.when(Compare("ge", column, after)):
+            with self.loop("r", width) as row:
+                here = add(base, row)
+                parts = lambda k: (place.read(here, add(base, k)), place.read(add(base, k), column))
+                place.write(self.less(place.read(here, column), row, parts), here, column)
+            with self.loop("r", _sub(index(size), after)) as row:
+                here = add(after, row)
+                parts = lambda k: (place.read(here, add(base, k)), place.read(add(base, k), column))
+                place.write(self.less(place.read(here, column), width, parts), here, column)
+
+    def _eliminate(self, base: Expr, width: int, step: Expr) -> None:
+        """One column: find the pivot, exchange rows, divide, and subtract from the rest of the panel."""
+        emitter, place, size = self.emitter, self.place, self.size
+        here = emitter.let(add(base, step))
+        below = _sub(index(size - 1), here)
+        largest = self.number("largest", Unary("abs", place.load(here, here)))
+        chosen = self.number("chosen", here)
+        with self.loop("r", below) as row:
+            there = add(add(here, index(1)), row)
+            found = Unary("abs", place.load(there, here))
+            emitter.append(Accumulate(((largest, ()), (chosen, ())), (found, there), "argmax"))
+        pivot = emitter.read(Load(chosen, ()))
+        self.pivots.write(_as(self.pivots, pivot), here)
+        with self.when(Compare("ne", pivot, here)):
+            self.order.exchange((here,), (pivot,))
+            with self.columns(index(0), size) as column:
+                place.exchange((here, column), (pivot, column))
+        top = place.read(here, here)
+        with self.loop("r", below) as row:
+            there = add(add(here, index(1)), row)
+            old = place.read(there, here)
+            factor = emitter.let(Select(Compare("eq", top, const(0, self.dtype)), old, Binary("div", old, top)))
+            place.write(factor, there, here)
+            with self.loop("l", width, "parallel") as lane, self.when(Compare("gt", lane, step)):
+                column = add(base, lane)
+                rest = Fma(Unary("neg", factor), place.read(here, column), place.read(there, column))
+                place.write(rest, there, column)
+
+
+def _as(place: _Place, value: Expr) -> Expr:
+    return convert(value, place.buffer.dtype)
+
+
+_FORMS: dict[str, type[_Form]] = {"cholesky": _Cholesky, "triangular_solve": _Triangular, "lu": _Lu}

@@ -1,0 +1,1 @@
+"""Tests of linear algebra, transforms and sparse products."""

@@ -2,6 +2,7 @@
 
 from graphc_onnx.ops import (
     control,
+    convolution,
     elementwise,
     image,
     learned,
@@ -9,6 +10,7 @@ from graphc_onnx.ops import (
     losses,
     movement,
     normalisation,
+    pooling,
     products,
     quantisation,
     recurrent,
@@ -24,6 +26,7 @@ from graphc_onnx.table import Table
 
 FAMILIES = (
     control,
+    convolution,
     elementwise,
     image,
     learned,
@@ -31,6 +34,7 @@ FAMILIES = (
     losses,
     movement,
     normalisation,
+    pooling,
     products,
     quantisation,
     recurrent,

@@ -46,6 +46,7 @@ class Value:
 
 
 Scope = Mapping[str, Value]
+Where = tuple[Sequence[NodeProto], int]  # the nodes of a graph, and the place of one among them
 
 
 def input_named(name: str) -> str:
@@ -113,7 +114,7 @@ class Interpreter:
 
     def _nodes(self, nodes: Sequence[NodeProto], names: dict[str, Value], library: Library) -> None:
         for place, node in enumerate(nodes):
-            results = self._at(place, node, lambda: self._node(node, names, library, nodes[:place]))  # noqa: B023
+            results = self._at(place, node, lambda: self._node(node, names, library, (nodes, place)))  # noqa: B023
             for name, result in zip(node.output, results, strict=False):
                 if name:
                     names[name] = result
@@ -130,9 +131,7 @@ class Interpreter:
         finally:
             self._line = None
 
-    def _node(
-        self, node: NodeProto, names: dict[str, Value], library: Library, earlier: Sequence[NodeProto]
-    ) -> list[Value]:
+    def _node(self, node: NodeProto, names: dict[str, Value], library: Library, where: Where) -> list[Value]:
         self._count += 1
         domain = proto.domain_of(node.domain)
         opset = library.opsets.get(domain)
@@ -148,7 +147,7 @@ class Interpreter:
             raise ModelError(f"{place}: the model does not say which opset of {domain or 'ai.onnx'!r} it uses")
         row = TABLE.find(domain, node.op_type, opset)
         if row is not None:
-            context = self._context(node, opset, names, library, earlier) if row.takes_node else None
+            context = self._context(node, opset, names, library, where) if row.takes_node else None
             return self._row(row, node, operands, names, place, context)
         definition = _definition(node, operands, domain, opset)
         if definition is not None:
@@ -203,11 +202,12 @@ class Interpreter:
         return [Value(_plain(item), NOTHING if is_known(item) else sources) for item in results]
 
     def _context(
-        self, node: NodeProto, opset: int, names: dict[str, Value], library: Library, earlier: Sequence[NodeProto]
+        self, node: NodeProto, opset: int, names: dict[str, Value], library: Library, where: Where
     ) -> NodeContext:
         def recompute(given: Mapping[str, Data], wanted: str) -> Data:
             local = {**names, **{name: Value(data) for name, data in given.items()}}
-            self._nodes(_needed(earlier, wanted, frozenset(given)), local, library)
+            nodes, place = where
+            self._nodes(_needed(nodes[:place], wanted, frozenset(given)), local, library)
             return self._output(local, wanted, library.file).data
 
         used = tuple(bool(name) for name in node.output)

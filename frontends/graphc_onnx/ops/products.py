@@ -51,5 +51,6 @@ ROWS = [
     Row("MatMul", 1, gnp.matmul),
     Row("Gemm", 7, gemm),
     Row("Einsum", 12, _einsum),
+    Row("Det", 11, gnp.linalg.det),
     Row("MatMulInteger", 10, matmul_integer),
 ]

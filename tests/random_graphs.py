@@ -31,7 +31,7 @@ from graphc.graph.ops import (
 
 DTYPES: tuple[DType, ...] = (
     *(dtypes.float32, dtypes.float64, dtypes.float32, dtypes.float64),
-    *(dtypes.bfloat16, dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.bool_),
+    *(dtypes.bfloat16, dtypes.float16, dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.bool_),
 )
 SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 3), (3, 2), (1, 3), (2, 1, 3), (5,), (0,), (2, 0), (2, 3, 2))
 LARGE_SHAPES: tuple[tuple[int, ...], ...] = (  # longer than a vector, with and without a tail
@@ -62,7 +62,7 @@ def random_graph(
 
     `weights` scales how often the makers in `MAKERS` are chosen, by name, 1 by default; `wild` lets NaN, infinities and
     huge values through and puts them into inputs and constants; `floats_only` makes every input a float32 or float64
-    and casts nothing to bfloat16; `large` takes shapes from `LARGE_SHAPES`.
+    and casts nothing to half types; `large` takes shapes from `LARGE_SHAPES`.
     """
     grower = _Grower(np.random.default_rng(seed), wild, floats_only, large)
     names = list(MAKERS)
@@ -88,7 +88,7 @@ class _Grower:
         self.wild = wild
         self.floats_only = floats_only
         # derivatives are compared with tolerances of float32
-        self.kinds = tuple(d for d in DTYPES if d is not dtypes.bfloat16) if floats_only else DTYPES
+        self.kinds = tuple(d for d in DTYPES if not d.is_half) if floats_only else DTYPES
         self.depth = depth
         self.builder = GraphBuilder("random")
         self.array: dict[Value, np.ndarray] = {}

@@ -171,8 +171,8 @@ _ELEMENTWISE: dict[str, _Row] = {
 def _elementwise() -> Iterator[Sample]:
     for name, row in _ELEMENTWISE.items():
         for dtype in row.accepted:
-            # one rounding of bfloat16 hides errors of float32, but for results near the middle of two
-            ulp = {"bfloat16": min(row.ulp32, 1), "float32": row.ulp32}.get(dtype.name, row.ulp64)
+            # one rounding of a half type hides errors of float32, but for results near the middle of two
+            ulp = min(row.ulp32, 1) if dtype.is_half else row.ulp32 if dtype is dtypes.float32 else row.ulp64
             rng = _generator(name, dtype)
             for shape in SHAPES if dtype in (dtypes.float32, dtypes.bool_) else ((7,), (3, 17)):
                 arrays = [random_array(rng, shape, dtype, low, high) for low, high in row.ranges]
@@ -223,7 +223,7 @@ def _select_and_casts() -> Iterator[Sample]:
             attrs = DTypeAttrs(target)
             yield Sample("cast", f"{source.short}-{target.short}", (smooth,), attrs, differentiate=chosen)
     for source, target in (
-        *(("bfloat16", "uint16"), ("int16", "bfloat16")),
+        *(("bfloat16", "uint16"), ("int16", "bfloat16"), ("float16", "uint16"), ("bfloat16", "float16")),
         *(("float32", "uint32"), ("int32", "float32"), ("float64", "int64"), ("uint64", "float64")),
     ):
         kind = dtypes.dtype(source)
@@ -263,7 +263,7 @@ def _movement_rows() -> Iterator[tuple[str, str, list[tuple[int, ...]], Attrs]]:
 
 def _movement() -> Iterator[Sample]:
     for op, name, shapes, attrs in _movement_rows():
-        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int16, dtypes.bool_):
+        for dtype in (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int16, dtypes.bool_):
             rng = _generator(op, name, dtype)
             arrays = tuple(random_array(rng, shape, dtype, -9, 9) for shape in shapes)
             chosen = tuple(range(len(arrays))) if dtype is dtypes.float64 else ()
@@ -272,7 +272,7 @@ def _movement() -> Iterator[Sample]:
 
 # ---------------------------------------------------------------------------------------- reductions, contractions
 
-_RTOL = {dtypes.bfloat16: 2.0**-8, dtypes.float32: 1e-5, dtypes.float64: 1e-13}
+_RTOL = {dtypes.bfloat16: 2.0**-8, dtypes.float16: 2.0**-11, dtypes.float32: 1e-5, dtypes.float64: 1e-13}
 _REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((7,), (0,)),
     ((), ()),
@@ -291,7 +291,7 @@ _REDUCED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 
 def _reductions() -> Iterator[Sample]:
     for op in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):
-        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8):
+        for dtype in (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8):
             for shape, axes in _REDUCED:
                 rng = _generator(op, dtype, shape)
                 low, high = (0.9, 1.1) if op == "reduce_prod" and dtype.is_float else (-3, 3)
@@ -305,7 +305,7 @@ def _reductions() -> Iterator[Sample]:
         yield Sample(op, "edges", (np.stack([edges(dtypes.float32), np.ones(24, np.float32)]),), AxesAttrs((1,)))
         yield Sample(op, "bool", (np.array([[True, False], [False, False]]),), AxesAttrs((1,)))
     for op in ("argmax", "argmin"):
-        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int8):
+        for dtype in (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int8):
             for shape, axis in (((7,), 0), ((3, 50), 1), ((50, 3), 0), ((2, 3, 4), 1)):
                 x = random_array(_generator(op, dtype, shape), shape, dtype, -4, 4)
                 ties = np.round(x)  # equal values: the first index must win
@@ -341,13 +341,13 @@ _DOTS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], DotAttrs], ...] = (
 
 def _contractions() -> Iterator[Sample]:
     for name, left, right, attrs in _DOTS:
-        for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32):
+        for dtype in (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32):
             rng = _generator("dot", name, dtype)
             arrays = tuple(random_array(rng, shape, dtype, -2, 2) for shape in (left, right))
             rtol = _RTOL.get(dtype, 0)
-            if dtype is dtypes.bfloat16:
+            if dtype.is_half:
                 wide = replace(attrs, dtype=dtypes.float32)
-                yield Sample("dot_general", f"{name}-bf16-f32", arrays, wide, rtol=_RTOL[dtypes.float32])
+                yield Sample("dot_general", f"{name}-{dtype.short}-f32", arrays, wide, rtol=_RTOL[dtypes.float32])
             small = dtype is dtypes.float64 and arrays[0].size <= 200
             chosen = (0, 1) if small else ()
             yield Sample("dot_general", f"{name}-{dtype.short}", arrays, attrs, rtol=rtol, differentiate=chosen)
@@ -372,7 +372,7 @@ _GATHERED: tuple[tuple[tuple[int, ...], int, int, tuple[int, ...]], ...] = (
 
 def _indexing() -> Iterator[Sample]:
     rng = _generator("indexing")
-    for dtype in (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32):
+    for dtype in (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32):
         for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
             for shape, axis, batch, index_shape in _GATHERED:
                 x = random_array(rng, shape, dtype, -3, 3)
@@ -386,7 +386,7 @@ def _indexing() -> Iterator[Sample]:
                 arrays = (x, indices, updates)
                 for op in sorted(SCATTER_NAMES):
                     combines = op in ("scatter_add", "scatter_mul") and dtype.is_float
-                    rtol = 0 if not combines else 1e-6 if dtype is not dtypes.bfloat16 else _RTOL[dtype]
+                    rtol = 0 if not combines else 1e-6 if not dtype.is_half else _RTOL[dtype]
                     smooth = dtype is dtypes.float64 and index_dtype is dtypes.int64
                     chosen = (0, 2) if smooth else ()
                     yield Sample(op, name, arrays, attrs, rtol=rtol, differentiate=chosen)
@@ -425,7 +425,7 @@ _WINDOWS: tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[i
 
 def _windows() -> Iterator[Sample]:
     rng = _generator("windows")
-    kinds = (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.bool_)
+    kinds = (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.bool_)
     for dtype in kinds:
         for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
             for number, (shape, dims, sizes, starts) in enumerate(_WINDOWS):
@@ -465,7 +465,7 @@ _RUNS: tuple[tuple[tuple[int, ...], int], ...] = (
 
 def _cumulative() -> Iterator[Sample]:
     for op in CUMULATIVE:
-        kinds = (dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8)
+        kinds = (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8)
         if op.name == "linear_recurrence":
             kinds = kinds[:3]
         for dtype in kinds:

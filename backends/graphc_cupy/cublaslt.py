@@ -17,7 +17,7 @@ from graphc_cupy.products import Matmul, Matrix
 WORKSPACE = 32 * 1024 * 1024  # bytes: what NVIDIA recommends for its larger cards
 NAMES = ("libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so")
 
-REAL = {"float32": 0, "bfloat16": 14}  # cudaDataType
+REAL = {"float32": 0, "float16": 2, "bfloat16": 14}  # cudaDataType
 COMPUTE = {"float32": 68, "tf32": 77}  # cublasComputeType
 TRANS_A, TRANS_B = 3, 4  # cublasLtMatmulDescAttributes
 BATCH_COUNT, BATCH_STRIDE = 5, 6  # cublasLtMatrixLayoutAttribute

@@ -8,7 +8,7 @@ among them, are plain arithmetic of that width, which a GPU is twice as fast at.
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from graphc.core.dtypes import DType, bfloat16, int64, uint32
+from graphc.core.dtypes import DType, int64, uint32
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import (
     Binary,
@@ -126,10 +126,10 @@ class Scope:
         text = self.text(x)
         if x.dtype == dtype:
             return text
-        if dtype == bfloat16:
-            return f"gc_narrow({text})"
-        if x.dtype == bfloat16:
-            return f"gc_wide({text})"
+        if dtype.is_half:
+            return f"gc_to_{dtype.short}({text})"
+        if x.dtype.is_half:
+            return f"gc_from_{x.dtype.short}({text})"
         if dtype.is_bool:
             return f"({text} != 0)"
         if x.dtype.is_float and dtype.is_integer:
@@ -140,9 +140,9 @@ class Scope:
         text = self.text(x)
         if x.dtype == dtype:
             return text
-        if x.dtype.is_float and x.dtype != bfloat16:
+        if x.dtype.is_float and not x.dtype.is_half:
             return f"(({kind_of(dtype)})gc_bits({text}))"
-        if dtype.is_float and dtype != bfloat16:
+        if dtype.is_float and not dtype.is_half:
             return f"gc_float((u{dtype.bits}){text})"
         return f"(({kind_of(dtype)}){text})"
 

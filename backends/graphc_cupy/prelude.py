@@ -17,6 +17,7 @@ typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
 typedef unsigned short bf16;
+typedef unsigned short f16;
 
 #define GC_FUNCTION __device__ __forceinline__
 
@@ -63,10 +64,25 @@ GC_FUNCTION f64 gc_min(f64 a, f64 b) { return gc_least(a, b); }
 GC_FUNCTION f32 gc_max(f32 a, f32 b) { return gc_greatest(a, b); }
 GC_FUNCTION f64 gc_max(f64 a, f64 b) { return gc_greatest(a, b); }
 
-GC_FUNCTION f32 gc_wide(bf16 x) { return gc_float((u32)x << 16); }
-GC_FUNCTION bf16 gc_narrow(f32 x) {
+GC_FUNCTION f32 gc_from_bf16(bf16 x) { return gc_float((u32)x << 16); }
+GC_FUNCTION bf16 gc_to_bf16(f32 x) {
   const u32 bits = gc_bits(x);
   return (bf16)((x != x ? bits | 0x7fc00000u : bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+// Scaling by 2**112 moves the exponent's offset and makes small numbers normal; infinity and NaN have one of their own.
+GC_FUNCTION f32 gc_from_f16(f16 x) {
+  const u32 bits = (u32)(x & 0x7fffu) << 13;
+  const f32 size = bits < 0x0f800000u ? gc_float(bits) * 0x1p112f : gc_float(bits | 0x7f800000u);
+  return gc_float(gc_bits(size) | (u32)(x & 0x8000u) << 16);
+}
+// The sum with a power of two that ends where a float16 of this size ends is what rounds.
+GC_FUNCTION f16 gc_to_f16(f32 x) {
+  const u32 bits = gc_bits(x) & 0x7fffffffu;
+  const u32 sign = gc_bits(x) >> 16 & 0x8000u;
+  if (bits > 0x7f800000u) return (f16)(sign | 0x7e00u | (bits >> 13 & 0x3ffu));
+  if (bits >= 0x477ff000u) return (f16)(sign | 0x7c00u);
+  if (bits < 0x38800000u) return (f16)(sign | (gc_bits(gc_float(bits) + 0.5f) & 0x7ffu));
+  return (f16)(sign | (bits + 0xfffu + (bits >> 13 & 1u) - 0x38000000u) >> 13);
 }
 GC_FUNCTION u32 gc_pair(const bf16 *x) { return (u32)x[0] | (u32)x[1] << 16; }
 GC_FUNCTION f32 gc_dot_pair(u32 a, u32 b, f32 c) {

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from graphc.core.dtypes import DType, bfloat16, float32
+from graphc.core.dtypes import DType, float32
 from graphc.kernel.affine import flat_index, loads
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Accumulate, Alloc, Buffer, Cast, Const, Expr, For, Let, Load, Stmt, Store, Var, walk
@@ -128,10 +128,10 @@ def _collect(statements: Block, scratch: Buffer, loops: tuple[Axis, ...], found:
 
 
 def operand(expr: Expr) -> Load | None:
-    """What a library reads as it lies: float32, or bfloat16 that is cast to it."""
-    if isinstance(expr, Cast) and expr.dtype is float32 and isinstance(expr.x, Load) and expr.x.dtype is bfloat16:
+    """What a library reads as it lies: float32, or a half type that is cast to it."""
+    if isinstance(expr, Cast) and expr.dtype is float32 and isinstance(expr.x, Load) and expr.x.dtype.is_half:
         expr = expr.x
-    if not isinstance(expr, Load) or expr.dtype not in (float32, bfloat16) or expr.buffer.is_view:
+    if not isinstance(expr, Load) or expr.dtype.computes_in is not float32 or expr.buffer.is_view:
         return None
     return expr if expr.buffer.space in ("param", "arena") else None
 

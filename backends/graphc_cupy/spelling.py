@@ -8,7 +8,7 @@ import math
 import struct
 from collections.abc import Mapping
 
-from graphc.core.dtypes import DType
+from graphc.core.dtypes import DType, half_bits
 from graphc.core.errors import BackendError
 from graphc.kernel.spelling import Row, row
 
@@ -84,9 +84,8 @@ def constant(value: bool | int | float, dtype: DType) -> str:
 
 def _float(value: float, dtype: DType) -> str:
     single = dtype.bits == 32
-    if dtype.name == "bfloat16":
-        (bits,) = struct.unpack("<I", struct.pack("<f", value))
-        return f"(bf16){bits >> 16}"  # a constant of this dtype has it exactly
+    if dtype.is_half:
+        return f"({dtype.short}){half_bits(value, dtype)}"
     if single:
         (bits,) = struct.unpack("<I", struct.pack("<f", value))
     else:

@@ -3,9 +3,10 @@
 All functions work on registers of `lanes` lanes and follow the rules at the top of `graphc.kernel.ir`.
 """
 
-from graphc.core.dtypes import DType, bfloat16, float32, uint16, uint32
+from graphc.core.dtypes import DType, bfloat16, bool_, float16, float32, uint16, uint32
 from graphc_llvm.builder import Builder
-from graphc_llvm.types import constant, register, suffix
+from graphc_llvm.host import converts_halves
+from graphc_llvm.types import constant, register, suffix, widen
 
 
 def divide(b: Builder, op: str, dtype: DType, lanes: int, x: str, y: str, divisor: int | None) -> str:
@@ -41,6 +42,8 @@ def cast(b: Builder, source: DType, target: DType, lanes: int, x: str) -> str:
     """Convert the value: saturating from float to integer, wrapping between integers, `!= 0` to bool."""
     if source == target:
         return x
+    if float16 in (source, target):
+        return _to_float16(b, lanes, x) if target is float16 else _from_float16(b, lanes, x)
     if target is bfloat16:
         return _rounded(b, lanes, x)
     if source is bfloat16:
@@ -78,6 +81,53 @@ def _rounded(b: Builder, lanes: int, x: str) -> str:
     mask = f"<{lanes} x i1>" if lanes > 1 else "i1"
     chosen = b.emit(f"select {mask} {is_nan}, {kind} {quiet}, {kind} {nearest}")
     return b.emit(f"trunc {kind} {_bits(b, 'lshr', lanes, chosen, 16)} to {register(uint16, lanes)}")
+
+
+def _to_float16(b: Builder, lanes: int, x: str) -> str:
+    """float32 to float16: to nearest, ties to even. NaN keeps the upper bits it has room for, as instructions do."""
+    if converts_halves():
+        halves = b.emit(f"fptrunc {register(float32, lanes)} {x} to {widen('half', lanes)}")
+        return b.emit(f"bitcast {widen('half', lanes)} {halves} to {register(uint16, lanes)}")
+    kind = register(uint32, lanes)
+    word = bitcast(b, float32, uint32, lanes, x)
+    size = _bits(b, "and", lanes, word, 0x7FFFFFFF)
+    odd = _bits(b, "and", lanes, _bits(b, "lshr", lanes, size, 13), 1)
+    rounded = b.emit(f"add {kind} {_bits(b, 'add', lanes, size, (0xFFF - (112 << 23)) & 0xFFFFFFFF)}, {odd}")
+    result = _bits(b, "lshr", lanes, rounded, 13)
+    # Where float16 has no normal numbers: a sum with 0.5 is rounded where they end.
+    number = bitcast(b, uint32, float32, lanes, size)
+    half = constant(0.5, float32)
+    half = half if lanes == 1 else f"splat (float {half})"
+    small = bitcast(b, float32, uint32, lanes, b.emit(f"fadd {register(float32, lanes)} {number}, {half}"))
+    result = _where(b, lanes, "ult", size, 0x38800000, _bits(b, "and", lanes, small, 0x7FF), result)
+    result = _where(b, lanes, "uge", size, 0x477FF000, _all(0x7C00, uint32, lanes), result)
+    payload = _bits(b, "and", lanes, _bits(b, "lshr", lanes, size, 13), 0x3FF)
+    result = _where(b, lanes, "ugt", size, 0x7F800000, _bits(b, "or", lanes, payload, 0x7E00), result)
+    sign = _bits(b, "and", lanes, _bits(b, "lshr", lanes, word, 16), 0x8000)
+    return b.emit(f"trunc {kind} {b.emit(f'or {kind} {sign}, {result}')} to {register(uint16, lanes)}")
+
+
+def _from_float16(b: Builder, lanes: int, x: str) -> str:
+    """float16 to float32, exact: 2**112 moves the offset of the exponent and makes small numbers normal."""
+    if converts_halves():
+        halves = b.emit(f"bitcast {register(uint16, lanes)} {x} to {widen('half', lanes)}")
+        return b.emit(f"fpext {widen('half', lanes)} {halves} to {register(float32, lanes)}")
+    kind = register(uint32, lanes)
+    wide = b.emit(f"zext {register(uint16, lanes)} {x} to {kind}")
+    size = _bits(b, "shl", lanes, _bits(b, "and", lanes, wide, 0x7FFF), 13)
+    factor = constant(2.0**112, float32)
+    factor = factor if lanes == 1 else f"splat (float {factor})"
+    number = bitcast(b, uint32, float32, lanes, size)
+    scaled = bitcast(b, float32, uint32, lanes, b.emit(f"fmul {register(float32, lanes)} {number}, {factor}"))
+    word = _where(b, lanes, "uge", size, 31 << 23, _bits(b, "or", lanes, size, 0x7F800000), scaled)
+    sign = _bits(b, "shl", lanes, _bits(b, "and", lanes, wide, 0x8000), 16)
+    return bitcast(b, uint32, float32, lanes, b.emit(f"or {kind} {sign}, {word}"))
+
+
+def _where(b: Builder, lanes: int, test: str, x: str, number: int, on_true: str, on_false: str) -> str:
+    kind = register(uint32, lanes)
+    holds = b.emit(f"icmp {test} {kind} {x}, {_all(number, uint32, lanes)}")
+    return b.emit(f"select {register(bool_, lanes)} {holds}, {kind} {on_true}, {kind} {on_false}")
 
 
 def _bits(b: Builder, op: str, lanes: int, x: str, number: int) -> str:

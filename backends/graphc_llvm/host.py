@@ -56,6 +56,12 @@ class Host:
         return 16 if self.is_x86 and self.vector_bits < 512 else 32
 
 
+def converts_halves() -> bool:
+    """Whether conversions between float16 and float32 are instructions."""
+    found = host()
+    return not found.is_x86 or found.cpu in ("x86-64-v3", "x86-64-v4") or "+f16c" in found.features.split(",")
+
+
 def has_dot_instruction(lanes: int) -> bool:
     """Whether products of pairs of bfloat16 are one instruction on vectors of that many float32."""
     return lanes in (4, 8, 16) and "+avx512bf16" in host().features.split(",")

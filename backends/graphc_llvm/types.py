@@ -1,14 +1,12 @@
 """LLVM types and constants of our dtypes. Booleans are `i1` in registers and `i8` in memory.
 
-bfloat16 is `i16`: it is moved and converted, never computed in, and the instructions LLVM knows for its `bfloat` flush
-small numbers to zero.
+Half types are `i16`: they are moved and converted, never computed in.
 """
 
 import ctypes
-import math
 import struct
 
-from graphc.core.dtypes import ALL, DType, bfloat16
+from graphc.core.dtypes import ALL, DType, half_bits
 
 
 def scalar(dtype: DType) -> str:
@@ -56,18 +54,10 @@ def constant(value: bool | int | float, dtype: DType) -> str:
         return "true" if value else "false"
     if not dtype.is_float:
         return str(wrap(int(value), dtype.bits))
+    if dtype.is_half:
+        return str(wrap(half_bits(value, dtype), 16))
     rounded = ctypes.c_float(value).value if dtype.bits <= 32 else float(value)  # as C converts: to nearest, or inf
-    if dtype is bfloat16:
-        return str(wrap(_bfloat16_bits(rounded), 16))
     return "0x" + struct.pack(">d", rounded).hex().upper()
-
-
-def _bfloat16_bits(value: float) -> int:
-    """A float32 number rounded to nearest, ties to even."""
-    if math.isnan(value):
-        return 0x7FC0
-    (bits,) = struct.unpack("<I", struct.pack("<f", value))
-    return int(bits + 0x7FFF + (bits >> 16 & 1)) >> 16
 
 
 def wrap(value: int, bits: int) -> int:

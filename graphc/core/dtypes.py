@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from graphc.core.errors import DTypeError, UnsupportedError
+from graphc.core.errors import DTypeError
 from graphc.core.records import dataclass
 
 Kind = Literal["bool", "int", "uint", "float"]
@@ -62,6 +62,16 @@ class DType:
         return self.kind == "float"
 
     @property
+    def is_half(self) -> bool:
+        """A float of 16 bits, which nothing is computed in."""
+        return self.kind == "float" and self.bits == 16
+
+    @property
+    def computes_in(self) -> "DType":
+        """The dtype that ops on these elements compute in: float32 for half types, which are rounded to afterwards."""
+        return float32 if self.is_half else self
+
+    @property
     def is_integer(self) -> bool:
         return self.kind in ("int", "uint")
 
@@ -99,14 +109,16 @@ uint16 = DType("uint16", "u16", "uint", 16)
 uint32 = DType("uint32", "u32", "uint", 32)
 uint64 = DType("uint64", "u64", "uint", 64)
 bfloat16 = DType("bfloat16", "bf16", "float", 16)
+float16 = DType("float16", "f16", "float", 16)
 float32 = DType("float32", "f32", "float", 32)
 float64 = DType("float64", "f64", "float", 64)
 
 ALL: tuple[DType, ...] = (
     *(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
-    *(bfloat16, float32, float64),
+    *(bfloat16, float16, float32, float64),
 )
-FLOATS: tuple[DType, ...] = (bfloat16, float32, float64)
+HALVES: tuple[DType, ...] = (bfloat16, float16)
+FLOATS: tuple[DType, ...] = (*HALVES, float32, float64)
 INTEGERS: tuple[DType, ...] = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
 NUMERIC: tuple[DType, ...] = INTEGERS + FLOATS
 
@@ -130,8 +142,6 @@ def dtype(of: "DType | str | type | npt.DTypeLike") -> DType:
         name = np.dtype(of).name
     except TypeError as error:
         raise DTypeError(f"not a dtype: {of!r}; known: {', '.join(_BY_NAME)}") from error
-    if name == "float16":
-        raise UnsupportedError("dtype float16 is not supported yet; bfloat16 is, and so are float32 and float64")
     if name not in _BY_NAME:
         raise DTypeError(f"dtype {name} is not supported; known: {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
@@ -153,16 +163,27 @@ def holds_floats(array: np.ndarray) -> bool:
     return kind == "f" or (kind == "V" and array.dtype.name == "bfloat16")
 
 
+def widened(array: np.ndarray) -> np.ndarray:
+    """An array of a half type in the dtype it is computed in; others as they are."""
+    return array.astype(np.float32) if array.dtype.itemsize == 2 and holds_floats(array) else array
+
+
+def half_bits(value: float, of: DType) -> int:
+    """The bits of a number in a half type, rounded to nearest by way of float32."""
+    with np.errstate(over="ignore"):
+        return int(np.float32(value).astype(of.numpy).view(np.uint16))
+
+
 def promote(a: DType, b: DType) -> DType:
     """The common dtype of two arrays by the array API standard's promotion table.
 
     Raises `DTypeError` where the standard leaves the result undefined (bool with number, integer with
-    float, uint64 with a signed integer): graphc asks for an explicit cast instead of guessing.
+    float, uint64 with a signed integer, float16 with bfloat16): graphc asks for an explicit cast instead of guessing.
     """
     if a == b:
         return a
-    if a.is_float and b.is_float:
-        return a if a.bits >= b.bits else b
+    if a.is_float and b.is_float and a.bits != b.bits:
+        return a if a.bits > b.bits else b
     if a.is_integer and b.is_integer:
         if a.kind == b.kind:
             return a if a.bits >= b.bits else b

@@ -16,7 +16,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from graphc.core.dtypes import DType, dtype
+from graphc.core.dtypes import DType, dtype, holds_floats
 from graphc.core.source import UNKNOWN
 from graphc.graph.ir import Attrs, Graph, Node, Value, regions
 
@@ -71,7 +71,7 @@ def _array(value: np.ndarray) -> str:
 
 def _scalar(value: object) -> str:
     if isinstance(value, np.generic):
-        if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
+        if holds_floats(value):
             return str(value)  # NumPy prints the shortest text that reads back exactly in this dtype
         value = value.item()
     return str(value)

@@ -12,8 +12,9 @@ Expressions are pure. Integer arithmetic wraps. `div` and `rem` truncate towards
 shift counts are below the width. `Cast` from float to integer truncates, saturates, and turns NaN into 0.
 `Fma` rounds once; no other expression may be contracted.
 
-bfloat16 is held, moved, selected, and cast to and from float32 (to nearest, ties to even; NaN stays NaN); nothing is
-computed in it. `DotPair` alone may treat what is smaller than the smallest normal float32 as zero.
+Half types (bfloat16, float16) are held, moved, selected, and cast to and from float32 (to nearest, ties to even; NaN
+stays NaN; small numbers are not flushed); nothing is computed in them. `DotPair` alone may treat what is smaller than
+the smallest normal float32 as zero.
 
 A `For(kind="vector")` runs its iterations in lockstep, one lane each (SPMD): a statement takes effect in all lanes
 before the next one starts, `If` inside it masks lanes, an `Alloc` inside it is private to each lane.

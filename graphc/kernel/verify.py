@@ -12,8 +12,8 @@ Types
 - operands of an operator, and the sides of a select or compare, have one dtype; conditions are bool;
 - floats take no bit operation or shift; integers no sqrt, floor, ceil, trunc, rint; bool only and, or, xor, not, min,
   max and compare; fma is for floats; bitcast keeps the width; constants fit their dtype;
-- nothing is computed or compared in bfloat16, and it is cast from and to float32 only; `DotPair` takes two uint32 and a
-  float32;
+- nothing is computed or compared in a half type, and it is cast from and to float32 only; `DotPair` takes two uint32
+  and a float32;
 - an access has one integer index per dimension; a stored value has the buffer's dtype;
 - `Accumulate` has one target, or for argmax and argmin two of which the second is an integer; "and" and "or" are not
   for floats.
@@ -220,7 +220,7 @@ class _Verifier:
             _require(value.dtype == buffer.dtype, f"accumulate of {value.dtype} into {buffer.name} ({buffer.dtype})")
         dtype = statement.targets[-1 if pair else 0][0].dtype
         first = statement.targets[0][0].dtype
-        _require(first != bfloat16, f"accumulate {statement.combine} of {first}")
+        _require(not first.is_half, f"accumulate {statement.combine} of {first}")
         if pair:
             _require(dtype.is_integer, f"accumulate {statement.combine}: the index is {dtype}")
         elif statement.combine in ("and", "or"):
@@ -352,8 +352,9 @@ _BOOL = ("and", "or", "xor", "min", "max")
 def _type_problem(expr: Expr) -> str | None:
     """What is wrong with the dtypes of one expression node."""
     computes = isinstance(expr, Unary | Binary | Compare | Fma)
-    if computes and any(operand.dtype == bfloat16 for operand in operands(expr)):
-        return f"{getattr(expr, 'op', 'fma')} of bfloat16; cast to float32"
+    half = next((operand.dtype for operand in operands(expr) if operand.dtype.is_half), None) if computes else None
+    if half is not None:
+        return f"{getattr(expr, 'op', 'fma')} of {half}; cast to float32"
     match expr:
         case Const(value, dtype):
             return None if _fits(value, dtype) else f"constant {value!r} is no {dtype}"
@@ -390,7 +391,7 @@ def _type_problem(expr: Expr) -> str | None:
             ok = (a.dtype, b.dtype, c.dtype) == (uint32, uint32, float32)
             return None if ok else f"dot_pair of {a.dtype}, {b.dtype}, {c.dtype}"
         case Cast(x, dtype):
-            ok = bfloat16 not in (x.dtype, dtype) or {x.dtype, dtype} <= {bfloat16, float32}
+            ok = not (x.dtype.is_half or dtype.is_half) or float32 in (x.dtype, dtype) or x.dtype == dtype
             return None if ok else f"cast of {x.dtype} to {dtype}; go through float32"
         case Var() | Load():
             return None

@@ -131,8 +131,8 @@ def uniform(
 
 
 def _drawn_in(dtype: str) -> str:
-    """bfloat16 is drawn in float32 and rounded."""
-    return "float32" if gnp.bfloat16 == dtype else dtype
+    """Half types are drawn in float32 and rounded."""
+    return "float32" if dtype in (gnp.bfloat16, gnp.float16) else dtype
 
 
 def _rounded(drawn: Array, dtype: str) -> np.ndarray:

@@ -15,8 +15,9 @@ from graphc.tracing.tracer import DTypeLike
 def matmul(x: ArrayLike, y: ArrayLike, dtype: DTypeLike | None = None) -> Array:
     """`x @ y`: [..., n, k] with [..., k, m] gives [..., n, m]; leading dims broadcast, vectors are [k].
 
-    dtype: of the result; None is that of the operands. A product of bfloat16 is added up in float32 and rounded once;
-    with dtype="float32" it is returned as it was added up. Otherwise the operands are converted first, as in NumPy.
+    dtype: of the result; None is that of the operands. A product of a half type is added up in float32 and rounded
+    once; with dtype="float32" it is returned as it was added up. Otherwise the operands are converted first, as in
+    NumPy.
 
     >>> import graphc.numpy as gnp
     >>> gnp.matmul([[1.0, 2.0]], [[3.0], [4.0]]).tolist()

@@ -59,8 +59,8 @@ def _holds(inner: Value, outer: Value) -> bool:
     if a == b or a.is_bool:
         return True
     if b.is_float:
-        digits = {"bfloat16": 8, "float32": 24, "float64": 53}[b.name]
-        return a.bits <= b.bits if a.is_float else a.bits - (a.kind == "int") <= digits
+        digits = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}[b.name]
+        return a.bits < b.bits if a.is_float else a.bits - (a.kind == "int") <= digits
     if a.is_float or b.is_bool:
         return False
     return a.bits - (a.kind == "int") <= b.bits - (b.kind == "int") and (a.kind == "uint" or b.kind == "int")

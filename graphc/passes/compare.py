@@ -7,8 +7,8 @@ from graphc.core.errors import VerifyError
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph, TensorType
 
-_RTOL = {"bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}
-_TINY = {"bfloat16": 1.2e-38, "float32": 1.2e-38, "float64": 2.3e-308}
+_RTOL = {"bfloat16": 2e-2, "float16": 2e-3, "float32": 1e-5, "float64": 1e-12}
+_TINY = {"bfloat16": 1.2e-38, "float16": 6.1e-5, "float32": 1.2e-38, "float64": 2.3e-308}
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> list[np.ndarray]:

@@ -5,13 +5,12 @@ memory. A contraction adds each output up in one chain, and where the chain runs
 stored [out][in]) every step waits for the one before it. A reduction has independent lanes and a tree: in both layouts
 as fast as memory, and its error grows with the logarithm of the length rather than with the length.
 
-What comes in is canonical; what goes out has mul and reduce_sum in place of such products, bfloat16 cast to float32
+What comes in is canonical; what goes out has mul and reduce_sum in place of such products, half types cast to float32
 before and back after. Whether it happens depends on extents alone, as bits may depend on nothing else.
 """
 
 from math import prod
 
-from graphc.core.dtypes import bfloat16, float32
 from graphc.core.records import dataclass
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
@@ -70,7 +69,7 @@ def _multiply(c: Compose, matrix: _Operand, vector: _Operand, result: Value) -> 
 
 def _wide(c: Compose, x: Value) -> Value:
     """In the dtype that is added up in; cast last, so that the kernel of the sum does it."""
-    return c.cast(x, float32) if x.dtype is bfloat16 else x
+    return c.cast(x, x.dtype.computes_in)
 
 
 @dataclass(frozen=True, slots=True)

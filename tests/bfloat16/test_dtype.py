@@ -45,8 +45,6 @@ def test_importing_graphc_does_not_import_ml_dtypes() -> None:
 
 
 def test_what_does_not_exist_says_so() -> None:
-    with pytest.raises(UnsupportedError, match="float16 is not supported yet"):
-        gc.spec((2,), "float16")
     with pytest.raises(UnsupportedError, match="draw float32 and cast"):
         gc.random.normal(gc.random.key(0), (2,), "bfloat16")
     with pytest.raises(DTypeError, match="is not added up in float64"):

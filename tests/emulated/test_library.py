@@ -43,6 +43,7 @@ CASES: dict[str, tuple[Function, tuple[np.ndarray, ...]]] = {
     "layer": (layer, (array(40, 30), array(20, 30), array(20))),
     "bfloat16": (product, (bfloat(40, 33), bfloat(33, 18))),
     "bfloat16, even": (product, (bfloat(40, 34), bfloat(34, 18))),
+    "float16": (product, (array(40, 33).astype(np.float16), array(33, 18).astype(np.float16))),
     "long": (product, (array(17, 9000), array(9000, 16))),
     "squares": (lambda x: x @ x.T, (array(20, 18),)),
     "computed operands": (lambda x, y: (x * 2.0) @ (y + 1.0), (array(40, 30), array(30, 20))),
@@ -99,7 +100,7 @@ def test_calls_compute_the_product(emulated: EmulatedBackend, name: str) -> None
     found = gc.compile(function, *arrays, backend="emulated", precision="library")(*arrays)
     wanted = gc.compile(function, *arrays, backend="cpu")(*arrays)
     assert found.dtype == wanted.dtype  # type: ignore[attr-defined]
-    small = 1e-2 if "bfloat" in name else 1e-4 if name == "long" else 1e-5
+    small = 1e-2 if "float16" in name else 1e-4 if name == "long" else 1e-5
     np.testing.assert_allclose(*(np.asarray(each, np.float64) for each in (found, wanted)), rtol=small, atol=small * 10)
 
 

@@ -104,14 +104,6 @@ def test_what_is_no_array_names_the_argument_wherever_it_is_given(use, argument,
         use(argument)
 
 
-@pytest.mark.parametrize(
-    "use", [lambda a: gc.compile(double, a), lambda a: gc.jit(double)(a), lambda a: gc.trace(double, a)]
-)
-def test_a_dtype_that_is_not_there_yet_is_the_same_error_everywhere(use):
-    with pytest.raises(UnsupportedError, match="argument x: dtype float16 is not supported yet"):
-        use(X.astype(np.float16))
-
-
 def test_the_line_is_named_where_an_array_is_traced():
     with pytest.raises(DTypeError, match=r"use detach\(\) \(test_compiled\.py:\d+\)"):
         gc.compile(double, Refuses())

@@ -1,7 +1,7 @@
 """`dot_general`: every product of two tensors that sums over shared dims (matmul, batched matmul, inner products).
 
-Products of bfloat16 are added up in float32. The result is rounded to bfloat16 once, or kept in float32 if `dtype` of
-the attributes says so.
+Products of half types are added up in float32. The result is rounded to the half type once, or kept in float32 if
+`dtype` of the attributes says so.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def _infer(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...
     if lhs.dtype != rhs.dtype or lhs.dtype not in dtypes.NUMERIC:
         raise DTypeError(f"dot_general: needs two tensors of one numeric dtype, got {lhs} and {rhs}")
     dtype = attrs.dtype or lhs.dtype
-    if dtype != lhs.dtype and (lhs.dtype, dtype) != (dtypes.bfloat16, dtypes.float32):
+    if dtype not in (lhs.dtype, lhs.dtype.computes_in):
         raise DTypeError(f"dot_general: a product of {lhs.dtype} is not added up in {dtype}; cast the operands")
     for dims, rank in (
         (attrs.lhs_contract + attrs.lhs_batch, lhs.rank),

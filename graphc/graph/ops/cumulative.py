@@ -5,7 +5,7 @@ with h[0] = b[0]: a[0] is not looked at.
 
 The order of rounding: elements are combined one after the other in aligned chunks of 1040, counted in the direction of
 the axis; what a chunk gives is then combined with that of all chunks before it, which are combined one after the other.
-A recurrence is one chain of fused multiply-adds. bfloat16 is computed in float32 and each result rounded.
+A recurrence is one chain of fused multiply-adds. Half types are computed in float32 and each result rounded.
 """
 
 from collections.abc import Callable

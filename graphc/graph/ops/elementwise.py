@@ -1,6 +1,6 @@
 """Elementwise primitives: one table row each, with accepted dtypes, result dtype and meaning in NumPy.
 
-On bfloat16 every op computes in float32 and rounds its result once.
+On half types (bfloat16, float16) every op computes in float32 and rounds its result once.
 """
 
 import math
@@ -51,10 +51,8 @@ def _elementwise(
 ) -> Op:
     def meaning(_: Attrs, *args: np.ndarray) -> tuple[np.ndarray, ...]:
         kind = np.dtype(np.bool_) if to_bool else args[0].dtype
-        if args[0].dtype == dtypes.bfloat16:  # computed in float32, rounded once
-            args = tuple(arg.astype(np.float32) for arg in args)
         with np.errstate(all="ignore"):
-            return (np.asarray(numpy(*args)).astype(kind, copy=False),)
+            return (np.asarray(numpy(*map(dtypes.widened, args))).astype(kind, copy=False),)
 
     return register(name, "elementwise", _rule(name, arity, accepted, to_bool), meaning)
 
@@ -188,7 +186,7 @@ def _infer_cast(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType
 def _meaning_cast(attrs: DTypeAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
     target = attrs.dtype.numpy
     with np.errstate(all="ignore"):
-        if dtypes.bfloat16 in (attrs.dtype, dtypes.dtype(x.dtype)):
+        if attrs.dtype.is_half or dtypes.dtype(x.dtype).is_half:
             x = x.astype(np.float32)
         if not (x.dtype.kind == "f" and attrs.dtype.is_integer):
             return (x.astype(target),)
@@ -200,8 +198,8 @@ def _meaning_cast(attrs: DTypeAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.where(clipped <= limits.min, np.array(limits.min, target), result).astype(target),)
 
 
-# Float to integer truncates towards zero, saturates, and turns NaN into 0; anything to bool is x != 0. Between bfloat16
-# and anything else the way is through float32.
+# Float to integer truncates towards zero, saturates, and turns NaN into 0; anything to bool is x != 0; what is too
+# large for a float is infinite. Between a half type and anything else the way is through float32.
 cast = register("cast", "elementwise", _infer_cast, _meaning_cast, DTypeAttrs)
 
 

@@ -128,8 +128,7 @@ def _scatter(name: str, accepted: tuple[DType, ...], combine: Callable[..., None
 
     def meaning(attrs: GatherAttrs, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> tuple[np.ndarray, ...]:
         dtype = x.dtype
-        if dtype == dtypes.bfloat16:
-            x, updates = x.astype(np.float32), updates.astype(np.float32)
+        x, updates = dtypes.widened(x), dtypes.widened(updates)
         found = _Rows(attrs, x, indices)
         result, at = found.rows(), found.positions()
         batch, number = np.nonzero((at >= 0) & (at < x.shape[attrs.axis]))  # in index order
@@ -145,8 +144,8 @@ def _scatter(name: str, accepted: tuple[DType, ...], combine: Callable[..., None
 
 
 # operands: x, indices, updates (shaped like gather's result). Updates of one element take effect in index order: the
-# last one stays (scatter), or each is combined with what is there. bfloat16 is combined in float32 and rounded at the
-# end.
+# last one stays (scatter), or each is combined with what is there. Half types are combined in float32 and rounded at
+# the end.
 scatter = _scatter("scatter", dtypes.ALL, lambda result, at, updates: result.__setitem__(at, updates))
 scatter_add = _scatter("scatter_add", dtypes.NUMERIC, np.add.at)
 scatter_mul = _scatter("scatter_mul", dtypes.NUMERIC, np.multiply.at)

@@ -1,6 +1,6 @@
 """Reductions: sum, product, maximum, minimum over axes; argmax and argmin over one axis. Reduced axes disappear.
 
-A reduction of bfloat16 adds up in float32 and rounds its result once.
+A reduction of a half type adds up in float32 and rounds its result once.
 """
 
 from collections.abc import Callable
@@ -78,8 +78,7 @@ def _arg(name: str, numpy: Callable[..., np.ndarray]) -> Op:
         return (TensorType(shape, dtypes.int64),)
 
     def meaning(attrs: ArgAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        plain = x.astype(np.float32) if x.dtype == dtypes.bfloat16 else x
-        return (np.asarray(numpy(plain, axis=attrs.axis)).astype(np.int64),)
+        return (np.asarray(numpy(dtypes.widened(x), axis=attrs.axis)).astype(np.int64),)
 
     return register(name, "reduction", infer, meaning, ArgAttrs)
 

@@ -36,7 +36,7 @@ def _infer_argsort(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorT
 
 
 def _order(attrs: SortAttrs, x: np.ndarray, zeros_differ: bool) -> np.ndarray:
-    plain = x.astype(np.float32) if x.dtype == dtypes.bfloat16 else x
+    plain = dtypes.widened(x)
     if attrs.descending:  # stable: the last of equal elements is sorted first, and then turned around
         plain = np.flip(plain, attrs.axis)
     keys = [np.signbit(plain) ^ True, plain] if zeros_differ and plain.dtype.kind == "f" else [plain]

@@ -4,10 +4,10 @@ One accumulator per output element and one chain of fused multiply-adds in ascen
 contracted dims). Sums longer than 4096 are cut at multiples of 4096, and the parts are combined by the left-aligned
 pairwise tree.
 
-Products of bfloat16 are added up in float32, in the order the dot product instructions of x86 have: of every pair of
-terms 2p and 2p + 1 the odd one comes first. A last term without a partner comes alone. The finished element is rounded
-to the dtype of the result once. The one thing bits may depend on is how a processor's instruction treats numbers below
-the smallest normal float32 (`ir.DotPair`).
+Products of half types are added up in float32, those of bfloat16 in the order that the dot product instructions of x86
+have: of every pair of terms 2p and 2p + 1 the odd one comes first. A last term without a partner comes alone. The
+finished element is rounded to the dtype of the result once. The one thing bits may depend on is how a processor's
+instruction treats numbers below the smallest normal float32 (`ir.DotPair`).
 
 Long sums of one row or one column seldom come here: the compiler makes reductions of them (`graphc.passes.matvec`).
 

@@ -1,14 +1,14 @@
 """Lowering of elementwise primitives: one row each, from operand expressions to the result's expression.
 
-On bfloat16 each op computes in float32 and rounds its result, whatever it is fused with; rows see float32 only, but for
-the ops that move bits.
+On half types each op computes in float32 and rounds its result, whatever it is fused with; rows see float32 only, but
+for the ops that move bits.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from graphc.core.dtypes import bfloat16, bool_, float32
+from graphc.core.dtypes import bool_
 from graphc.graph.ir import Attrs, Node
 from graphc.graph.ops.elementwise import DTypeAttrs
 from graphc.kernel.ir import Binary, BinaryOp, Bitcast, Compare, CompareOp, Expr, Select, Unary, UnaryOp
@@ -114,7 +114,7 @@ ROWS: dict[str, Row] = {
 }
 
 
-# Rows that take bfloat16 as it is.
+# Rows that take half types as they are.
 _MOVES_BITS = frozenset({"select", "cast", "bitcast", "stop_gradient"})
 
 
@@ -123,9 +123,9 @@ def _rule(name: str, row: Row) -> PullRule:
         args: list[Expr] = []
         for operand in node.operands:
             args.append((yield operand, idx))
-        if name in _MOVES_BITS or args[0].dtype is not bfloat16:
+        if name in _MOVES_BITS or not args[0].dtype.is_half:
             return row(emitter, node.attrs, args)
-        wide = [emitter.let(convert(arg, float32)) for arg in args]
+        wide = [emitter.let(convert(arg, computing(arg.dtype))) for arg in args]
         return convert(row(emitter, node.attrs, wide), node.result.dtype)
 
     return rule

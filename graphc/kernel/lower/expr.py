@@ -5,7 +5,9 @@ Only integer index arithmetic is simplified; float expressions are built as they
 
 from collections.abc import Sequence
 
-from graphc.core.dtypes import DType, bfloat16, bool_, float32, int64
+import numpy as np
+
+from graphc.core.dtypes import DType, bool_, float32, int64
 from graphc.kernel.ir import (
     Binary,
     BinaryOp,
@@ -35,16 +37,17 @@ def const(value: object, dtype: DType) -> Const:
 
 
 def computing(dtype: DType) -> DType:
-    """What elements of a dtype are computed in: float32 for bfloat16, else the dtype itself."""
-    return float32 if dtype is bfloat16 else dtype
+    """What elements of a dtype are computed in: float32 for half types, else the dtype itself."""
+    return dtype.computes_in
 
 
 def convert(x: Expr, dtype: DType) -> Expr:
-    """`x` as another dtype, but not bool; between bfloat16 and anything else through float32."""
+    """`x` as another dtype, but not bool; between a half type and anything else through float32."""
     if x.dtype == dtype:
         return x
-    if isinstance(x, Const) and x.dtype is bfloat16:
-        x = Const(float(bfloat16.numpy.type(x.value)), float32)
+    if isinstance(x, Const) and x.dtype.is_half:
+        with np.errstate(over="ignore"):
+            x = Const(float(np.asarray(x.value, x.dtype.numpy)), float32)
     for step in (computing(x.dtype), computing(dtype), dtype):
         x = x if x.dtype == step else Cast(x, step)
     return x

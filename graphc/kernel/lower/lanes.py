@@ -3,7 +3,7 @@
 The n elements of a reduction, in row-major order over the reduced axes, are cut into aligned chunks of 1024. In a chunk
 lane l of 16 accumulates elements l, l + 16, ... one after the other, starting from the identity (+0 for sums); the
 lanes are combined by `l += l + 8`, `+= l + 4`, `+= l + 2`, `+= l + 1`; the chunks by the left-aligned pairwise tree
-(strides 1, 2, 4, ...). One element alone is its own result. Bits therefore depend on n alone. bfloat16 is reduced in
+(strides 1, 2, 4, ...). One element alone is its own result. Bits therefore depend on n alone. Half types are reduced in
 float32, and the result rounded by whoever asked.
 """
 

@@ -1,7 +1,7 @@
 """The scatters: every row of the target is owned by one iteration, which makes its updates in index order.
 
-A row is one element of all dims but the axis; rows run in parallel, the indices of one row in order. A row of bfloat16
-that is combined is kept in float32, and rounded when all updates are in.
+A row is one element of all dims but the axis; rows run in parallel, the indices of one row in order. A row of a half
+type that is combined is kept in float32, and rounded when all updates are in.
 """
 
 from collections.abc import Callable

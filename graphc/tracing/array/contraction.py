@@ -18,10 +18,10 @@ def describe(x: Array) -> str:
 def matmul(x: ArrayLike, y: ArrayLike, dtype: DType | None = None) -> Array:
     """`x @ y`: the last dim of x with the second to last of y; leading dims broadcast; a vector loses its dim again.
 
-    dtype: of the result. bfloat16 is added up in float32 and can be returned so; other operands are converted first.
+    dtype: of the result. Half types are added up in float32 and can be returned so; other operands are converted first.
     """
     lhs, rhs = promoted("matmul", (x, y))
-    wide = dtype is dtypes.float32 and dtype_of(lhs) is dtypes.bfloat16
+    wide = dtype is dtypes.float32 and dtype_of(lhs).is_half
     if dtype is not None and not wide:
         lhs, rhs = to_dtype(lhs, dtype), to_dtype(rhs, dtype)
     asked = dtypes.float32 if wide else None

@@ -55,7 +55,7 @@ def _float_array(name: str, x: ArrayLike) -> Array:
 
 
 def mean(x: ArrayLike, axis: Axis = None, dtype: DType | None = None, keepdims: bool = False) -> Array:
-    """The sum divided by the number of elements; integers give float32. bfloat16 is rounded once, at the end."""
+    """The sum divided by the number of elements; integers give float32. Half types are rounded once, at the end."""
     array = _float_array("mean", x if dtype is None else to_dtype(as_array(x), dtype))
     axes = normal_axes("mean", axis, len(array.shape))
     count = product(array.shape[a] for a in axes)
@@ -64,8 +64,8 @@ def mean(x: ArrayLike, axis: Axis = None, dtype: DType | None = None, keepdims: 
 
 
 def _wide(array: Array) -> Array:
-    """Statistics of bfloat16 are computed in float32."""
-    return to_dtype(array, dtypes.float32) if dtype_of(array) is dtypes.bfloat16 else array
+    """Statistics of half types are computed in float32."""
+    return to_dtype(array, dtype_of(array).computes_in)
 
 
 def var(x: ArrayLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Array:

@@ -467,7 +467,7 @@ def _cumulative() -> Iterator[Sample]:
     for op in CUMULATIVE:
         kinds = (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8)
         if op.name == "linear_recurrence":
-            kinds = kinds[:3]
+            kinds = dtypes.FLOATS
         for dtype in kinds:
             for shape, axis in _RUNS:
                 if prod(shape) > 4000 and dtype is not dtypes.float32:

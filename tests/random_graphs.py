@@ -23,6 +23,7 @@ from graphc.graph.ops import (
     linalg,
     movement,
     reduction,
+    sliding,
     sorting,
     source,
     structural,
@@ -357,6 +358,72 @@ def _dot(g: _Grower) -> None:
     g.add(contraction.dot_general, lhs, rhs, attrs=attrs)
 
 
+def _slide(g: _Grower, extent: int) -> sliding.Sliding:
+    """Some windows along a dim of that extent."""
+    size, stride, base, dilation = 1 + g.below(3), 1 + g.below(2), 1 + g.below(4) // 3 * g.below(3), 1 + g.below(2)
+    return sliding.Sliding(extent, size, stride, g.below(4) - 1, g.below(4) - 1, base, dilation)
+
+
+def _sliding(g: _Grower) -> None:
+    x = g.pick(lambda v: 0 < v.type.rank < 4)
+    dims = tuple(d for d in range(x.type.rank) if g.chance(0.6))
+    rows = [_slide(g, x.shape[d]) for d in dims]
+    size, stride, dilation = (tuple(getattr(s, name) for s in rows) for name in ("size", "stride", "dilation"))
+    if g.chance(0.3):
+        g.add(sliding.windows, x, attrs=sliding.WindowsAttrs(dims, size, stride, dilation))
+        return
+    if x.dtype.is_bool:
+        raise _Rejected
+    low, high, base = (tuple(getattr(s, name) for s in rows) for name in ("low", "high", "base"))
+    # what reduces nothing is as large as numbers are
+    reducer = sliding.REDUCERS[g.below(3)] if g.wild else "sum"
+    g.add(
+        sliding.reduce_window,
+        x,
+        attrs=sliding.ReduceWindowAttrs(reducer, dims, size, stride, low, high, base, dilation),
+    )
+
+
+def _max_pool(g: _Grower) -> None:
+    x = g.pick(lambda v: v.type.rank > 0 and v.type.size > 0 and not v.dtype.is_bool)
+    rows = [sliding.Sliding(e, 1 + g.below(min(e, 3)), 1 + g.below(2)) for e in x.shape]
+    dims, zeros, ones = tuple(range(len(rows))), (0,) * len(rows), (1,) * len(rows)
+    attrs = sliding.ReduceWindowAttrs(
+        sliding.REDUCERS[1 + g.below(2)],
+        dims,
+        tuple(s.size for s in rows),
+        tuple(s.stride for s in rows),
+        zeros,
+        zeros,
+        ones,
+        ones,
+    )
+    g.add(sliding.reduce_window, x, attrs=attrs)
+
+
+def _conv(g: _Grower) -> None:
+    lhs = g.pick(lambda v: v.dtype in dtypes.NUMERIC and v.type.rank > 0)
+    rank = lhs.type.rank
+    dims = [int(d) for d in g.rng.permutation(rank)]
+    spatial, others = dims[: 1 + g.below(min(rank, 2))], dims[2:]
+    contract, batch = others[:1], others[1:2] if g.chance(0.5) else []
+    rows = [_slide(g, lhs.shape[d]) for d in spatial]
+    free = [2] if g.chance(0.6) else []
+    shape = [*(lhs.shape[d] for d in (*contract, *batch)), *free, *(s.size for s in rows)]
+    rhs = g.of_type(TensorType(tuple(shape), lhs.dtype))
+    k, b = len(contract), len(batch)
+    attrs = sliding.ConvAttrs(
+        tuple(contract),
+        tuple(range(k)),
+        tuple(spatial),
+        tuple(range(len(shape) - len(rows), len(shape))),
+        *(tuple(getattr(s, name) for s in rows) for name in ("stride", "low", "high", "base", "dilation")),
+        tuple(batch),
+        tuple(range(k, k + b)),
+    )
+    g.add(sliding.conv_general, lhs, rhs, attrs=attrs)
+
+
 def _gather_attrs(g: _Grower, x: Value) -> tuple[indexing.GatherAttrs, Value]:
     """An axis, batch dims before it, and indices."""
     axis = g.below(x.type.rank)
@@ -501,6 +568,9 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "reduce": _reduce,
     "arg": _arg,
     "dot": _dot,
+    "sliding": _sliding,
+    "max_pool": _max_pool,
+    "conv": _conv,
     "gather": _gather,
     "scatter": _scatter,
     "window": _window,

@@ -2,10 +2,13 @@
 multiply-add.
 """
 
+from math import prod
+
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value, regions
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES
+from graphc.graph.ops.sliding import ConvAttrs, ReduceWindowAttrs
 
 _COMBINING = SCATTER_NAMES - {"scatter"}
 
@@ -36,6 +39,12 @@ def node_flops(node: Node) -> int:
             return 2 * summed * node.result.type.size
         case "linalg":
             return node.operands[0].shape[-1] * max(value.type.size for value in node.results)
+        case "window":
+            if isinstance(node.attrs, ConvAttrs):
+                lhs, rhs = node.operands
+                return 2 * node.attrs.terms(lhs.shape, rhs.shape) * node.result.type.size
+            assert isinstance(node.attrs, ReduceWindowAttrs)
+            return prod(node.attrs.size) * node.result.type.size
         case "structural":
             return sum(graph_flops(region) for region in regions(node))
         case "movement" | "index" | "source":

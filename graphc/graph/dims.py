@@ -18,6 +18,7 @@ from graphc.graph.ops.cumulative import CUMULATIVE, CumulativeAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.movement import AxesAttrs, AxisAttrs, BroadcastAttrs, PadAttrs, SliceAttrs, TransposeAttrs
 from graphc.graph.ops.reduction import ArgAttrs
+from graphc.graph.ops.sliding import WindowsAttrs
 from graphc.graph.ops.sorting import SortAttrs
 from graphc.graph.ops.source import IotaAttrs
 from graphc.graph.ops.windows import DimsAttrs
@@ -163,6 +164,13 @@ def _pad(classes: DimClasses, node: Node) -> None:
     _partly(classes, node, node.operands[0], [d for d, row in enumerate(widths) if any(row)])
 
 
+def _windows(classes: DimClasses, node: Node) -> None:
+    assert isinstance(node.attrs, WindowsAttrs)
+    (x,) = node.operands
+    _partly(classes, node, x, node.attrs.dims)
+    classes.mark(node.result, range(x.type.rank, node.result.type.rank))
+
+
 def _concatenate(classes: DimClasses, node: Node) -> None:
     assert isinstance(node.attrs, AxisAttrs)
     for operand in node.operands:
@@ -276,6 +284,7 @@ _RULES: dict[str, Callable[[DimClasses, Node], None]] = {
     "broadcast": _broadcast,
     "slice": _slice,
     "pad": _pad,
+    "windows": _windows,
     "concatenate": _concatenate,
     "reverse": _reverse,
     "iota": _iota,

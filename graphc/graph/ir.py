@@ -62,11 +62,21 @@ class Attrs:
 NO_ATTRS = Attrs()
 
 OpKind = Literal[
-    "elementwise", "reduction", "movement", "contraction", "index", "cumulative", "linalg", "source", "structural"
+    "elementwise",
+    "reduction",
+    "movement",
+    "contraction",
+    "index",
+    "cumulative",
+    "linalg",
+    "window",
+    "source",
+    "structural",
 ]
 # elementwise: result[i] depends on operands[i]; movement: elements move, none is computed; index: which element moves
 # depends on data (gather, scatter); cumulative: a result depends on all before it along an axis; linalg: matrices are
-# taken as a whole; source: makes values from attributes (and a key); structural: holds regions.
+# taken as a whole; window: sums and extremes over sliding windows, made of other ops before lowering; source: makes
+# values from attributes (and a key); structural: holds regions.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from graphc.core.records import dataclass
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
-from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, source, windows
+from graphc.graph.ops import contraction, elementwise, indexing, movement, reduction, sliding, source, windows
 from graphc.passes.rewrite import Context, NodeRule, rewrite
 
 _E = elementwise
@@ -19,7 +19,8 @@ _EXACT: frozenset[Op] = frozenset(
     {_E.neg, _E.abs_, _E.sign, _E.sqrt, _E.floor, _E.ceil, _E.trunc, _E.round_, _E.is_finite, _E.not_}
     | {_E.add, _E.sub, _E.mul, _E.div, _E.and_, _E.or_, _E.xor, _E.shift_left, _E.shift_right}
     | {_E.eq, _E.ne, _E.lt, _E.le, _E.gt, _E.ge, _E.select, _E.cast, _E.bitcast}
-    | {movement.reshape, movement.transpose, movement.slice_, movement.pad, movement.concatenate, movement.reverse}
+    | {movement.reshape, movement.transpose, movement.slice_, movement.pad, sliding.windows}
+    | {movement.concatenate, movement.reverse}
     | {
         reduction.argmax,
         reduction.argmin,

@@ -13,6 +13,7 @@ from graphc.passes.inline import Inline
 from graphc.passes.matvec import Matvec
 from graphc.passes.simplify import Simplify
 from graphc.passes.stabilise import Stabilise
+from graphc.passes.windows import Windows
 
 
 class Pass(Protocol):
@@ -38,6 +39,7 @@ PIPELINE: tuple[Pass, ...] = (
     Fold(),
     Simplify(),  # after fold: it looks for constants
     Cse(),
+    Windows(),  # after cse: equal convolutions are one; before matvec: what it writes are products
     Stabilise(),  # late: it recognises canonical forms only, and folding must not hide exp(x) / sum(exp(x))
     Matvec(),  # after stabilise, which would look into the products
     Canonicalise(),  # what these two wrote

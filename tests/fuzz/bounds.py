@@ -20,7 +20,17 @@ from graphc.graph.ops.elementwise import TRANSCENDENTAL
 
 # Ops that round in ways an implementation may choose; all others are exact on exact operands.
 _SUMS = frozenset(
-    {"reduce_sum", "dot_general", "scatter_add", "scatter_mul", "cumsum", "cumprod", "linear_recurrence"}
+    {
+        "reduce_sum",
+        "dot_general",
+        "conv_general",
+        "reduce_window",
+        "scatter_add",
+        "scatter_mul",
+        "cumsum",
+        "cumprod",
+        "linear_recurrence",
+    }
     | {"cholesky", "triangular_solve", "lu"}
 )  # errors are relative to the terms, not to the result
 INEXACT = _SUMS | TRANSCENDENTAL | {"reduce_prod", "scatter_mul"}

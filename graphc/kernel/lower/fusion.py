@@ -37,8 +37,8 @@ FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "argmin": lower_rows,
 }
 
-# Primitives that never reach lowering: `call` is inlined.
-ELSEWHERE = frozenset({"call", "fusion"})
+# Primitives that never reach lowering: `call` is inlined, windows are written out (`graphc.passes.windows`).
+ELSEWHERE = frozenset({"call", "fusion", "conv_general", "reduce_window"})
 
 
 def lower_body(body: Graph) -> Kernel:

@@ -27,6 +27,7 @@ from graphc.graph.ops.movement import (
     TransposeAttrs,
 )
 from graphc.graph.ops.reduction import ArgAttrs
+from graphc.graph.ops.sliding import WindowsAttrs
 from graphc.graph.ops.sorting import SortAttrs
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs
 from graphc.graph.ops.windows import DimsAttrs
@@ -187,6 +188,8 @@ def _attrs(merger: _Merger, node: Node, mapping: dict[Value, Value]) -> Attrs:
             tuple(0 if d is None else widths[d] for d in first) for widths in (attrs.low, attrs.high, attrs.interior)
         )
         return PadAttrs(low, high, interior)
+    if isinstance(attrs, WindowsAttrs):
+        return replace(attrs, dims=_renumbered(groups, attrs.dims))
     if isinstance(attrs, DotAttrs):
         other = merger.groups(node.operands[1])
         return replace(

@@ -18,6 +18,7 @@ from graphc.graph.ops.movement import (
     SliceAttrs,
     TransposeAttrs,
 )
+from graphc.graph.ops.sliding import WindowsAttrs
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
 from graphc.kernel.ir import Binary, Cast, Compare, Const, Expr, Load, Select, Store, index
 from graphc.kernel.lower.emit import Emitter, Pull, PullRule
@@ -91,6 +92,16 @@ def _pad(emitter: Emitter, node: Node, idx: Index) -> Pull:
     inside = yield x, tuple(found)
     condition = all_of(conditions)
     return inside if condition is None else Select(condition, inside, outside)
+
+
+def _windows(emitter: Emitter, node: Node, idx: Index) -> Pull:
+    assert isinstance(node.attrs, WindowsAttrs)
+    (x,) = node.operands
+    found = list(idx[: x.type.rank])
+    rows = zip(node.attrs.dims, node.attrs.stride, node.attrs.dilation, idx[x.type.rank :], strict=True)
+    for dim, stride, dilation, tap in rows:
+        found[dim] = add(mul(found[dim], stride), mul(tap, dilation))
+    return (yield x, tuple(found))
 
 
 def _concatenate(emitter: Emitter, node: Node, idx: Index) -> Pull:
@@ -200,6 +211,7 @@ RULES: dict[str, PullRule] = {
     "slice": _slice,
     "reverse": _reverse,
     "pad": _pad,
+    "windows": _windows,
     "concatenate": _concatenate,
     "gather": _gather,
     "constant": _constant,

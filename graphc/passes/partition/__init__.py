@@ -12,6 +12,7 @@ from graphc.passes.partition.prologues import prologues
 from graphc.passes.partition.recompute import recomputed
 from graphc.passes.partition.roles import roles
 from graphc.passes.partition.updates import split_updates
+from graphc.passes.windows import Windows
 
 
 def partition(graph: Graph, fuse: bool = True, log: Log = None) -> Graph:
@@ -20,7 +21,7 @@ def partition(graph: Graph, fuse: bool = True, log: Log = None) -> Graph:
     fuse=False gives every node a kernel of its own: the bits of the results are the same, only slower. What was decided
     by bytes is appended to `log`.
     """
-    graph = prune(Inline(fusions=True).run(graph))
+    graph = prune(Windows().run(Inline(fusions=True).run(graph)))
     if not fuse:
         role = roles(graph)
         return order(assemble(graph, role, [[node] for node in graph.nodes if role[node] == "core"]))

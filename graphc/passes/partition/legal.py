@@ -24,7 +24,7 @@ LONG = 1024  # elements: longer reductions of few or of interleaved rows are cut
 FEW_ROWS = 8
 SMALL = 16384  # elements: below, too few rows do not matter
 MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
-MOVES |= frozenset({"dynamic_slice", "dynamic_update_slice"})
+MOVES |= frozenset({"dynamic_slice", "dynamic_update_slice", "windows"})
 ALONE = SCATTER_NAMES | {op.name for op in (*CUMULATIVE, *SORTS, *LINALG)}  # have a kernel of their own
 LOOKS_UP = frozenset({"gather", "dynamic_slice"})  # in an array that lies in memory
 

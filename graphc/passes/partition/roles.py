@@ -14,7 +14,7 @@ from graphc.graph.ops.source import ConstantAttrs
 
 Role = Literal["core", "free", "view", "bare"]
 
-FREE_OPS = frozenset({"broadcast", "transpose", "slice", "reverse", "iota", "pad", "stop_gradient"})
+FREE_OPS = frozenset({"broadcast", "transpose", "slice", "reverse", "iota", "pad", "windows", "stop_gradient"})
 CHEAP_OPS = frozenset({"neg", "abs", "not", "add", "sub", "mul", "max", "min", "and", "or", "xor", "select", "cast"})
 CHEAP_OPS |= frozenset({"eq", "ne", "lt", "le", "gt", "ge", "bitcast", "is_finite", "sign"})
 SMALL_CONCATENATE = 4096  # bytes: below, a concatenate is computed like any other elementwise work
@@ -66,6 +66,8 @@ class _Roles:
             return "free" if keeps_dims(node) else "view"
         if name == "slice" and node.operands[0] in self.in_memory and slice_offset(node) is not None:
             return "view"
+        if name == "pad" and self._feeds(node.result, "windows"):
+            return "core" if self._feeds(node.result, "dot_general") else "free"
         if name == "pad" and any(x not in self.in_memory for x in node.operands[:1]):
             return "core"
         if name in FREE_OPS:
@@ -73,6 +75,17 @@ class _Roles:
         if name in CHEAP_OPS and self._is_cheap(node):
             return "free"
         return "core"
+
+    def _feeds(self, value: Value, name: str) -> bool:
+        """Whether an op of that name reads a value, be it through windows and transposes: without a copy in memory."""
+        stack = [value]
+        while stack:
+            for user in self.graph.users.get(stack.pop(), ()):
+                if user.op.name == name:
+                    return True
+                if user.op.name in ("windows", "transpose"):
+                    stack += user.results
+        return False
 
     def _is_cheap(self, node: Node) -> bool:
         """One array that lies in memory anyway, and constants: computing it again costs less than keeping it."""

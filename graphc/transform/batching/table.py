@@ -12,6 +12,7 @@ from graphc.transform.batching import (
     linalg,
     movement,
     reduction,
+    sliding,
     sorting,
     source,
     structural,
@@ -29,6 +30,7 @@ _FAMILIES = (
     indexing,
     linalg,
     windows,
+    sliding,
     sorting,
     structural,
 )

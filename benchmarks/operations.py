@@ -36,27 +36,35 @@ OPERATIONS: Mapping[str, Operation] = {
     "uniform": Operation(1, exact=False),
     "normal": Operation(1, exact=False),
     "dropout": Operation(2, exact=False),
+    "gather": Operation(4),  # an index has 8 bytes
+    "scatter_add": Operation(4),
+    "cumsum": Operation(2),
+    "sort": Operation(2),
     "sgd": Operation(5),  # gradient, and velocity and parameters twice
     "adam": Operation(7),
 }
 UPDATES = ("sgd", "adam")
+INDEXED = ("gather", "scatter_add")
 
 
-def operands(elements: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays of `elements` numbers in rows of 512."""
+def operands(name: str, elements: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of `elements` numbers in rows of 512; where an operation takes indices the second is one of them."""
     rng = np.random.default_rng(elements)
     shape = (elements // COLUMNS, COLUMNS)
-    return rng.standard_normal(shape, dtype=np.float32), rng.standard_normal(shape, dtype=np.float32)
+    first = rng.standard_normal(shape, dtype=np.float32)
+    if name in INDEXED:
+        return first, rng.integers(0, elements, elements)
+    return first, rng.standard_normal(shape, dtype=np.float32)
 
 
 def checked(case: Request, result: object) -> Mapping[str, object]:
     """The largest difference from NumPy's result after one run. Raises `AssertionError` when it is large."""
-    name, (a, b) = str(case["operation"]), operands(int(str(case["elements"])))
+    name, (a, b) = str(case["operation"]), operands(str(case["operation"]), int(str(case["elements"])))
     found = np.asarray(result, np.float64)
     if OPERATIONS[name].exact:
         truth = _truth(name, a.astype(np.float64), b.astype(np.float64))
         error = float(np.max(np.abs(found - truth) / (1 + np.abs(truth))))
-        limit = 1e-5 * (len(a) if name in ("sum", "column_sum") else COLUMNS) ** 0.5
+        limit = 1e-5 * (len(a) if name in ("sum", "column_sum", "cumsum") else COLUMNS) ** 0.5
     else:
         truth = {"uniform": 0.5, "normal": 0.0, "dropout": float(a.mean())}[name]
         error, limit = abs(float(found.mean()) - truth), 6 / found.size**0.5
@@ -85,6 +93,14 @@ def _truth(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
             return powers / powers.sum(axis=1, keepdims=True)
         case "layer_norm":
             return (a - a.mean(axis=1, keepdims=True)) / np.sqrt(a.var(axis=1, keepdims=True) + 1e-5)
+        case "gather":
+            return a.reshape(-1)[b.astype(np.int64)]
+        case "scatter_add":
+            return np.bincount(b.astype(np.int64), a.reshape(-1), a.size)
+        case "cumsum":
+            return np.cumsum(a)
+        case "sort":
+            return np.sort(a, axis=None)
         case "sgd":
             return a - LR * b
         case "adam":
@@ -114,6 +130,10 @@ def graphc_operations(threads: int) -> Prepare:
         "layer_norm": lambda a, b, key: (
             (a - gnp.mean(a, axis=1, keepdims=True)) / gnp.sqrt(gnp.var(a, axis=1, keepdims=True) + 1e-5)
         ),
+        "gather": lambda a, b, key: gnp.take(a, b),
+        "scatter_add": lambda a, b, key: gnp.segment_sum(gnp.ravel(a), b, a.size),
+        "cumsum": lambda a, b, key: gnp.cumsum(a),
+        "sort": lambda a, b, key: gnp.sort(gnp.ravel(a)),
         "uniform": lambda a, b, key: gc.random.uniform(key, a.shape),
         "normal": lambda a, b, key: gc.random.normal(key, a.shape),
         "dropout": lambda a, b, key: gnp.where(gc.random.uniform(key, a.shape) < 1 - DROP, a * (1 / (1 - DROP)), 0.0),
@@ -121,7 +141,7 @@ def graphc_operations(threads: int) -> Prepare:
 
     def prepare(case: Request) -> Case:
         name = str(case["operation"])
-        a, b = operands(int(str(case["elements"])))
+        a, b = operands(str(case["operation"]), int(str(case["elements"])))
         if name in UPDATES:
             rule = rules[name]
             state = {"out": a, "rule": rule.init(a)}
@@ -150,8 +170,9 @@ def numpy_operations(threads: int) -> Prepare:
 
     def prepare(case: Request) -> Case:
         name = str(case["operation"])
-        a, b = operands(int(str(case["elements"])))
+        a, b = operands(str(case["operation"]), int(str(case["elements"])))
         out, rest = np.zeros_like(a), np.zeros_like(a)
+        flat = out.reshape(-1)
         rng = np.random.Generator(np.random.Philox(0))
         params, m, v, count = a.copy(), np.zeros_like(a), np.zeros_like(a), 0
 
@@ -199,6 +220,10 @@ def numpy_operations(threads: int) -> Prepare:
             "column_sum": lambda: np.sum(a, axis=0),
             "softmax": softmax,
             "layer_norm": layer_norm,
+            "gather": lambda: np.take(a, b, out=flat),
+            "scatter_add": lambda: np.bincount(b, a.reshape(-1), a.size),
+            "cumsum": lambda: np.cumsum(a, out=flat),
+            "sort": lambda: np.sort(a, axis=None),
             "uniform": lambda: rng.random(out=out, dtype=np.float32),
             "normal": lambda: rng.standard_normal(out=out, dtype=np.float32),
             "dropout": dropout,
@@ -218,10 +243,11 @@ def torch_operations(threads: int) -> Prepare:
 
     def prepare(case: Request) -> Case:
         name = str(case["operation"])
-        a, b = (torch.from_numpy(array) for array in operands(int(str(case["elements"]))))
+        a, b = (torch.from_numpy(array) for array in operands(str(case["operation"]), int(str(case["elements"]))))
         out, row, column = torch.zeros_like(a), torch.zeros(a.shape[0]), torch.zeros(a.shape[1])
+        flat = out.view(-1)
         params = a.clone().requires_grad_()
-        params.grad = b
+        params.grad = b if name in UPDATES else None
         rules = {
             "sgd": torch.optim.SGD([params], LR, momentum=MOMENTUM, fused=True),
             "adam": torch.optim.Adam([params], LR, BETAS, EPS, fused=True),
@@ -240,6 +266,10 @@ def torch_operations(threads: int) -> Prepare:
             "column_sum": lambda: torch.sum(a, 0, out=column),
             "softmax": lambda: torch.softmax(a, 1),
             "layer_norm": lambda: torch.nn.functional.layer_norm(a, (COLUMNS,)),
+            "gather": lambda: torch.take(a, b, out=flat),
+            "scatter_add": lambda: torch.zeros(a.numel()).index_add_(0, b, a.view(-1)),
+            "cumsum": lambda: torch.cumsum(a.view(-1), 0, out=flat),
+            "sort": lambda: torch.sort(a.view(-1)).values,
             "uniform": out.uniform_,
             "normal": out.normal_,
             "dropout": lambda: torch.nn.functional.dropout(a, DROP),

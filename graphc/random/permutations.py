@@ -17,7 +17,7 @@ def shuffle(key: ArrayLike, indices: ArrayLike, n: int) -> Array:
     Python int below 2**31.
 
     >>> import graphc as gc
-    >>> sorted(gc.random.shuffle(gc.random.key(0), np.arange(5), 5).tolist())
+    >>> sorted(gc.random.shuffle(gc.random.key(0), [0, 1, 2, 3, 4], 5).tolist())
     [0, 1, 2, 3, 4]
     """
     rounds = max(24, math.ceil(6 * math.log2(max(n, 2))))

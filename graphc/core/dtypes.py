@@ -48,8 +48,8 @@ class DType:
             return False
         try:
             found = np.dtype(other)  # type: ignore[call-overload]
-        except TypeError:
-            return bool(other == self.name)  # "bfloat16" before ml_dtypes is imported
+        except (TypeError, ValueError, SyntaxError):  # NumPy reads strings and tuples as descriptions of records
+            return isinstance(other, str) and other == self.name  # "bfloat16" before ml_dtypes is imported
         if self.name == "bfloat16" and found.kind != "V":
             return False  # without importing ml_dtypes
         return bool(found == self.numpy)

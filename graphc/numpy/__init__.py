@@ -11,7 +11,6 @@ import math
 
 import numpy as _np
 
-from graphc.core import dtypes as _dtypes
 from graphc.core.dtypes import (
     DType,
     bfloat16,
@@ -78,6 +77,7 @@ from graphc.numpy.creation import (
     empty,
     empty_like,
     eye,
+    from_dlpack,
     full,
     full_like,
     identity,
@@ -86,7 +86,6 @@ from graphc.numpy.creation import (
     meshgrid,
     ones,
     ones_like,
-    result_type,
     zeros,
     zeros_like,
 )
@@ -100,8 +99,42 @@ from graphc.numpy.cumulative import (
     cumulative_sum,
     linear_recurrence,
 )
+from graphc.numpy.data_dependent import (
+    nonzero,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
 from graphc.numpy.einsum import (
     einsum,
+)
+from graphc.numpy.float_bits import (
+    copysign,
+    nextafter,
+    signbit,
+)
+from graphc.numpy.inspection import (
+    NamespaceInfo,
+    can_cast,
+    finfo,
+    iinfo,
+    isdtype,
+    result_type,
+)
+from graphc.numpy.inverse import (
+    acos,
+    acosh,
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan2,
+    arctanh,
+    asin,
+    asinh,
+    atan2,
+    atanh,
 )
 from graphc.numpy.matrices import (
     diag,
@@ -241,18 +274,30 @@ __all__ = [
     "DType",
     "abs",
     "absolute",
+    "acos",
+    "acosh",
     "add",
     "all",
     "any",
     "arange",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
     "arctan",
+    "arctan2",
+    "arctanh",
     "argmax",
     "argmin",
     "argsort",
     "array",
     "asarray",
+    "asin",
+    "asinh",
     "astype",
     "atan",
+    "atan2",
+    "atanh",
     "atleast_1d",
     "atleast_2d",
     "average",
@@ -269,6 +314,7 @@ __all__ = [
     "broadcast_arrays",
     "broadcast_shapes",
     "broadcast_to",
+    "can_cast",
     "ceil",
     "clip",
     "concat",
@@ -276,6 +322,7 @@ __all__ = [
     "conj",
     "conjugate",
     "copy",
+    "copysign",
     "cos",
     "cosh",
     "count_nonzero",
@@ -317,6 +364,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "fmod",
+    "from_dlpack",
     "full",
     "full_like",
     "greater",
@@ -334,6 +382,7 @@ __all__ = [
     "int64",
     "invert",
     "isclose",
+    "isdtype",
     "isfinite",
     "isinf",
     "isnan",
@@ -370,6 +419,8 @@ __all__ = [
     "ndim",
     "negative",
     "newaxis",
+    "nextafter",
+    "nonzero",
     "not_equal",
     "one_hot",
     "ones",
@@ -407,6 +458,7 @@ __all__ = [
     "shape",
     "sigmoid",
     "sign",
+    "signbit",
     "sin",
     "sinh",
     "size",
@@ -438,6 +490,10 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
     "unstack",
     "var",
     "vecdot",
@@ -452,25 +508,9 @@ euler_gamma = 0.57721566490153286061
 newaxis = None
 bool = bool_
 
-
-def finfo(dtype: "DType | str | _np.typing.DTypeLike") -> _np.finfo[_np.floating]:
-    """The limits of a float dtype: eps, max, min, smallest_normal, ...
-
-    >>> import graphc.numpy as gnp
-    >>> float(gnp.finfo(gnp.float32).eps) == 2.0**-23
-    True
-    """
-    return _dtypes.finfo(_dtypes.dtype(dtype))
-
-
-def iinfo(dtype: "DType | str | _np.typing.DTypeLike") -> _np.iinfo[_np.integer]:
-    """The limits of an integer dtype: min and max.
-
-    >>> import graphc.numpy as gnp
-    >>> gnp.iinfo(gnp.int8).max
-    127
-    """
-    return _np.iinfo(_dtypes.dtype(dtype).numpy)  # type: ignore[arg-type]
+# of the Python array API standard
+__array_api_version__ = "2024.12"
+__array_namespace_info__ = NamespaceInfo
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,8 @@ Shapes broadcast and dtypes promote; Python numbers take the array's dtype.
 
 from graphc.core import dtypes
 from graphc.graph.ops import elementwise as ops
+from graphc.numpy.inspection import check_device
+from graphc.numpy.wide import wide
 from graphc.tracing.array import elementwise
 from graphc.tracing.bind import as_array, bind1, dtype_of, promoted, to_dtype
 from graphc.tracing.context import Array, ArrayLike
@@ -300,7 +302,10 @@ def logaddexp(x: ArrayLike, y: ArrayLike) -> Array:
     >>> round(float(gnp.logaddexp(1000.0, 1000.0)), 3)
     1000.693
     """
-    first, second = promoted("logaddexp", (elementwise.float_operand(x), elementwise.float_operand(y)))
+    return wide("logaddexp", _logaddexp, x, y)
+
+
+def _logaddexp(first: Array, second: Array) -> Array:
     larger = bind1(ops.stop_gradient, bind1(ops.max_, first, second))
     shift = bind1(ops.select, bind1(ops.is_finite, larger), larger, 0.0)  # inf - inf
     left, right = bind1(ops.sub, first, shift), bind1(ops.sub, second, shift)
@@ -322,7 +327,10 @@ def hypot(x: ArrayLike, y: ArrayLike) -> Array:
     >>> float(gnp.hypot(3.0, 4.0))
     5.0
     """
-    first, second = promoted("hypot", (x, y))
+    return wide("hypot", _hypot, x, y)
+
+
+def _hypot(first: Array, second: Array) -> Array:
     larger = bind1(ops.stop_gradient, bind1(ops.max_, bind1(ops.abs_, first), bind1(ops.abs_, second)))
     usable = bind1(ops.and_, bind1(ops.is_finite, larger), bind1(ops.gt, larger, 0.0))
     scale = bind1(ops.select, usable, larger, 1.0)
@@ -351,14 +359,18 @@ def isclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, 
     return result
 
 
-def astype(x: ArrayLike, dtype: DTypeLike) -> Array:
+def astype(x: ArrayLike, dtype: DTypeLike, copy: bool = True, device: str | None = None) -> Array:
     """x converted to a dtype. Float to integer truncates, saturates, and takes NaN to 0.
+
+    copy: a new array even if x has that dtype.
 
     >>> import graphc.numpy as gnp
     >>> gnp.astype([1.7, -2.9], gnp.int32).tolist()
     [1, -2]
     """
-    return to_dtype(as_array(x), dtypes.dtype(dtype))
+    check_device("astype", device)
+    found = to_dtype(as_array(x), dtypes.dtype(dtype))
+    return found.copy() if copy and found is x else found
 
 
 true_divide = divide

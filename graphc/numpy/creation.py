@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.dtypes import DType
 from graphc.core.errors import ArgumentError
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.source import IotaAttrs
 from graphc.graph.ops.source import iota as iota_op
+from graphc.numpy.inspection import check_device
 from graphc.tracing.array import movement
-from graphc.tracing.bind import as_array, bind1, common_dtype, dtype_of, is_scalar, scalar_array, staged, to_dtype
+from graphc.tracing.bind import as_array, bind1, dtype_of, scalar_array, staged, to_dtype
 from graphc.tracing.context import Array, ArrayLike, Scalar, TracedValue, bind_nodes, is_tracing, with_line
 from graphc.tracing.spec import DEFAULT_FLOAT
 from graphc.tracing.tracer import DTypeLike
@@ -23,23 +23,43 @@ from graphc.tracing.tracer import DTypeLike
 Shape = int | Sequence[int]
 
 
-def asarray(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def asarray(x: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None, copy: bool | None = None) -> Array:
     """A traced value or NumPy array as it is (or cast); Python numbers and lists as bool, int64 or float32 arrays.
+
+    copy: True makes a new array always; False raises `ArgumentError` where one would be made.
 
     >>> import graphc.numpy as gnp
     >>> gnp.asarray([1.0, 2.0]).dtype
     dtype('float32')
     """
-    return as_array(x, None if dtype is None else dtypes.dtype(dtype))
+    check_device("asarray", device)
+    found = as_array(x, None if dtype is None else dtypes.dtype(dtype))
+    if copy is False and found is not x:
+        raise ArgumentError(with_line("asarray: copy=False, but a new array has to be made"))
+    return found.copy() if copy and found is x else found
 
 
-def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def from_dlpack(x: object, device: str | None = None, copy: bool | None = None) -> Array:
+    """An array of another library that lies in the host's memory, through DLPack; it is read where it lies.
+
+    >>> import numpy as np
+    >>> import graphc.numpy as gnp
+    >>> gnp.from_dlpack(np.array([1, 2])).tolist()
+    [1, 2]
+    """
+    check_device("from_dlpack", device)
+    found = as_array(np.from_dlpack(x, copy=copy))  # type: ignore[arg-type]
+    return found
+
+
+def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """An array of one value; without a dtype it has that of the value.
 
     >>> import graphc.numpy as gnp
     >>> gnp.full((2,), 7).tolist()
     [7, 7]
     """
+    check_device("full", device)
     extents = movement.as_shape("full", shape)
     value = as_array(fill_value, None if dtype is None else dtypes.dtype(dtype))
     if isinstance(value, TracedValue):
@@ -49,75 +69,78 @@ def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike | None = None) ->
     return movement.broadcast_to(staged(value), extents)
 
 
-def zeros(shape: Shape, dtype: DTypeLike = "float32") -> Array:
+def zeros(shape: Shape, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """An array of zeros.
 
     >>> import graphc.numpy as gnp
     >>> gnp.zeros((2, 2)).tolist()
     [[0.0, 0.0], [0.0, 0.0]]
     """
-    return full(shape, scalar_array(0, dtypes.dtype(dtype)))
+    check_device("zeros", device)
+    return full(shape, scalar_array(0, DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)))
 
 
-def ones(shape: Shape, dtype: DTypeLike = "float32") -> Array:
+def ones(shape: Shape, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """An array of ones.
 
     >>> import graphc.numpy as gnp
     >>> gnp.ones(2, gnp.int32).tolist()
     [1, 1]
     """
-    return full(shape, scalar_array(1, dtypes.dtype(dtype)))
+    check_device("ones", device)
+    return full(shape, scalar_array(1, DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)))
 
 
-def empty(shape: Shape, dtype: DTypeLike = "float32") -> Array:
+def empty(shape: Shape, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """Zeros: nothing is left undefined.
 
     >>> import graphc.numpy as gnp
     >>> gnp.empty((2,)).tolist()
     [0.0, 0.0]
     """
-    return zeros(shape, dtype)
+    return zeros(shape, dtype, device)
 
 
-def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """An array of one value with the shape and dtype of x.
 
     >>> import graphc.numpy as gnp
     >>> gnp.full_like([1.0, 2.0], 7).tolist()
     [7.0, 7.0]
     """
+    check_device("full_like", device)
     array = as_array(x)
     return full(array.shape, fill_value, dtype_of(array) if dtype is None else dtype)
 
 
-def zeros_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def zeros_like(x: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """Zeros with the shape and dtype of x.
 
     >>> import graphc.numpy as gnp
     >>> gnp.zeros_like([1.0, 2.0]).tolist()
     [0.0, 0.0]
     """
-    return full_like(x, 0, dtype)
+    return full_like(x, 0, dtype, device)
 
 
-def ones_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def ones_like(x: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """Ones with the shape and dtype of x.
 
     >>> import graphc.numpy as gnp
     >>> gnp.ones_like([3, 4]).tolist()
     [1, 1]
     """
-    return full_like(x, 1, dtype)
+    return full_like(x, 1, dtype, device)
 
 
-def empty_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def empty_like(x: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """Zeros with the shape and dtype of x.
 
     >>> import graphc.numpy as gnp
     >>> gnp.empty_like([3, 4]).tolist()
     [0, 0]
     """
-    return full_like(x, 0, dtype)
+    return full_like(x, 0, dtype, device)
 
 
 def indices_along(shape: Sequence[int], axis: int, dtype: DTypeLike = "int64") -> Array:
@@ -131,13 +154,20 @@ def indices_along(shape: Sequence[int], axis: int, dtype: DTypeLike = "int64") -
     return bind_nodes(iota_op, (), attrs)[0] if is_tracing() else np.array(bind1(iota_op, attrs=attrs))
 
 
-def arange(start: Scalar, stop: Scalar | None = None, step: Scalar = 1, dtype: DTypeLike | None = None) -> Array:
+def arange(
+    start: Scalar,
+    stop: Scalar | None = None,
+    step: Scalar = 1,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+) -> Array:
     """start, start + step, ... below stop; ints give int64, floats float32. All three are Python numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.arange(3).tolist(), gnp.arange(1.0, 2.0, 0.5).tolist()
     ([0, 1, 2], [1.0, 1.5])
     """
+    check_device("arange", device)
     for bound in (start, stop, step):
         if bound is not None and not isinstance(bound, (int, float, np.integer, np.floating)):
             raise ArgumentError(with_line(f"arange: needs Python numbers, shapes are static; got {bound!r}"))
@@ -153,27 +183,39 @@ def arange(start: Scalar, stop: Scalar | None = None, step: Scalar = 1, dtype: D
     return result if first == 0 else bind1(ops.add, result, scalar_array(first, wanted))
 
 
-def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype: DTypeLike | None = None) -> Array:
+def linspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+) -> Array:
     """`num` evenly spaced floats from start to stop (with or without it); start and stop are Python numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.linspace(0.0, 1.0, 5).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
+    check_device("linspace", device)
     wanted = DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)
     return staged(np.linspace(float(start), float(stop), num, endpoint=endpoint).astype(wanted.numpy))
 
 
-def eye(rows: int, columns: int | None = None, k: int = 0, dtype: DTypeLike = "float32") -> Array:
+def eye(
+    n_rows: int, n_cols: int | None = None, k: int = 0, dtype: DTypeLike | None = None, device: str | None = None
+) -> Array:
     """Ones on diagonal `k`, zeros elsewhere.
 
     >>> import graphc.numpy as gnp
     >>> gnp.eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    shape = (rows, rows if columns is None else columns)
+    check_device("eye", device)
+    shape = (n_rows, n_rows if n_cols is None else n_cols)
     row = indices_along(shape, 0)
-    return to_dtype(bind1(ops.eq, bind1(ops.add, row, k), indices_along(shape, 1)), dtypes.dtype(dtype))
+    wanted = DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)
+    return to_dtype(bind1(ops.eq, bind1(ops.add, row, k), indices_along(shape, 1)), wanted)
 
 
 def identity(n: int, dtype: DTypeLike = "float32") -> Array:
@@ -206,24 +248,6 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Array]:
         for place, array in zip(places, listed, strict=True)
     ]
     return [movement.broadcast_to(line, tuple(shape)) for line in lines]
-
-
-def result_type(*values: ArrayLike | DType) -> np.dtype[np.generic]:
-    """The NumPy dtype several arrays, dtypes and Python numbers are promoted to.
-
-    >>> import graphc.numpy as gnp
-    >>> gnp.result_type(gnp.zeros(2), 3)
-    dtype('float32')
-    """
-    arrays = [
-        value if is_scalar(value) or isinstance(value, (TracedValue, np.ndarray)) else np.zeros((), _named(value))
-        for value in values
-    ]
-    return common_dtype("result_type", arrays).numpy
-
-
-def _named(value: object) -> np.dtype[np.generic]:
-    return dtypes.dtype(value).numpy  # type: ignore[arg-type]
 
 
 array = asarray

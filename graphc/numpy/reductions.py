@@ -1,11 +1,12 @@
 """Reductions over axes. `axis` is None (all), an int or a tuple; `keepdims` leaves reduced axes with extent 1."""
 
 from graphc.core import dtypes
+from graphc.core.errors import ArgumentError
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing.array import elementwise, movement, reduction
 from graphc.tracing.array.reduction import Axis
-from graphc.tracing.bind import as_array, bind1
-from graphc.tracing.context import Array, ArrayLike
+from graphc.tracing.bind import as_array, bind1, dtype_of, is_scalar
+from graphc.tracing.context import Array, ArrayLike, with_line
 from graphc.tracing.tracer import DTypeLike
 
 
@@ -178,18 +179,35 @@ def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, k
     return bind1(ops.div, weighted, reduction.sum(spread, axis, None, keepdims))
 
 
-def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Array:
-    """Differences of neighbours along an axis, `n` times.
+def diff(
+    x: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = None, append: ArrayLike | None = None
+) -> Array:
+    """Differences of neighbours along an axis, `n` times; of `prepend`, x and `append` in a row. Of bool: `!=`.
 
     >>> import graphc.numpy as gnp
     >>> gnp.diff([1.0, 4.0, 9.0]).tolist()
     [3.0, 5.0]
     """
     array = as_array(x)
+    if n < 0:
+        raise ArgumentError(with_line(f"diff: n={n} is negative"))
     position = movement.normal_axis("diff", axis, len(array.shape))
+    parts = [_beside(array, prepend, position), [array], _beside(array, append, position)]
+    array = movement.concatenate([part for listed in parts for part in listed], position)
+    minus = ops.ne if dtype_of(array).is_bool else ops.sub
     for _ in range(n):
         extent = array.shape[position]
         later = movement.slice_axis(array, position, 1 if extent else 0, extent)
         earlier = movement.slice_axis(array, position, 0, extent - 1 if extent else 0)
-        array = bind1(ops.sub, later, earlier)
+        array = bind1(minus, later, earlier)
     return array
+
+
+def _beside(x: Array, more: ArrayLike | None, axis: int) -> list[Array]:
+    """What stands before or after x along an axis; a number stands in each row."""
+    if more is None:
+        return []
+    given = as_array(more, dtype_of(x) if is_scalar(more) else None)
+    if given.shape:
+        return [given]
+    return [movement.broadcast_to(given, tuple(1 if d == axis else extent for d, extent in enumerate(x.shape)))]

@@ -14,14 +14,15 @@ from graphc.tracing.bind import as_array, bind1, broadcast_shape, dtype_of, to_d
 from graphc.tracing.context import Array, ArrayLike, TracedValue, with_line
 
 
-def reshape(x: ArrayLike, shape: int | Sequence[int]) -> Array:
-    """The same elements in row-major order; one extent may be -1.
+def reshape(x: ArrayLike, shape: int | Sequence[int], copy: bool | None = None) -> Array:
+    """The same elements in row-major order; one extent may be -1. copy=True: not in the memory of x.
 
     >>> import graphc.numpy as gnp
     >>> gnp.reshape([1, 2, 3, 4], (2, -1)).tolist()
     [[1, 2], [3, 4]]
     """
-    return movement.reshape(x, shape)
+    found = movement.reshape(x, shape)
+    return found.copy() if copy else found
 
 
 def ravel(x: ArrayLike) -> Array:

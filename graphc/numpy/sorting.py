@@ -80,8 +80,12 @@ def _dtype(x: Array) -> dtypes.DType:
     return dtypes.dtype(x.dtype)
 
 
-def searchsorted(sorted_array: ArrayLike, values: ArrayLike, side: str = "left") -> Array:
+def searchsorted(
+    sorted_array: ArrayLike, values: ArrayLike, side: str = "left", sorter: ArrayLike | None = None
+) -> Array:
     """Where each value belongs in a sorted vector (int64): "left" before equal elements, "right" after them.
+
+    sorter: the positions that put a vector in order which is not (`argsort` of it).
 
     A binary search of as many steps as the length has bits; NaN belongs at the end.
 
@@ -94,6 +98,8 @@ def searchsorted(sorted_array: ArrayLike, values: ArrayLike, side: str = "left")
     table, wanted = promoted("searchsorted", (sorted_array, values))
     if len(table.shape) != 1:
         raise ShapeError(with_line(f"searchsorted: takes a sorted vector, got shape {list(table.shape)}"))
+    if sorter is not None:
+        table = indexing.take(table, sorter, 0, mode="clip")
     length = table.shape[0]
     found = movement.broadcast_to(0, wanted.shape)
     found = to_dtype(found, dtypes.int64)

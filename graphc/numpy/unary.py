@@ -5,6 +5,8 @@ import math
 from graphc.core import dtypes
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
+from graphc.numpy.inverse import odd
+from graphc.numpy.wide import wide
 from graphc.tracing.array import elementwise
 from graphc.tracing.bind import as_array, bind1, dtype_of
 from graphc.tracing.context import Array, ArrayLike
@@ -147,7 +149,7 @@ def log2(x: ArrayLike) -> Array:
     >>> gnp.log2([1.0, 4.0]).tolist()
     [0.0, 2.0]
     """
-    return bind1(ops.div, log(x), math.log(2.0))
+    return wide("log2", lambda number: bind1(ops.div, log(number), math.log(2.0)), x)
 
 
 def log10(x: ArrayLike) -> Array:
@@ -157,7 +159,7 @@ def log10(x: ArrayLike) -> Array:
     >>> gnp.log10([1.0]).tolist()
     [0.0]
     """
-    return bind1(ops.div, log(x), math.log(10.0))
+    return wide("log10", lambda number: bind1(ops.div, log(number), math.log(10.0)), x)
 
 
 def sin(x: ArrayLike) -> Array:
@@ -187,7 +189,7 @@ def tan(x: ArrayLike) -> Array:
     >>> gnp.tan([0.0]).tolist()
     [0.0]
     """
-    return bind1(ops.div, sin(x), cos(x))
+    return wide("tan", lambda angle: bind1(ops.div, sin(angle), cos(angle)), x)
 
 
 def arctan(x: ArrayLike) -> Array:
@@ -341,12 +343,15 @@ def sinh(x: ArrayLike) -> Array:
     >>> gnp.sinh([0.0]).tolist()
     [0.0]
     """
-    array = elementwise.float_operand(x)
-    size = bind1(ops.abs_, array)
+    return wide("sinh", _sinh, x)
+
+
+def _sinh(x: Array) -> Array:
+    size = bind1(ops.abs_, x)
     grown = bind1(ops.expm1, bind1(ops.min_, size, _HYPERBOLIC_SPLIT))
     near = bind1(ops.mul, bind1(ops.add, grown, bind1(ops.div, grown, bind1(ops.add, grown, 1.0))), 0.5)
     value = bind1(ops.select, bind1(ops.lt, size, _HYPERBOLIC_SPLIT), near, _half_exp(size))
-    return bind1(ops.select, bind1(ops.lt, array, 0.0), bind1(ops.neg, value), value)
+    return odd(x, value)
 
 
 def cosh(x: ArrayLike) -> Array:
@@ -356,8 +361,11 @@ def cosh(x: ArrayLike) -> Array:
     >>> gnp.cosh([0.0]).tolist()
     [1.0]
     """
-    array = elementwise.float_operand(x)
-    size = bind1(ops.abs_, array)
+    return wide("cosh", _cosh, x)
+
+
+def _cosh(x: Array) -> Array:
+    size = bind1(ops.abs_, x)
     grown = bind1(ops.exp, bind1(ops.min_, size, _HYPERBOLIC_SPLIT))
     near = bind1(ops.mul, bind1(ops.add, grown, bind1(ops.div, 1.0, grown)), 0.5)
     return bind1(ops.select, bind1(ops.lt, size, _HYPERBOLIC_SPLIT), near, _half_exp(size))

@@ -20,6 +20,7 @@ INTS = RNG.integers(-9, 9, size=(3, 4))
 MORE_INTS = RNG.integers(-4, 4, size=(3, 4))
 BITS = RNG.integers(0, 255, size=(5,), dtype=np.uint8)
 FLAGS = RNG.random((3, 4)) < 0.5
+TINY = np.array([0.0, 1e-45, -1e-45, 1.1754944e-38, 3.4028235e38, -3.4028235e38], np.float32)
 ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.5, -2.5], np.float32)
 
 UNARY = {
@@ -43,6 +44,12 @@ UNARY = {
     "sinh": [A, A * 30, A * 1e-3, ODD],
     "cosh": [A, A * 30, ODD],
     "tanh": [A, ODD],
+    "arcsin": [A / 4, ODD],
+    "arccos": [A / 4, ODD],
+    "arcsinh": [A, A * 1e-4, A * 1e20, CUBE, ODD],
+    "arccosh": [A + 3, CUBE * 1e200, ODD],
+    "arctanh": [A / 4, ODD],
+    "signbit": [A, ODD, CUBE],
     "floor": [A, INTS, ODD],
     "ceil": [A, ODD],
     "trunc": [A, ODD],
@@ -104,6 +111,10 @@ BINARY = {
     "floor_divide": [(A, B), (INTS, np.abs(MORE_INTS) + 1), (INTS, MORE_INTS), (ODD[:, None], ODD), (BITS, BITS)],
     "remainder": [(A, B), (INTS, MORE_INTS), (ODD[:, None], ODD), (BITS, BITS)],
     "fmod": [(A, B), (INTS, MORE_INTS)],
+    "arctan2": [(A, B), (A, ROW), (CUBE * 1e200, CUBE[::-1]), (ODD[:, None], ODD)],
+    "copysign": [(A, B), (ODD[:, None], ODD)],
+    "nextafter": [(A, B), (CUBE, CUBE[0] * 0), (ODD[:, None], ODD), (TINY[:, None], TINY)],
+    "hypot": [(A, B), (ODD[:, None], ODD)],
     "power": [(POSITIVE, B)],
     "maximum": [(A, B), (INTS, MORE_INTS), (ODD[:, None], ODD)],
     "minimum": [(A, B), (INTS, MORE_INTS), (ODD[:, None], ODD)],
@@ -122,7 +133,6 @@ BINARY = {
     "logical_or": [(FLAGS, INTS)],
     "logical_xor": [(FLAGS, INTS)],
     "logaddexp": [(A, B), (A * 1e3, B * 1e3), (ODD[:, None], ODD)],
-    "hypot": [(A, B)],
     "isclose": [(A, B), (ODD[:, None], ODD)],
     "matmul": [
         (A, B.T.copy()),
@@ -192,6 +202,12 @@ OTHERS: list[tuple[Callable[..., object], tuple[np.ndarray, ...]]] = [
     (lambda m, x: m.roll(x, (1, -2), axis=(0, 1)), (A,)),
     (lambda m, x: m.repeat(x, 3, axis=1), (A,)),
     (lambda m, x: m.repeat(x, 2), (A,)),
+    (lambda m, x: m.repeat(x, np.array([2, 0, 3]), axis=0), (A,)),
+    (lambda m, x: m.diff(x, prepend=np.float32(1), append=np.zeros((3, 2), np.float32)), (A,)),
+    (lambda m, x: m.diff(x, axis=0), (FLAGS,)),
+    (lambda m, x, v: m.searchsorted(x, v, side="right", sorter=np.argsort(ROW)), (ROW, A)),
+    (lambda m, x: m.astype(x, "int32") + m.asarray(3, dtype="int32", copy=True), (A,)),
+    (lambda m, x: m.reshape(x, (4, 3), copy=True), (A,)),
     (lambda m, x: m.tile(x, (2, 1, 3)), (A,)),
     (lambda m, x: m.tile(x, 2), (CUBE,)),
     (lambda m, x: m.pad(x, 1), (A,)),

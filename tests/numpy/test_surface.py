@@ -93,6 +93,8 @@ def test_dtypes_compare_with_numpy() -> None:
     assert gnp.float32 != None  # noqa: E711
     assert np.zeros(2, gnp.int8).dtype == np.int8  # type: ignore[call-overload]
     assert len({gnp.float32, dtypes.float32}) == 1
+    for other in ("no: dtype, (", "1,", ("a", 1, 2, 3), [("x", 3)], {"names": 1}, 7, object(), np.ones(2)):
+        assert gnp.float32 != other, other
 
 
 def test_unknown_names_suggest_close_ones() -> None:

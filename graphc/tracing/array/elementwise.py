@@ -31,6 +31,11 @@ def float_operand(x: ArrayLike) -> Array:
     return as_array(float(x) if is_scalar(x) else x)
 
 
+def float_operands(*xs: ArrayLike) -> list[ArrayLike]:
+    """Python numbers as floats, which take the dtype of an array they meet; the rest as it is."""
+    return [float(x) if is_scalar(x) else x for x in xs]
+
+
 def divide(x: ArrayLike, y: ArrayLike) -> Array:
     """True division. Two integers give float32."""
     return bind1(ops.div, *_as_floats("divide", x, y))

@@ -3,6 +3,8 @@
 Shapes broadcast and dtypes promote; Python numbers take the array's dtype.
 """
 
+import math
+
 from graphc.core import dtypes
 from graphc.graph.ops import elementwise as ops
 from graphc.numpy.inspection import check_device
@@ -336,7 +338,9 @@ def _hypot(first: Array, second: Array) -> Array:
     scale = bind1(ops.select, usable, larger, 1.0)
     left, right = bind1(ops.div, first, scale), bind1(ops.div, second, scale)
     squares = bind1(ops.add, bind1(ops.mul, left, left), bind1(ops.mul, right, right))
-    return bind1(ops.mul, scale, bind1(ops.sqrt, squares))
+    size = bind1(ops.mul, scale, bind1(ops.sqrt, squares))
+    infinite = bind1(ops.or_, *(bind1(ops.eq, bind1(ops.abs_, side), math.inf) for side in (first, second)))
+    return bind1(ops.select, infinite, math.inf, size)  # even beside NaN
 
 
 def isclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:

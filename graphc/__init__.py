@@ -20,8 +20,10 @@ __all__ = [
     "Spec",
     "__version__",
     "compile",
+    "cond",
     "data",
     "devices",
+    "fori_loop",
     "grad",
     "gradcheck",
     "hessian",
@@ -38,13 +40,16 @@ __all__ = [
     "program",
     "pytree",
     "random",
+    "scan",
     "spec",
     "stop_gradient",
+    "switch",
     "trace",
     "train",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]
 
 if TYPE_CHECKING:
@@ -54,7 +59,9 @@ if TYPE_CHECKING:
         Program,
         Spec,
         compile,
+        cond,
         devices,
+        fori_loop,
         grad,
         gradcheck,
         hessian,
@@ -67,12 +74,15 @@ if TYPE_CHECKING:
         parse,
         program,
         pytree,
+        scan,
         spec,
         stop_gradient,
+        switch,
         trace,
         value_and_grad,
         vjp,
         vmap,
+        while_loop,
     )
 
 

@@ -1,7 +1,10 @@
 """The public surface, what `import graphc as gc` offers; the library (nn, optim, data, train) stands on this alone."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Literal, TypeVar, cast
+
+import numpy as np
 
 from graphc import random, transform
 from graphc.compilation import Options
@@ -9,6 +12,7 @@ from graphc.core import pytree
 from graphc.core.errors import (
     ArgumentError,
     BackendError,
+    BoundError,
     CheckpointError,
     CopyWarning,
     DataError,
@@ -27,6 +31,7 @@ from graphc.core.source import Loc, adopt, at, here
 from graphc.execution.arguments import memory_size
 from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.execution.cost import CostReport
+from graphc.execution.eager import loop_or_branch
 from graphc.execution.jit import CacheInfo, Jitted
 from graphc.execution.loading import Loaded, load
 from graphc.execution.profile import KernelProfile, ProfileReport
@@ -47,6 +52,7 @@ __all__ = [
     "Array",
     "ArrayLike",
     "BackendError",
+    "BoundError",
     "CacheInfo",
     "CheckpointError",
     "CompiledFunction",
@@ -78,7 +84,9 @@ __all__ = [
     "adopt",
     "at",
     "compile",
+    "cond",
     "devices",
+    "fori_loop",
     "grad",
     "gradcheck",
     "here",
@@ -94,12 +102,15 @@ __all__ = [
     "program",
     "pytree",
     "random",
+    "scan",
     "spec",
     "stop_gradient",
+    "switch",
     "trace",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
     "with_line",
 ]
 
@@ -381,6 +392,101 @@ def hessian(
     [[10.0, 6.0], [6.0, 0.0]]
     """
     return jit(transform.hessian(fn, argnums, has_aux))
+
+
+def scan(
+    f: Callable[..., object],
+    init: object,
+    xs: object = None,
+    length: int | None = None,
+    reverse: bool = False,
+) -> tuple[object, object]:
+    """A loop over the rows of `xs`: `carry, y = f(carry, x)` for each; the last carry, and the ys stacked.
+
+    init, xs, carry and y are pytrees of arrays; all xs have equally many rows, the number of iterations, which is
+    `length` where there are no xs. A carry keeps its shape and dtype. reverse: from the last row to the first; row t of
+    the ys still belongs to row t of the xs. `f` is traced once, so a program is as long as its body, and may use values
+    from outside. Differentiable in both modes and to any order.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> last, sums = gc.scan(lambda total, x: (total + x, total + x), 0.0, np.array([1.0, 2.0, 3.0]))
+    >>> float(last), sums.tolist()
+    (6.0, [1.0, 3.0, 6.0])
+    """
+    run = partial(transform.scan, f, length=length, reverse=reverse)
+    return cast("tuple[object, object]", loop_or_branch(run, (init, xs), Options()))
+
+
+def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Callable[..., object], init: object) -> object:
+    """`value = body(i, value)` for i in lower, lower + 1, ..., upper - 1; the last value.
+
+    With Python numbers as limits it is a `scan`, with limits that are only known later a `while_loop`, which has
+    derivatives in forward mode.
+
+    >>> import graphc as gc
+    >>> int(gc.fori_loop(1, 6, lambda i, product: product * i, 1))
+    120
+    """
+    limits = tuple(int(n) if isinstance(n, int | np.integer) else n for n in (lower, upper))
+
+    def run(init: object, *later: ArrayLike) -> object:
+        rest = iter(later)
+        first, last = (n if isinstance(n, int) else next(rest) for n in limits)
+        return transform.fori_loop(first, last, body, init)
+
+    later = tuple(n for n in limits if not isinstance(n, int))
+    return loop_or_branch(run, (init, *later), Options())
+
+
+def while_loop(
+    cond: Callable[..., object], body: Callable[..., object], init: object, bound: int | None = None
+) -> object:
+    """`value = body(value)` as long as `cond(value)`; the last value.
+
+    With `bound`, the most iterations there may be, it is differentiable in both modes, to any order; more iterations
+    raise `BoundError`. Without, in forward mode only.
+
+    >>> import graphc as gc
+    >>> float(gc.while_loop(lambda x: x < 100, lambda x: x * 2, 3.0))
+    192.0
+    """
+    run = partial(transform.while_loop, cond, body, bound=bound)
+    return loop_or_branch(run, (init,), Options())
+
+
+def cond(
+    pred: ArrayLike, true_fn: Callable[..., object], false_fn: Callable[..., object], *operands: object
+) -> object:
+    """`true_fn(*operands)` if `pred` is true, else `false_fn(*operands)`: only one of them runs.
+
+    Both return pytrees of equal types.
+
+    >>> import graphc as gc
+    >>> import numpy as np
+    >>> [float(gc.cond(x > 0, lambda x: x, lambda x: -10 * x, x)) for x in (np.float32(2), np.float32(-3))]
+    [2.0, 30.0]
+    """
+
+    def run(pred: ArrayLike, *operands: object) -> object:
+        return transform.cond(pred, true_fn, false_fn, *operands)
+
+    return loop_or_branch(run, (pred, *operands), Options())
+
+
+def switch(index: ArrayLike, branches: Sequence[Callable[..., object]], *operands: object) -> object:
+    """`branches[index](*operands)`: only that one runs. An index outside is taken for the nearest one there is.
+
+    >>> import graphc as gc
+    >>> branches = [lambda x: x, lambda x: x * x, lambda x: -x]
+    >>> [float(gc.switch(i, branches, 3.0)) for i in (0, 1, 7)]
+    [3.0, 9.0, -3.0]
+    """
+
+    def run(index: ArrayLike, *operands: object) -> object:
+        return transform.switch(index, branches, *operands)
+
+    return loop_or_branch(run, (index, *operands), Options())
 
 
 vjp = transform.vjp

@@ -1,6 +1,6 @@
 """From the kernels that lowering wrote to those that a backend runs: each structure is scheduled once.
 
-In: an entry as a `LoopProgram`. Out: the same of scheduled kernels, each called after what is packed for it.
+In: an entry as a `LoopProgram`, with the programs in its loops and branches. Out: the same of scheduled kernels, each called after what is packed for it.
 Guaranteed: every call computes what it did; kernels of one name are of one structure, in all entries.
 """
 
@@ -11,7 +11,7 @@ from graphc.core.records import dataclass
 from graphc.kernel.affine import loads
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Kernel, Prefetch, walk
-from graphc.kernel.program import KernelCall, LoopProgram, Pack, Scheduled, Tensor
+from graphc.kernel.program import BranchCall, Call, KernelCall, LoopCall, LoopProgram, Pack, Scheduled, Tensor
 from graphc.kernel.structure import Structures
 from graphc.kernel.verify import verify
 from graphc.plan.packs import share_packs
@@ -37,9 +37,12 @@ class Schedules:
         """An entry of scheduled kernels, each called after its packs; what several of them read packed alike is packed
         once.
         """
-        tensors, calls = dict(loops.tensors), list[KernelCall]()
+        tensors, calls = dict(loops.tensors), list[Call]()
         before = max(tensors, default=-1)
         for call in loops.calls:
+            if not isinstance(call, KernelCall):
+                calls.append(self._inside(call))
+                continue
             found, kept = self._of(call.kernel)
             packed: list[int] = []
             for pack in found.packs:
@@ -52,6 +55,12 @@ class Schedules:
             calls.append(KernelCall(found.kernel, (*(call.args[place] for place in kept), *packed)))
         program = replace(loops, tensors=tensors, calls=tuple(calls))
         return share_packs(program, frozenset(tensors.keys() - loops.tensors.keys()))
+
+    def _inside(self, call: LoopCall | BranchCall) -> LoopCall | BranchCall:
+        """A loop or branch whose programs are scheduled likewise."""
+        if isinstance(call, BranchCall):
+            return replace(call, programs=tuple(self.entry(program) for program in call.programs))
+        return replace(call, body=self.entry(call.body), cond=None if call.cond is None else self.entry(call.cond))
 
     def _of(self, kernel: Kernel) -> tuple[Scheduled, tuple[int, ...]]:
         """The schedule, without parameters that only its packs read, and the places of those that it still has."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from graphc.plan.ir import Entry, Slot
 from graphc_llvm.arrays import DATA, DESCRIPTOR, DIMS, FLAGS, NDIM, PLAIN, TYPE
 from graphc_llvm.builder import Builder
-from graphc_llvm.record import IS_BUSY, RECORD
+from graphc_llvm.record import EXCEEDED, IS_BUSY, RECORD
 
 LONG_NS = 20_000  # from here on a call gives up the interpreter's lock
 
@@ -14,7 +14,7 @@ def call_text(name: str, function: str, entry: Entry, ns: float, may_abandon: bo
     """`i64 name(ptr record, i64 step, ptr descriptors, ptr input.., ptr output..)`: the last ones are array objects.
 
     `descriptors` is the table of addresses of the inputs' dtype objects. Returns 0, or `IS_BUSY`, or 1 + i when input i
-    is no plain array of the slot's dtype and shape: then nothing ran. The outputs are not looked at.
+    is no plain array of the slot's dtype and shape: then nothing ran; or what `driver` says of a loop without an end. The outputs are not looked at.
     """
     b = Builder(set())
 
@@ -48,9 +48,10 @@ def call_text(name: str, function: str, entry: Entry, ns: float, may_abandon: bo
         for number in range(len(slots)):
             data = load("ptr", f"%{short}{number}", DATA)
             b.do(f"store ptr {data}, ptr {b.pointer(table, str(8 * number))}, align 8")
-    b.emit(f"call i64 @{function}(ptr %record, i64 %step, i64 0, i64 1, i64 0)")
+    done = b.emit(f"call i64 @{function}(ptr %record, i64 %step, i64 0, i64 1, i64 0)")
     b.do(f"call void {end}(ptr %record)")
-    b.do("ret i64 0")
+    status = b.emit(f"select i1 {b.emit(f'icmp sle i64 {done}, {EXCEEDED}')}, i64 {done}, i64 0")
+    b.do(f"ret i64 {status}")
     b.start("theirs")
     b.do(f"ret i64 {IS_BUSY}")
     for number in range(len(entry.inputs)):

@@ -4,7 +4,8 @@ It runs iterations start..n-1 of the steps first, first + 1, ...; iteration t wr
 step slot, executes the block, and writes output i at `output + t * nbytes(i)`. It returns the iterations finished when
 all are, or when `budget` nanoseconds have passed: then the caller looks at signals and calls again. So a run of any
 length enters Python ten times a second, not once per step. A program without state may be given up between two jobs,
-when a signal's handler raised: then it returns `ABANDONED`.
+when a signal's handler raised: then it returns `ABANDONED`. When a loop would not end within its bound it returns
+`EXCEEDED` less the number of the loop (`bounded`).
 
 Around it are the two functions Python calls: `run`, with the addresses of tables of inputs and outputs, and `call`
 (`call_code.call_text`). Both take the record first and return `IS_BUSY` when somebody else has it.
@@ -12,17 +13,17 @@ Around it are the two functions Python calls: `run`, with the addresses of table
 A second version of an entry reads the clock around each batch of launches (`Stamps`), for profiles only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import field
 from itertools import groupby
 
 from graphc.core.records import dataclass
 from graphc.plan.build import arena_allocs
-from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat
+from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat, While, walk_instructions
 from graphc_llvm.builder import Builder
 from graphc_llvm.jobs import SHARE_NS, Batch, Job, KernelFunction, batches
-from graphc_llvm.record import IS_BUSY, RECORD
+from graphc_llvm.record import EXCEEDED, IS_BUSY, RECORD
 
 ABANDONED = -2
 
@@ -107,7 +108,7 @@ class Stamps:
 
 @dataclass(slots=True)
 class _EntryEmitter:
-    """Emits the block of one entry. `counters` are the enclosing `Repeat` counters, `counts` how far they go."""
+    """Emits the block of one entry. `counters` are those of the enclosing loops, `counts` how far they go."""
 
     b: Builder
     entry: Entry
@@ -115,6 +116,7 @@ class _EntryEmitter:
     functions: Mapping[int, KernelFunction]  # by identity of the launch
     jobs: _Jobs
     iteration: str
+    bounded: Mapping[int, int]  # numbers of loops that have a bound, by identity
     counters: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     clock: "_Clock | None" = None
@@ -137,8 +139,10 @@ class _EntryEmitter:
             case Copy(source, target):
                 with self._timed(instruction):
                     self._copy(source, target)
-            case Repeat(count, body):
-                self._repeat(count, body)
+            case Repeat():
+                self._repeat(instruction)
+            case While():
+                self._while(instruction)
             case Branch():
                 self._branch(instruction)
 
@@ -179,11 +183,33 @@ class _EntryEmitter:
         arguments = [("ptr", self.address(target)), ("ptr", self.address(source))]
         self.b.call("llvm.memcpy.p0.p0.i64", "void", [*arguments, ("i64", str(source.nbytes)), ("i1", "false")])
 
-    def _repeat(self, count: int, body: Block) -> None:
-        if count <= 0:
+    def _repeat(self, repeat: Repeat) -> None:
+        if repeat.count <= 0:
             return
         b = self.b
-        before, loop, after = b.block, b.fresh("repeat"), b.fresh("after")
+        start, stop, after = "0", str(repeat.count), b.fresh("after")
+        if repeat.limit is not None:
+            made = b.emit(f"load i64, ptr {self.address(repeat.limit)}, align 8")
+            made = b.call("llvm.smin.i64", "i64", [("i64", made), ("i64", stop)])
+            made = b.call("llvm.smax.i64", "i64", [("i64", made), ("i64", "0")])
+            if repeat.last:
+                start = b.emit(f"sub i64 {stop}, {made}")
+            else:
+                stop = made
+            some = b.fresh("some")
+            b.branch_if(b.emit(f"icmp sgt i64 {made}, 0"), some, after)
+            b.start(some)
+        with self._counted(start, repeat.count) as (loop, following):
+            self.block(repeat.body)
+            b.do(f"{following} = add nsw i64 {self.counters[-1]}, 1")
+            b.branch_if(b.emit(f"icmp slt i64 {following}, {stop}"), loop, after)
+        b.start(after)
+
+    @contextmanager
+    def _counted(self, start: str, count: int) -> Iterator[tuple[str, str]]:
+        """A loop whose counter begins at `start`; yields its label and the register of the counter's next value."""
+        b = self.b
+        before, loop = b.block, b.fresh("loop")
         counter, following = "%" + b.fresh("c"), "%" + b.fresh("c")
         b.branch(loop)
         b.start(loop)
@@ -191,20 +217,41 @@ class _EntryEmitter:
         b.lines.append("")
         self.counters.append(counter)
         self.counts.append(count)
-        self.block(body)
+        yield loop, following
+        b.lines[phi_at] = f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{b.block} ]"
         self.counters.pop()
         self.counts.pop()
-        b.lines[phi_at] = f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{b.block} ]"
-        b.do(f"{following} = add nsw i64 {counter}, 1")
-        b.branch_if(b.emit(f"icmp slt i64 {following}, {count}"), loop, after)
+
+    def _while(self, loop: While) -> None:
+        b = self.b
+        after, run = b.fresh("after"), b.fresh("run")
+        with self._counted("0", 1 if loop.bound is None else loop.bound) as (label, following):
+            counter = self.counters[-1]
+            self.block(loop.cond)
+            flag = b.emit(f"load i8, ptr {self.address(loop.flag)}, align 1")
+            b.branch_if(b.emit(f"icmp ne i8 {flag}, 0"), run, after)
+            b.start(run)
+            if loop.bound is not None:
+                further, beyond = b.fresh("further"), b.fresh("beyond")
+                b.branch_if(b.emit(f"icmp slt i64 {counter}, {loop.bound}"), further, beyond)
+                b.start(beyond)
+                b.do(f"ret i64 {EXCEEDED - self.bounded[id(loop)]}")
+                b.start(further)
+            self.block(loop.body)
+            b.do(f"{following} = add nsw i64 {counter}, 1")
+            b.branch(label)
         b.start(after)
+        if loop.count is not None:
+            b.do(f"store i64 {counter}, ptr {self.address(loop.count)}, align 8")
 
     def _branch(self, branch: Branch) -> None:
         b = self.b
-        then, orelse, join = b.fresh("then"), b.fresh("else"), b.fresh("join")
-        flag = b.emit(f"load i8, ptr {self.address(branch.flag)}, align 1")
-        b.branch_if(b.emit(f"icmp ne i8 {flag}, 0"), then, orelse)
-        for label, block in ((then, branch.then), (orelse, branch.orelse)):
+        labels, join = [b.fresh("branch") for _ in branch.blocks], b.fresh("join")
+        index = b.emit(f"load i32, ptr {self.address(branch.index)}, align 4")
+        index = b.call("llvm.smax.i32", "i32", [("i32", index), ("i32", "0")])
+        cases = " ".join(f"i32 {number}, label %{label}" for number, label in enumerate(labels[:-1]))
+        b.do(f"switch i32 {index}, label %{labels[-1]} [ {cases} ]")
+        for label, block in zip(labels, branch.blocks, strict=True):
             b.start(label)
             self.block(block)
             b.branch(join)
@@ -253,9 +300,11 @@ def entry_text(
     functions: Mapping[int, KernelFunction],
     declarations: set[str],
     may_abandon: bool,
+    bounded: Mapping[int, int],
     stamps: Stamps | None = None,
 ) -> str:
-    """The loop over steps of one entry. `functions`: the kernel of each launch, by the identity of the launch.
+    """The loop over steps of one entry. `functions`: the kernel of each launch, by the identity of the launch;
+    `bounded`: the number of each loop that has a bound, likewise.
 
     With `stamps` it is the timed version, and `stamps` says afterwards what it measures.
     """
@@ -267,7 +316,7 @@ def entry_text(
         b, name, "%args", field_of(b, "parallel"), field_of(b, "scratch"), "abandoned" if may_abandon else None
     )
     timer = None if stamps is None else _Clock(b, clock, field_of(b, "stamps"), "%t", stamps)
-    emitter = _EntryEmitter(b, entry, bases, functions, jobs, "%t", clock=timer)
+    emitter = _EntryEmitter(b, entry, bases, functions, jobs, "%t", bounded, clock=timer)
     deadline = b.emit(f"add i64 {b.emit(f'call i64 {clock}()')}, %budget")
     b.branch("step")
     b.start("step")
@@ -323,9 +372,17 @@ def nanoseconds(block: Block, functions: Mapping[int, KernelFunction]) -> float:
                 total += source.nbytes / _COPIED_PER_NS
             case Repeat(count, body):
                 total += count * nanoseconds(body, functions)
-            case Branch(_, then, orelse):
-                total += max(nanoseconds(then, functions), nanoseconds(orelse, functions))
+            case While(cond, _, body):
+                total += nanoseconds(cond, functions) + nanoseconds(body, functions)
+            case Branch(_, blocks):
+                total += max(nanoseconds(inner, functions) for inner in blocks)
     return total
 
 
 _COPIED_PER_NS = 10.0  # bytes
+
+
+def bounded(entries: Iterable[Entry]) -> list[While]:
+    """The loops that have a bound; `EXCEEDED - i` is what a function returns when number i would exceed it."""
+    every = (instruction for entry in entries for instruction in walk_instructions(entry.block))
+    return [each for each in every if isinstance(each, While) and each.bound is not None]

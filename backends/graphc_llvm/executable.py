@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphc.core.errors import ArgumentError, BackendError
+from graphc.core.errors import ArgumentError, BackendError, BoundError
 from graphc.core.records import dataclass
-from graphc.plan.ir import Entry, Plan, Slot
+from graphc.plan.ir import Entry, Plan, Slot, exceeded
 from graphc.runtime.protocol import Direct, KernelText, LaunchTimes, Progress
 from graphc_llvm import codegen, host
 from graphc_llvm.arrays import LAYOUT_IS_KNOWN, MOST_ARRAYS, native_call
@@ -25,7 +25,7 @@ from graphc_llvm.code import Code, text_digest
 from graphc_llvm.context import Context, Shared
 from graphc_llvm.memory import address, aligned, maker
 from graphc_llvm.pool import Pool, default_threads
-from graphc_llvm.record import IS_BUSY
+from graphc_llvm.record import EXCEEDED, IS_BUSY
 
 if TYPE_CHECKING:  # a program from the cache runs without the emitter
     from graphc_llvm.program import Ahead, ProgramText
@@ -163,6 +163,7 @@ class CpuExecutable:
             return lambda step, *inputs: self._call_arrays(described, step, inputs)
         (make,) = makers
         record, descriptors, later = self._context.address, address(described.descriptors), self._call_busy
+        exceeded = self._exceeded
 
         def one(step: int, *inputs: object) -> list[np.ndarray] | None:
             if len(inputs) != count:
@@ -171,6 +172,8 @@ class CpuExecutable:
             status = call(record, step, descriptors, *inputs, output)
             if not status:
                 return [output]
+            if status <= EXCEEDED:
+                raise exceeded(status)
             return later(described, step, inputs, [output]) if status == IS_BUSY else None
 
         return one
@@ -183,7 +186,15 @@ class CpuExecutable:
         status = entry.call(self._context.address, step, address(entry.descriptors), *inputs, *outputs)
         if not status:
             return outputs
+        if status <= EXCEEDED:
+            raise self._exceeded(status)
         return self._call_busy(entry, step, inputs, outputs) if status == IS_BUSY else None
+
+    def _exceeded(self, status: int) -> BoundError:
+        """The error of a loop that would not end within its bound."""
+        from graphc_llvm.driver import bounded
+
+        return BoundError(exceeded(bounded(self._whole().entries.values())[EXCEEDED - status]))
 
     def _call_busy(
         self, entry: _Entry, step: int, inputs: Sequence[object], outputs: list[np.ndarray]
@@ -194,6 +205,8 @@ class CpuExecutable:
             contexts = [self._context, *self._more]
             for context in contexts:
                 status = entry.call(context.address, step, address(entry.descriptors), *inputs, *outputs)
+                if status <= EXCEEDED:
+                    raise self._exceeded(status)
                 if status != IS_BUSY:
                     return None if status else outputs
             if self._process != os.getpid():
@@ -246,6 +259,8 @@ class CpuExecutable:
         table = np.array([address(array) for array in outputs] or [0], np.int64)
         while True:
             done = function(self._context.address, address(inputs), address(table), first, start, n, budget)
+            if done <= EXCEEDED:
+                raise self._exceeded(done)
             if done != IS_BUSY:
                 return done
             if self._process != os.getpid():

@@ -16,7 +16,7 @@ from graphc.plan.kernels import emit_each, launches
 from graphc_llvm.builder import Helper
 from graphc_llvm.call_code import call_text
 from graphc_llvm.codegen import Begun, Module
-from graphc_llvm.driver import Stamps, entry_text, launch_text, nanoseconds, run_text
+from graphc_llvm.driver import Stamps, bounded, entry_text, launch_text, nanoseconds, run_text
 from graphc_llvm.jobs import KernelFunction
 from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, Phase, compile_kernel
 
@@ -92,10 +92,11 @@ def program_text(plan: Plan, timed: bool = False, ahead: Ahead | None = None) ->
     calls: dict[str, str] = {}
     stamps = {name: Stamps() for name in plan.entries} if timed else {}
     may_abandon = not plan.state_bytes
+    loops = {id(loop): loop_number for loop_number, loop in enumerate(bounded(plan.entries.values()))}
     for number, entry in enumerate(plan.entries.values()):
         name = f"entry_{number}"
         runs[entry.name], calls[entry.name] = f"run_{number}", f"call_{number}"
-        parts.append(entry_text(name, entry, functions, declarations, may_abandon, stamps.get(entry.name)))
+        parts.append(entry_text(name, entry, functions, declarations, may_abandon, loops, stamps.get(entry.name)))
         parts.append(run_text(runs[entry.name], name))
         parts.append(call_text(calls[entry.name], name, entry, nanoseconds(entry.block, functions), may_abandon))
     driver = Module("\n\n".join(parts), tuple(sorted(declarations)), plain=True)

@@ -18,4 +18,5 @@ _WORDS = (
 RECORD: Mapping[str, int] = {name: 8 * word for word, name in enumerate(_WORDS)}
 RECORD_WORDS = 32
 FREE, TAKEN, FORKED = 0, 1, 2  # of `busy`
+EXCEEDED = -16  # less the number of a loop: what a call returns when it would not end within its bound
 IS_BUSY = -1  # what a call returns when somebody else runs on this record

@@ -37,6 +37,10 @@ class GradientError(GraphcError, ValueError):
     """Differentiation was asked of something that has no derivative, or a gradient check failed."""
 
 
+class BoundError(GraphcError, RuntimeError):
+    """A loop did not end within the bound it declares."""
+
+
 class VerifyError(GraphcError, ValueError):
     """An IR breaks one of its invariants: always a bug in graphc or in hand-written IR."""
 

@@ -64,7 +64,7 @@ def cost_report(entry: str, graph: Graph, loops: "LoopProgram | None") -> CostRe
             bytes_moved(call.kernel),
             call.kernel.sources,
         )
-        for call in (loops.calls if loops else ())
+        for call in (loops.kernel_calls() if loops else ())
     )
     size = dimensions(graph)
     moved = sum(row.bytes for row in kernels) if loops else sum(node_bytes(node) for node in graph.nodes)

@@ -63,5 +63,5 @@ def _loops(compilation: Compilation) -> str:
     """Each distinct kernel once, in order of first use."""
     from graphc.kernel.text import print_kernel
 
-    kernels = dict.fromkeys(call.kernel for loops in compilation.loops.values() for call in loops.calls)
+    kernels = dict.fromkeys(call.kernel for loops in compilation.loops.values() for call in loops.kernel_calls())
     return "\n".join(print_kernel(kernel) for kernel in kernels)

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.core.digest import array_digest
 from graphc.core.dtypes import DType
-from graphc.graph.ir import Attrs, Graph, Node, TensorType, Value
+from graphc.graph.ir import Attrs, Graph, Node, TensorType, Value, graphs_of
 
 INLINE_BYTES = 256  # arrays up to this size are written out, larger ones stand as their digest
 
@@ -119,5 +119,4 @@ def _regions_first(graph: Graph) -> Iterator[Graph]:
 
 
 def _regions_of(node: Node) -> list[Graph]:
-    values = [getattr(node.attrs, name) for name in _field_names(node.attrs)]
-    return [value for value in values if isinstance(value, Graph)]
+    return [graph for name in _field_names(node.attrs) for graph in graphs_of(getattr(node.attrs, name))]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphc.core.errors import ShapeError
-from graphc.graph.ir import Graph, Value
+from graphc.core.errors import BoundError, ShapeError
+from graphc.core.source import UNKNOWN
+from graphc.graph.ir import Graph, Node, Value
 
 
 def interpret(graph: Graph, args: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -21,9 +22,19 @@ def interpret(graph: Graph, args: Sequence[np.ndarray]) -> list[np.ndarray]:
     last_use: dict[Value, int] = {v: i for i, node in enumerate(graph.nodes) for v in node.operands}
     kept = set(graph.outputs)
     for position, node in enumerate(graph.nodes):
-        results = node.op.meaning(node.attrs, *(environment[v] for v in node.operands))
+        results = _run(node, [environment[v] for v in node.operands])
         environment.update(zip(node.results, results, strict=True))
         for value in set(node.operands):
             if last_use[value] == position and value not in kept:
                 environment.pop(value, None)
     return [environment[value] for value in graph.outputs]
+
+
+def _run(node: Node, operands: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The results of a node; a loop that does not end within its bound is named by its line."""
+    try:
+        return node.op.meaning(node.attrs, *operands)
+    except BoundError as error:
+        if node.loc is UNKNOWN or str(error).endswith(")"):
+            raise
+        raise BoundError(f"{error} ({node.loc})") from None

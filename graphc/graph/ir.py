@@ -226,8 +226,13 @@ def _key(value: object) -> object:
 
 
 def regions(node: Node) -> Iterator[Graph]:
-    """The graphs a node holds in its attributes."""
+    """The graphs a node holds in its attributes, alone or in tuples."""
     for f in fields(node.attrs):
-        value = getattr(node.attrs, f.name)
-        if isinstance(value, Graph):
-            yield value
+        yield from graphs_of(getattr(node.attrs, f.name))
+
+
+def graphs_of(value: object) -> "tuple[Graph, ...]":
+    """The graphs an attribute is made of: one, or a tuple of them."""
+    if isinstance(value, Graph):
+        return (value,)
+    return tuple(v for v in value if isinstance(v, Graph)) if isinstance(value, tuple) else ()

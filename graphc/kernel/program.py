@@ -1,16 +1,19 @@
 """A program over buffers, before memory is planned: what lowering hands to the planner.
 
 `Tensors` are numbered; a tensor is storage of its own, a view into another tensor, or a slot given from outside
-(input, state, constant). Steps run in order.
+(input, state, constant). Calls run in order. A call runs a kernel, a loop or one of several branches; the bodies of
+loops and branches are programs of their own, and what they do to the tensors around them is told by parameters, as it
+is of a kernel.
 """
 
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Literal
 
 import numpy as np
 
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Kernel
+from graphc.kernel.ir import Kernel, Param
 
 Role = Literal["temporary", "input", "constant", "state", "step"]
 
@@ -41,6 +44,90 @@ class KernelCall:
     kernel: Kernel
     args: tuple[int, ...]
 
+    @property
+    def name(self) -> str:
+        return self.kernel.name
+
+    @property
+    def params(self) -> tuple[Param, ...]:
+        return self.kernel.params
+
+    @property
+    def programs(self) -> "tuple[LoopProgram, ...]":
+        """The programs inside."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoopCall:
+    """A loop around a program.
+
+    `body`: state slot k is carry k, which it replaces; its inputs are the captures, then a row of each x; its outputs a
+    row of each y. `cond`, where a condition ends the loop: the same state, the captures as inputs, one output of one
+    byte.
+
+    Parameters, in order: the number of iterations (int64), where the loop is `limited`; captures; the carries' first
+    values; xs; the carries' last values, which may take the place of the first; ys; the number of iterations made
+    (int64), where the loop has a condition and a bound. `count`: the most iterations there are, None for any number.
+    Iteration t reads and writes row t, or row `count - 1 - t` where the loop runs in reverse.
+    """
+
+    name: str
+    body: "LoopProgram"
+    cond: "LoopProgram | None"
+    num_captures: int
+    num_carries: int
+    count: int | None
+    reverse: bool
+    limited: bool
+    params: tuple[Param, ...]
+    args: tuple[int, ...]
+    source: str = ""
+
+    @property
+    def programs(self) -> "tuple[LoopProgram, ...]":
+        """The programs inside."""
+        return (self.body,) if self.cond is None else (self.body, self.cond)
+
+    @property
+    def parts(self) -> "LoopParts":
+        """What each argument is."""
+        first = int(self.limited)
+        num_xs = len(self.body.inputs) - self.num_captures
+        sizes = [first, self.num_captures, self.num_carries, num_xs, self.num_carries, len(self.body.outputs)]
+        ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
+        return LoopParts(*(range(end - size, end) for end, size in zip(ends, sizes, strict=True)), len(self.args) > ends[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class LoopParts:
+    """Positions among the arguments of a loop. `counts`: whether the last one is the number of iterations made."""
+
+    limit: range
+    captures: range
+    inits: range
+    xs: range
+    finals: range
+    ys: range
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BranchCall:
+    """One of several programs: that whose number (int32) is the first argument, or the nearest one there is.
+
+    The other parameters are the inputs of the programs, then their outputs.
+    """
+
+    name: str
+    programs: "tuple[LoopProgram, ...]"
+    params: tuple[Param, ...]
+    args: tuple[int, ...]
+    source: str = ""
+
+
+Call = KernelCall | LoopCall | BranchCall
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
@@ -70,7 +157,7 @@ class Scheduled:
 
 @dataclass(frozen=True, slots=True)
 class LoopProgram:
-    """One entry: kernel calls in order over tensors.
+    """One entry, or the inside of a loop or branch: calls in order over tensors.
 
     outputs: tensor ids returned to the caller, in order. state_updates: (state slot, tensor id of its new value);
     slots not listed keep their value. An output or new state value may be any tensor (also an input or another state).
@@ -78,8 +165,18 @@ class LoopProgram:
 
     name: str
     tensors: dict[int, Tensor]
-    calls: tuple[KernelCall, ...]
+    calls: tuple[Call, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     state_updates: tuple[tuple[int, int], ...] = ()
     constants: tuple[np.ndarray, ...] = field(default=())
+
+    def kernel_calls(self) -> Iterator[KernelCall]:
+        """Every call of a kernel, those inside loops and branches too, in order."""
+        stack: list[Call] = list(reversed(self.calls))
+        while stack:
+            call = stack.pop()
+            if isinstance(call, KernelCall):
+                yield call
+            for program in reversed(call.programs):
+                stack += reversed(program.calls)

@@ -18,7 +18,7 @@ from graphc.core.dtypes import holds_floats
 from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose, Scalar
-from graphc.graph.ir import Attrs, Graph, Node, Op, TensorType, Value
+from graphc.graph.ir import Attrs, Graph, Node, Op, TensorType, Value, graphs_of
 from graphc.graph.layout import one_number
 from graphc.graph.ops import elementwise, movement, source
 from graphc.graph.prune import live_nodes
@@ -296,16 +296,22 @@ def with_regions(graph: Graph, run: Callable[[Graph], Graph], memo: dict[Graph, 
 def _with_regions(node: Node, run: Callable[[Graph], Graph], memo: dict[Graph, Graph]) -> Node:
     if node.op.kind != "structural":
         return node
-    changed: dict[str, Graph] = {}
+    changed: dict[str, object] = {}
     for f in fields(node.attrs):
-        region = getattr(node.attrs, f.name)
-        if not isinstance(region, Graph):
+        value = getattr(node.attrs, f.name)
+        if not graphs_of(value):
             continue
-        if region not in memo:
-            memo[region] = with_regions(region, run, memo)
-        if memo[region] is not region and memo[region] != region:
-            changed[f.name] = memo[region]
+        after = tuple(_region(region, run, memo) for region in graphs_of(value))
+        if any(new is not old for new, old in zip(after, graphs_of(value), strict=True)):
+            changed[f.name] = after if isinstance(value, tuple) else after[0]
     if not changed:
         return node
     attrs: Attrs = replace(node.attrs, **changed)
     return Node(node.op, node.operands, attrs, node.results, node.loc)
+
+
+def _region(region: Graph, run: Callable[[Graph], Graph], memo: dict[Graph, Graph]) -> Graph:
+    """The region after `run`; the same object when nothing changed."""
+    if region not in memo:
+        memo[region] = with_regions(region, run, memo)
+    return region if memo[region] == region else memo[region]

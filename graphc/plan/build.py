@@ -5,7 +5,8 @@ In: one `LoopProgram` per entry with the slots at its border, and the state layo
 once, and the order of calls is kept (calls whose results nobody reads too).
 
 The stages: `liveness` (who touches which bytes when), `place` (which memory), `copies` (what is left to copy at the
-end), `memory` (offsets in the arena).
+end), `memory` (offsets in the arena), `instructions` (addresses). The programs in loops and branches go through the
+same stages first: the memory of each is scratch of the call that holds it.
 """
 
 import hashlib
@@ -15,10 +16,11 @@ import numpy as np
 
 from graphc.core.errors import VerifyError
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Alloc, Buffer, Kernel
-from graphc.kernel.program import LoopProgram, Tensor
-from graphc.plan.copies import Move, Spot, final_moves, spot
-from graphc.plan.ir import Block, Copy, Entry, Instruction, Launch, Lifetime, Plan, Ref, Slot, StateSlot
+from graphc.kernel.program import KernelCall, LoopProgram, Tensor
+from graphc.plan.copies import Move, final_moves
+from graphc.plan.instructions import Frame, Layout, Need, inner_bytes, instructions
+from graphc.plan.instructions import arena_allocs as arena_allocs
+from graphc.plan.ir import Block, Entry, Lifetime, Plan, Ref, Slot, StateSlot
 from graphc.plan.liveness import Accesses, accesses, describe
 from graphc.plan.memory import Interval, align, lower_bound, pack
 from graphc.plan.place import Placement, place
@@ -41,21 +43,13 @@ def build(
         if program.name in entries:
             raise VerifyError(f"two entries are called {program.name}")
         _check_slots(program, state, ins, outs)
-        constants = {slot: pool.add(program.constants[slot]) for slot in _constants_used(program)}
-        entries[program.name] = _entry(program, layout, constants, tuple(ins), tuple(outs))
+        entries[program.name] = _entry(program, layout, pool, tuple(ins), tuple(outs))
     return Plan(layout, state_bytes, tuple(pool.items), pool.nbytes, entries)
 
 
 def arena_needs(program: LoopProgram) -> list[Interval]:
     """What the arena has to hold for an entry, and when: calls are numbered in order, then copies at the end."""
-    found = accesses(program)
-    placement = place(program, found)
-    return [need.interval for need in _needs(program, found, placement, final_moves(program, found, placement))]
-
-
-def arena_allocs(kernel: Kernel) -> tuple[Buffer, ...]:
-    """The scratch a kernel asks of the plan: top-level allocations in the arena, in order of appearance."""
-    return tuple(s.buffer for s in kernel.body if isinstance(s, Alloc) and s.buffer.space == "arena")
+    return [need.interval for need in lay(program).needs]
 
 
 # ---------------------------------------------------------------------------------------------- state and constants
@@ -78,19 +72,21 @@ class _ConstantPool:
         self.items: list[tuple[int, np.ndarray]] = []
         self.nbytes = 0
         self._offsets: dict[bytes, int] = {}
+        self._known: dict[int, int] = {}  # by identity: programs keep their arrays
 
     def add(self, array: np.ndarray) -> int:
         """The offset of the array's bytes in the constants segment."""
+        if id(array) not in self._known:
+            self._known[id(array)] = self._place(array)
+        return self._known[id(array)]
+
+    def _place(self, array: np.ndarray) -> int:
         key = hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).digest()
         if key not in self._offsets:
             self._offsets[key] = self.nbytes
             self.items.append((self.nbytes, array))
             self.nbytes += align(array.nbytes)
         return self._offsets[key]
-
-
-def _constants_used(program: LoopProgram) -> list[int]:
-    return sorted({t.slot for t in program.tensors.values() if t.role == "constant" and t.view_of is None})
 
 
 # ---------------------------------------------------------------------------------------------------- slots fit
@@ -132,64 +128,57 @@ def _check_size(program: LoopProgram, tensor: Tensor, slot: int, sizes: Sequence
 # ----------------------------------------------------------------------------------------------------------- entry
 
 
-@dataclass(frozen=True, slots=True)
-class _Need:
-    """Arena memory that is needed for a while. `key` names it: a temporary, a staging buffer or a kernel's scratch."""
-
-    key: tuple[str, int, int]
-    interval: Interval
-    rows: tuple[Lifetime, ...]  # for people, offsets still relative to the start of the memory
+def lay(program: LoopProgram) -> Layout:
+    """Lay out the memory of a program and of the programs in it."""
+    inside = {n: tuple(lay(inner) for inner in call.programs) for n, call in enumerate(program.calls) if call.programs}
+    found = accesses(program)
+    placement = place(program, found)
+    moves = final_moves(program, found, placement)
+    needs = (
+        *_temporaries(program, found, placement, moves),
+        *_staging(program, moves),
+        *_scratch(program, inside),
+    )
+    packing = pack([need.interval for need in needs])
+    offsets = {need.key: offset for need, offset in zip(needs, packing.offsets, strict=True)}
+    return Layout(program, found, placement, moves, needs, offsets, packing.peak, inside)
 
 
 def _entry(
     program: LoopProgram,
     layout: tuple[StateSlot, ...],
-    constants: dict[int, int],
+    pool: "_ConstantPool",
     ins: tuple[Slot, ...],
     outs: tuple[Slot, ...],
 ) -> Entry:
-    found = accesses(program)
-    placement = place(program, found)
-    moves = final_moves(program, found, placement)
-    needs = _needs(program, found, placement, moves)
-    intervals = [need.interval for need in needs]
-    packing = pack(intervals)
-    base = {need.key: offset for need, offset in zip(needs, packing.offsets, strict=True)}
-
-    def ref(at: Spot) -> Ref:
-        match at.segment:
-            case "arena":
-                offset = base.get(("tensor", at.slot, 0), 0)  # an empty tensor needs no memory
-                return Ref("arena", offset + at.start, at.nbytes)
-            case "state":
-                return Ref("state", layout[at.slot].offset + at.start, at.nbytes)
-            case "constants":
-                return Ref("constants", constants[at.slot] + at.start, at.nbytes)
-            case "input" | "output" | "step":
-                return Ref(at.segment, at.start, at.nbytes, at.slot)
-
-    instructions: list[Instruction] = []
-    for number, call in enumerate(program.calls):
-        args = tuple(ref(spot(found, placement, tensor_id)) for tensor_id in call.args)
-        scratch = tuple(
-            Ref("arena", base[("scratch", number, k)], buffer.nbytes)
-            for k, buffer in enumerate(arena_allocs(call.kernel))
-        )
-        instructions.append(Launch(call.kernel, args, scratch))
-    instructions += [Copy(ref(move.source), ref(move.target)) for move in moves]
+    laid = lay(program)
+    frame = Frame(
+        [Ref("state", slot.offset, slot.slot.nbytes) for slot in layout],
+        [Ref("input", 0, slot.nbytes, k) for k, slot in enumerate(ins)],
+        [Ref("output", 0, slot.nbytes, k) for k, slot in enumerate(outs)],
+    )
+    for array in program.constants:
+        pool.add(array)
+    groups = instructions(laid, frame, pool.add)
+    starts = [sum(len(group) for group in groups[:number]) for number in range(len(groups) + 1)]
     rows = tuple(
-        Lifetime(row.label, row.source, base[need.key], row.nbytes, row.first, row.last)
-        for need in needs
+        Lifetime(
+            row.label,
+            row.source,
+            laid.offsets[need.key],
+            row.nbytes,
+            starts[row.first],
+            max(starts[row.last + 1] - 1, starts[row.first]),
+        )
+        for need in laid.needs
         for row in need.rows
     )
-    return Entry(program.name, ins, outs, Block(tuple(instructions)), packing.peak, rows, lower_bound(intervals))
+    block = Block(tuple(instruction for group in groups for instruction in group))
+    bound = lower_bound([need.interval for need in laid.needs])
+    return Entry(program.name, ins, outs, block, laid.nbytes, rows, bound)
 
 
-def _needs(program: LoopProgram, found: Accesses, placement: Placement, moves: tuple[Move, ...]) -> tuple[_Need, ...]:
-    return (*_temporaries(program, found, placement, moves), *_staging(program, moves), *_scratch(program))
-
-
-def _temporaries(program: LoopProgram, found: Accesses, placement: Placement, moves: tuple[Move, ...]) -> list[_Need]:
+def _temporaries(program: LoopProgram, found: Accesses, placement: Placement, moves: tuple[Move, ...]) -> list[Need]:
     """One need per chain of temporaries that share memory in place.
 
     In the rows a tensor whose memory is taken over ends one instruction before its taker begins, so that no byte is
@@ -202,7 +191,7 @@ def _temporaries(program: LoopProgram, found: Accesses, placement: Placement, mo
             chains.setdefault(home.slot, []).append(owner)
     moved = {move.source.slot: len(program.calls) + k for k, move in enumerate(moves) if move.source.segment == "arena"}
     begin = {victim: found.first(owner) for owner, victim in placement.taken_from.items()}
-    needs: list[_Need] = []
+    needs: list[Need] = []
     for name, chain in chains.items():
         end = max(found.last(name), moved.get(name, -1))
         rows: list[Lifetime] = []
@@ -211,14 +200,14 @@ def _temporaries(program: LoopProgram, found: Accesses, placement: Placement, mo
             last = begin[owner] - 1 if owner in begin else end
             rows.append(Lifetime(tensor.label, tensor.source, 0, tensor.nbytes, found.first(owner), last))
         interval = Interval(rows[0].first, end, program.tensors[name].nbytes)
-        needs.append(_Need(("tensor", name, 0), interval, tuple(rows)))
+        needs.append(Need(("tensor", name, 0), interval, tuple(rows)))
     return needs
 
 
-def _staging(program: LoopProgram, moves: tuple[Move, ...]) -> list[_Need]:
+def _staging(program: LoopProgram, moves: tuple[Move, ...]) -> list[Need]:
     """Staging buffers live from the move that fills them to the move that empties them."""
     filled: dict[int, int] = {}
-    needs: list[_Need] = []
+    needs: list[Need] = []
     for k, move in enumerate(moves):
         number = len(program.calls) + k
         if move.target.segment == "arena":
@@ -226,16 +215,20 @@ def _staging(program: LoopProgram, moves: tuple[Move, ...]) -> list[_Need]:
         elif move.source.segment == "arena" and move.source.slot in filled:
             first, nbytes = filled[move.source.slot], move.source.nbytes
             row = Lifetime("staging", "", 0, nbytes, first, number)
-            needs.append(_Need(("tensor", move.source.slot, 0), Interval(first, number, nbytes), (row,)))
+            needs.append(Need(("tensor", move.source.slot, 0), Interval(first, number, nbytes), (row,)))
     return needs
 
 
-def _scratch(program: LoopProgram) -> list[_Need]:
-    """Scratch of a kernel lives for its call only."""
-    needs: list[_Need] = []
+def _scratch(program: LoopProgram, inside: "dict[int, tuple[Layout, ...]]") -> list[Need]:
+    """Scratch of a call lives for it only."""
+    needs: list[Need] = []
     for number, call in enumerate(program.calls):
-        for k, buffer in enumerate(arena_allocs(call.kernel)):
-            label = f"scratch {buffer.name} of {call.kernel.name}"
-            row = Lifetime(label, ", ".join(call.kernel.sources), 0, buffer.nbytes, number, number)
-            needs.append(_Need(("scratch", number, k), Interval(number, number, buffer.nbytes), (row,)))
+        if isinstance(call, KernelCall):
+            for k, buffer in enumerate(arena_allocs(call.kernel)):
+                label = f"scratch {buffer.name} of {call.kernel.name}"
+                row = Lifetime(label, ", ".join(call.kernel.sources), 0, buffer.nbytes, number, number)
+                needs.append(Need(("scratch", number, k), Interval(number, number, buffer.nbytes), (row,)))
+        elif nbytes := inner_bytes(call, inside[number]):
+            row = Lifetime(f"inside of {call.name}", call.source, 0, nbytes, number, number)
+            needs.append(Need(("scratch", number, 0), Interval(number, number, nbytes), (row,)))
     return needs

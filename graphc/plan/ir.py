@@ -4,12 +4,13 @@ Memory is made of segments. `arena` is one block of scratch reused inside an ent
 entries;
 `constants` is read-only and shared by all entries; `input` i and `output` i are the caller's; `step` is one int64,
 the number of the current
-step, kept by the driver. An address is `segment + offset + sum(counter * stride)` over the enclosing `Repeat` counters.
+step, kept by the driver. An address is `segment + offset + sum(counter * stride)` over the counters of the enclosing loops.
 
 Inside `run(entry, first, n)`, iteration t writes output i at `output + (t - first) * nbytes(i)`: outputs are stacked
 along a new leading axis. That is the only difference between one call and n steps.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,8 +27,8 @@ Segment = Literal["arena", "state", "constants", "input", "output", "step"]
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An address. `slot` numbers inputs and outputs; `strides` are bytes per enclosing `Repeat` counter, outermost
-    first.
+    """An address. `slot` numbers inputs and outputs; `strides` are bytes per counter of the enclosing loops,
+    outermost first.
     """
 
     segment: Segment
@@ -59,22 +60,85 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Run `body` `count` times; the counter takes part in the addresses inside."""
+    """Run `body` `count` times; the counter takes part in the addresses inside.
+
+    With `limit` only as many times as the int64 there says (0 if it is negative, `count` if it is larger): the counter
+    takes the first of its values, with `last` the last ones.
+    """
 
     count: int
     body: "Block"
+    limit: Ref | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """Run `cond`, then `body`, until `cond` has left a zero in the byte at `flag`. A counter of the runs of `body` takes
+    part in the addresses inside; the number of them is written to the int64 at `count`.
+
+    A `cond` that asks for more than `bound` runs is an error, which names `source`.
+    """
+
+    cond: "Block"
+    flag: Ref
+    body: "Block"
+    bound: int | None = None
+    count: Ref | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Run `then` when the one-byte flag at `flag` is not zero, else `orelse`."""
+    """Run the block whose number is the int32 at `index`: the nearest one there is."""
 
-    flag: Ref
-    then: "Block"
-    orelse: "Block"
+    index: Ref
+    blocks: "tuple[Block, ...]"
 
 
-Instruction = Launch | Copy | Repeat | Branch
+Instruction = Launch | Copy | Repeat | While | Branch
+
+
+def counters(repeat: Repeat, limit: int | None = None) -> range:
+    """The values of the counter; `limit` is what the int64 at `repeat.limit` is."""
+    if limit is None:
+        return range(repeat.count)
+    made = min(max(limit, 0), repeat.count)
+    return range(repeat.count - made, repeat.count) if repeat.last else range(made)
+
+
+def chosen(branch: Branch, index: int) -> "Block":
+    """The block that runs; `index` is what the int32 at `branch.index` is."""
+    return branch.blocks[min(max(index, 0), len(branch.blocks) - 1)]
+
+
+def walk_instructions(block: "Block") -> "Iterator[Instruction]":
+    """Every instruction of a block and of the blocks inside, in order."""
+    stack = list(reversed(block.instructions))
+    while stack:
+        instruction = stack.pop()
+        yield instruction
+        inside = [inner for each in inner_blocks(instruction) for inner in each.instructions]
+        stack += reversed(inside)
+
+
+def exceeded(loop: While) -> str:
+    """What is said of a loop that would not end within its bound."""
+    place = f" ({loop.source})" if loop.source else ""
+    return f"while_loop: more iterations than bound={loop.bound}; declare a larger bound{place}"
+
+
+def inner_blocks(instruction: Instruction) -> "tuple[Block, ...]":
+    """The blocks inside an instruction, in order."""
+    match instruction:
+        case Repeat():
+            return (instruction.body,)
+        case While():
+            return (instruction.cond, instruction.body)
+        case Branch():
+            return instruction.blocks
+        case Launch() | Copy():
+            return ()
 
 
 @dataclass(frozen=True, slots=True)

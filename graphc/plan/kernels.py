@@ -6,24 +6,14 @@ from typing import TypeVar
 from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.kernel.structure import Structures
-from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Repeat
+from graphc.plan.ir import Block, Launch, Plan, walk_instructions
 
 Emitted = TypeVar("Emitted")
 
 
 def launches(block: Block) -> Iterator[Launch]:
     """Every launch of a block and the blocks inside it, in order."""
-    for instruction in block.instructions:
-        match instruction:
-            case Launch():
-                yield instruction
-            case Repeat(_, body):
-                yield from launches(body)
-            case Branch(_, then, orelse):
-                yield from launches(then)
-                yield from launches(orelse)
-            case Copy():
-                continue
+    return (each for each in walk_instructions(block) if isinstance(each, Launch))
 
 
 def emit_each(plan: Plan, emit: Callable[[Kernel], Emitted]) -> Mapping[str, tuple[Kernel, Emitted]]:

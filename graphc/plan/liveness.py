@@ -16,7 +16,7 @@ from bisect import bisect_left, bisect_right
 from graphc.core.errors import VerifyError
 from graphc.core.records import dataclass
 from graphc.kernel.ir import Param
-from graphc.kernel.program import KernelCall, LoopProgram, Tensor
+from graphc.kernel.program import LoopProgram, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _check_borders(program: LoopProgram) -> None:
 
 def _call_accesses(program: LoopProgram, number: int, ranges: dict[int, Range]) -> tuple[Access, ...]:
     call = program.calls[number]
-    params = call.kernel.params
+    params = call.params
     if len(params) != len(call.args):
         raise VerifyError(f"{_where(program, number)}: {len(call.args)} arguments for {len(params)} parameters")
     for param, tensor_id in zip(params, call.args, strict=True):
@@ -254,5 +254,4 @@ def describe(tensor: Tensor) -> str:
 
 
 def _where(program: LoopProgram, number: int) -> str:
-    call: KernelCall = program.calls[number]
-    return f"{program.name}: call {number} ({call.kernel.name})"
+    return f"{program.name}: call {number} ({program.calls[number].name})"

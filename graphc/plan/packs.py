@@ -9,7 +9,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from graphc.core.records import dataclass
-from graphc.kernel.program import KernelCall, LoopProgram
+from graphc.kernel.program import Call, KernelCall, LoopProgram
 from graphc.plan.build import arena_needs
 from graphc.plan.liveness import Accesses, accesses
 from graphc.plan.memory import Interval, align, lower_bound, pack
@@ -43,14 +43,14 @@ def share_packs(program: LoopProgram, packed: frozenset[int]) -> LoopProgram:
     return shared if not instead or pack(arena_needs(shared)).peak <= pack(needs).peak else program
 
 
-def _writes(call: KernelCall, packed: Container[int]) -> bool:
+def _writes(call: Call, packed: Container[int]) -> bool:
     """Whether the call is a pack that writes one of these tensors; its reader has it as last argument too."""
-    return bool(call.args) and call.args[-1] in packed and call.kernel.params[-1].mode == "out"
+    return isinstance(call, KernelCall) and bool(call.args) and call.args[-1] in packed and call.kernel.params[-1].mode == "out"
 
 
-def _key(call: KernelCall) -> object:
+def _key(call: Call) -> object:
     """What is equal for packs of equal results: kernels of one name have one structure."""
-    return call.kernel.name, call.args[:-1]
+    return call.name, call.args[:-1]
 
 
 def _changed(program: LoopProgram, found: Accesses, first: int, second: int) -> bool:

@@ -5,13 +5,13 @@ In: a `Plan`. Out: a `MemoryReport`, which prints as a short table.
 
 from graphc.core.errors import ArgumentError
 from graphc.core.records import dataclass
-from graphc.plan.ir import Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Repeat
+from graphc.plan.ir import Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Repeat, While
 from graphc.plan.memory import Interval, live_sums
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instruction of an entry: its number and the kernel it runs (or `copy`, `repeat`, `branch`)."""
+    """An instruction of an entry: its number and the kernel it runs (or `copy`, `repeat`, `while`, `branch`)."""
 
     entry: str
     instruction: int
@@ -122,5 +122,7 @@ def _name(entry: Entry, number: int) -> str:
             return "copy"
         case Repeat():
             return "repeat"
+        case While():
+            return "while"
         case Branch():
             return "branch"

@@ -1,6 +1,6 @@
 """Plans as text, for people: layout of state and constants, then the instructions of each entry with addresses.
 
-An address is `segment[start:stop]` in bytes; inside `repeat` it moves with the counters `i0`, `i1`, ... from outside
+An address is `segment[start:stop]` in bytes; inside a loop it moves with the counters `i0`, `i1`, ... from outside
 in.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from graphc.core.dtypes import dtype
-from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Plan, Ref, Repeat, Slot
+from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Plan, Ref, Repeat, Slot, While
 from graphc.plan.verify import show
 
 
@@ -40,14 +40,25 @@ def _instruction(plan: Plan, instruction: Instruction, depth: int) -> Iterator[s
             yield _launch(plan, instruction)
         case Copy(source, target):
             yield f"copy {_ref(plan, target)} <- {_ref(plan, source)}"
-        case Repeat(count, body):
-            yield f"repeat i{depth} < {count}:"
+        case Repeat(count, body, limit, last):
+            which = "" if limit is None else f", the {'last' if last else 'first'} {_ref(plan, limit)}"
+            yield f"repeat i{depth} < {count}{which}:"
             yield from _block(plan, body, depth + 1)
-        case Branch(flag, then, orelse):
-            yield f"if {_ref(plan, flag)}:"
-            yield from _block(plan, then, depth)
-            yield "else:"
-            yield from _block(plan, orelse, depth)
+        case While(cond, flag, body, bound, made):
+            most = "" if bound is None else f" < {bound}"
+            counted = "" if made is None else f", counted in {_ref(plan, made)}"
+            yield f"while i{depth}{most}{counted}:"
+            yield from _block(plan, cond, depth + 1)
+            yield f"as long as {_ref(plan, flag)}:"
+            yield from _block(plan, body, depth + 1)
+        case Branch(index, blocks):
+            for number, block in enumerate(blocks):
+                yield f"branch {_ref(plan, index)}:" if number == 0 else _other(number, len(blocks))
+                yield from _block(plan, block, depth)
+
+
+def _other(number: int, count: int) -> str:
+    return f"or, from {number} on:" if number == count - 1 else f"or at {number}:"
 
 
 def _block(plan: Plan, block: Block, depth: int) -> Iterator[str]:

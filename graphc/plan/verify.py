@@ -3,7 +3,7 @@
 `verify(plan)` raises `VerifyError` unless all of this holds:
 
 1. State slots and constants are aligned, lie inside their segments and do not overlap.
-2. Every `Ref` lies inside its segment at every value of the enclosing `Repeat` counters: input, output and state refs
+2. Every `Ref` lies inside its segment at every value of the counters of the enclosing loops: input, output and state refs
    inside one slot, constant refs inside one constant. It has at most one stride per counter.
 3. The lifetimes of an entry are aligned, lie inside its arena, and those live at the same instruction do not overlap.
 4. Every arena ref lies inside a lifetime that is live at its instruction.
@@ -12,10 +12,11 @@
 7. In a launch a written arg shares no byte with another one, nor with scratch; but an "out" arg may lie exactly on an
    "in" arg that it names in `aliases_ok`.
 8. The two ranges of a copy have the same size and do not overlap.
-9. A branch flag is one byte; a repeat count is not negative; every output that is not empty is written.
+9. The index of a branch is 4 bytes, and it has a block; the flag of a `While` is one byte, its count 8, as is the limit
+   of a `Repeat`; no count or bound is negative; every output that is not empty is written.
 
-Instructions are numbered by their position at the top level of the entry; a nested one has the number of the `Repeat`
-or `Branch` around it. What a plan cannot show is which value a byte should hold: that the producer of a value was not
+Instructions are numbered by their position at the top level of the entry; a nested one has the number of the one around
+it. What a plan cannot show is which value a byte should hold: that the producer of a value was not
 overwritten before its reader follows from 3 and 4 together with the right lifetimes.
 """
 
@@ -26,7 +27,21 @@ import numpy as np
 from graphc.core.errors import VerifyError
 from graphc.core.records import dataclass
 from graphc.plan.build import arena_allocs
-from graphc.plan.ir import ALIGNMENT, Block, Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Ref, Repeat
+from graphc.plan.ir import (
+    ALIGNMENT,
+    Block,
+    Branch,
+    Copy,
+    Entry,
+    Instruction,
+    Launch,
+    Lifetime,
+    Plan,
+    Ref,
+    Repeat,
+    While,
+    inner_blocks,
+)
 
 
 def verify(plan: Plan) -> None:
@@ -75,7 +90,7 @@ def _row(row: Lifetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """An instruction with its number at the top level and the counts of the `Repeat`s around it."""
+    """An instruction with its number at the top level and how far the counters of the loops around it go."""
 
     number: int
     counts: tuple[int, ...]
@@ -88,15 +103,20 @@ def _walk(block: Block) -> Iterator[_Counted]:
     while stack:
         here = stack.pop()
         yield here
-        match here.instruction:
-            case Repeat(count, body):
-                counts = (*here.counts, count)
-                stack += [_Counted(here.number, counts, inner) for inner in reversed(body.instructions)]
-            case Branch(_, then, orelse):
-                inside = (*then.instructions, *orelse.instructions)
-                stack += [_Counted(here.number, here.counts, inner) for inner in reversed(inside)]
-            case Launch() | Copy():
-                continue
+        counts = (*here.counts, *inner_count(here.instruction))
+        inside = [inner for block in inner_blocks(here.instruction) for inner in block.instructions]
+        stack += [_Counted(here.number, counts, inner) for inner in reversed(inside)]
+
+
+def inner_count(instruction: Instruction) -> tuple[int, ...]:
+    """The values that the counter of a loop takes; none for what is no loop."""
+    match instruction:
+        case Repeat(count):
+            return (count,)
+        case While():
+            return (1 if instruction.bound is None else instruction.bound,)  # without a bound nothing moves
+        case _:
+            return ()
 
 
 class _Places:
@@ -150,12 +170,19 @@ class _EntryVerifier:
                     self._check_launch(here, here.instruction)
                 case Copy(source, target):
                     self._check_copy(here, source, target)
-                case Branch(flag):
-                    if flag.nbytes != 1:
-                        raise self._error(here, f"the flag {show(flag)} is not one byte")
-                case Repeat(count):
+                case Branch(index, blocks):
+                    self._check_size(here, "index", index, 4)
+                    if not blocks:
+                        raise self._error(here, "a branch without blocks")
+                case Repeat(count, _, limit):
+                    self._check_size(here, "limit", limit, 8)
                     if count < 0:
                         raise self._error(here, f"repeats {count} times")
+                case While(_, flag, _, bound, made):
+                    self._check_size(here, "flag", flag, 1)
+                    self._check_size(here, "count", made, 8)
+                    if bound is not None and bound < 0:
+                        raise self._error(here, f"repeats at most {bound} times")
         for slot, output in enumerate(self.entry.outputs):
             if output.nbytes and slot not in written:
                 raise VerifyError(f"{self.entry.name}: output {slot} ({output.name}) is never written")
@@ -163,6 +190,10 @@ class _EntryVerifier:
     def _error(self, here: _Counted, message: str) -> VerifyError:
         name = here.instruction.kernel.name if isinstance(here.instruction, Launch) else "plan"
         return VerifyError(f"{self.entry.name}: instruction {here.number} ({name}): {message}")
+
+    def _check_size(self, here: _Counted, what: str, ref: Ref | None, nbytes: int) -> None:
+        if ref is not None and ref.nbytes != nbytes:
+            raise self._error(here, f"the {what} {show(ref)} has not {nbytes} bytes")
 
     def _check_ref(self, here: _Counted, ref: Ref) -> None:
         if ref.nbytes < 0 or len(ref.strides) > len(here.counts):
@@ -209,10 +240,12 @@ def _reads(instruction: Instruction) -> list[Ref]:
             return [ref for param, ref in zip(kernel.params, args, strict=False) if param.mode != "out"]
         case Copy(source):
             return [source]
-        case Branch(flag):
-            return [flag]
+        case Branch(index):
+            return [index]
         case Repeat():
-            return []
+            return [] if instruction.limit is None else [instruction.limit]
+        case While():
+            return [instruction.flag]
 
 
 def _writes(instruction: Instruction) -> list[Ref]:
@@ -222,6 +255,8 @@ def _writes(instruction: Instruction) -> list[Ref]:
             return [*outs, *scratch]
         case Copy(_, target):
             return [target]
+        case While():
+            return [] if instruction.count is None else [instruction.count]
         case Branch() | Repeat():
             return []
 
@@ -257,7 +292,7 @@ def overlap(a: Ref, b: Ref, counts: Sequence[int]) -> bool:
 
 
 def show(ref: Ref) -> str:
-    """`arena[64:128]`; `input 0[0:16 + 16*i0]` inside a `Repeat`.
+    """`arena[64:128]`; `input 0[0:16 + 16*i0]` inside a loop.
 
     >>> show(Ref("output", 0, 16, 2, (64, 4)))
     'output 2[0:16 + 64*i0 + 4*i1]'

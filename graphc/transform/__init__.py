@@ -1,7 +1,8 @@
 """Graph to Graph, as users ask for it: `grad`, `value_and_grad`, `vjp`, `jvp`, `linearize`, `stop_gradient`,
-`jacobian`, `hessian`, `hvp`, `vmap`, and the numerical check of the derivatives, `gradcheck`.
+`jacobian`, `hessian`, `hvp`, `vmap`, control flow, and the numerical check of the derivatives, `gradcheck`.
 """
 
+from graphc.transform.control_flow import cond, fori_loop, scan, switch, while_loop
 from graphc.transform.forward_mode import jvp, linearize
 from graphc.transform.gradcheck import GradientCheck, GradientReport, gradcheck
 from graphc.transform.jacobians import hessian, hvp, jacobian
@@ -11,6 +12,8 @@ from graphc.transform.reverse_mode import grad, stop_gradient, value_and_grad, v
 __all__ = [
     "GradientCheck",
     "GradientReport",
+    "cond",
+    "fori_loop",
     "grad",
     "gradcheck",
     "hessian",
@@ -18,8 +21,11 @@ __all__ = [
     "jacobian",
     "jvp",
     "linearize",
+    "scan",
     "stop_gradient",
+    "switch",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]

@@ -10,11 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from graphc.core.errors import BackendError
+from graphc.core.errors import BackendError, BoundError
 from graphc.kernel.interpret import run
 from graphc.kernel.ir import Kernel
 from graphc.kernel.program import Scheduled
-from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Ref, Repeat
+from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Ref, Repeat, While, chosen, exceeded
+from graphc.plan.ir import counters as turns
 from graphc.runtime.protocol import KernelText, Progress, Target
 
 Poll = Callable[[Progress, Sequence[np.ndarray]], bool]
@@ -70,11 +71,26 @@ class LoopsExecutable:
                     run(kernel, [a.reshape(p.buffer.shape) for a, p in zip(typed, kernel.params)])
                 case Copy(source, target):
                     self._at(target, slots, counters)[:] = self._at(source, slots, counters)
-                case Repeat(count, body):
-                    for counter in range(count):
-                        self._block(body, slots, (*counters, counter))
-                case Branch(flag, then, orelse):
-                    self._block(then if self._at(flag, slots, counters)[0] else orelse, slots, counters)
+                case Repeat(limit=limit):
+                    made = None if limit is None else self._at(limit, slots, counters).view(np.int64)[0]
+                    for counter in turns(instruction, made):
+                        self._block(instruction.body, slots, (*counters, counter))
+                case While():
+                    self._while(instruction, slots, counters)
+                case Branch(index):
+                    self._block(chosen(instruction, self._at(index, slots, counters).view(np.int32)[0]), slots, counters)
+
+    def _while(self, loop: While, slots: Slots, counters: tuple[int, ...]) -> None:
+        counter = 0
+        self._block(loop.cond, slots, (*counters, counter))
+        while self._at(loop.flag, slots, counters)[0]:
+            if counter == loop.bound:
+                raise BoundError(exceeded(loop))
+            self._block(loop.body, slots, (*counters, counter))
+            counter += 1
+            self._block(loop.cond, slots, (*counters, counter))
+        if loop.count is not None:
+            self._at(loop.count, slots, counters).view(np.int64)[0] = counter
 
     def _at(self, ref: Ref, slots: Slots, counters: tuple[int, ...]) -> np.ndarray:
         memory = slots[ref.segment][ref.slot] if ref.segment in slots else self._segments[ref.segment]

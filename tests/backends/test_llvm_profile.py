@@ -28,15 +28,15 @@ def test_it_computes_and_advances_what_a_run_does(threads: int) -> None:
 
 def test_rows_are_the_instructions_in_order_and_count_what_runs() -> None:
     copy = Copy(HALF, Ref("arena", 64, 4))
-    extra = (Repeat(3, Block((SPIN,))), copy, Branch(Ref("step", 0, 1), Block((SPIN,)), Block((copy, copy))))
+    extra = (Repeat(3, Block((SPIN,))), copy, Branch(Ref("step", 0, 4), (Block((copy, copy)), Block((SPIN,)))))
     given: Plan = plan(*extra)
     found = CpuExecutable(given, 1).profile("train", [SCALE], 0, 4)
     launch = given.entries["train"].block.instructions[-1]
-    assert found.rows == ((SPIN,), (copy,), (SPIN,), (copy,), (copy,), (launch,))
+    assert found.rows == ((SPIN,), (copy,), (copy,), (copy,), (SPIN,), (launch,))
     assert found.calls.shape == found.seconds.shape == (6, 4)
     assert found.calls[0].tolist() == [3] * 4
-    assert found.calls[2].tolist() == [0, 1, 1, 1]  # the flag is the lowest byte of the step
-    assert found.calls[3].tolist() == [1, 0, 0, 0]
+    assert found.calls[2].tolist() == [1, 0, 0, 0]
+    assert found.calls[4].tolist() == [0, 1, 1, 1]  # the step decides
     assert found.calls[-1].tolist() == [1] * 4
     assert np.all(found.seconds >= 0)
     assert np.all(found.seconds[found.calls == 0] == 0)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphc.core.errors import BoundError
 from graphc.kernel.ir import Kernel
 from graphc.kernel.program import LoopProgram
 from graphc.plan.build import arena_allocs, build
-from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Ref, Repeat, Slot
+from graphc.plan.ir import Block, Branch, Copy, Launch, Plan, Ref, Repeat, Slot, While, chosen, exceeded
+from graphc.plan.ir import counters as turns
 from tests.plan.programs import Bytes, mix, slots
 
 Runner = Callable[[Kernel, Sequence[Bytes], Sequence[Bytes]], None]
@@ -67,11 +69,27 @@ class Machine:
                         area[:] = GARBAGE
                 case Copy(source, target):
                     memory.at(target, counters)[:] = memory.at(source, counters).copy()
-                case Repeat(count, body):
-                    for counter in range(count):
-                        self._block(body, memory, (*counters, counter))
-                case Branch(flag, then, orelse):
-                    self._block(then if memory.at(flag, counters)[0] else orelse, memory, counters)
+                case Repeat():
+                    limit = None if instruction.limit is None else memory.number(instruction.limit, counters, np.int64)
+                    for counter in turns(instruction, limit):
+                        self._block(instruction.body, memory, (*counters, counter))
+                case While():
+                    self._while(instruction, memory, counters)
+                case Branch(index):
+                    self._block(chosen(instruction, memory.number(index, counters, np.int32)), memory, counters)
+
+    def _while(self, loop: While, memory: "_Memory", counters: tuple[int, ...]) -> None:
+        counter = 0
+        while True:
+            self._block(loop.cond, memory, (*counters, counter))
+            if not memory.at(loop.flag, counters)[0]:
+                break
+            if counter == loop.bound:
+                raise BoundError(exceeded(loop))
+            self._block(loop.body, memory, (*counters, counter))
+            counter += 1
+        if loop.count is not None:
+            memory.at(loop.count, counters)[:] = np.array([counter]).view(np.uint8)
 
 
 @dataclass
@@ -82,6 +100,9 @@ class _Memory:
     inputs: list[Bytes]
     outputs: list[Bytes]
     step: Bytes
+
+    def number(self, ref: Ref, counters: tuple[int, ...], dtype: type[np.signedinteger]) -> int:
+        return int(self.at(ref, counters).copy().view(dtype)[0])
 
     def at(self, ref: Ref, counters: tuple[int, ...]) -> Bytes:
         segments = {"arena": self.arena, "state": self.state, "constants": self.constants, "step": self.step}

@@ -50,9 +50,9 @@ MUTANTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "scratch of a kernel gets memory of the next call": (
         build_module,
         "_scratch",
-        lambda program, real=build_module._scratch: [
+        lambda program, inside, real=build_module._scratch: [
             replace(need, interval=replace(need.interval, first=need.interval.first + 1, last=need.interval.last + 1))
-            for need in real(program)
+            for need in real(program, inside)
         ],
     ),
 }

@@ -41,14 +41,16 @@ def test_plan_text(golden: Callable[[str, str], None]) -> None:
 
 def test_nested_blocks_are_indented() -> None:
     body = Block((Copy(Ref("input", 0, 16, 0, (16,)), Ref("output", 0, 16, 0, (16,))),))
-    block = Block((Branch(Ref("state", 64, 1), Block((Repeat(4, body),)), body),))
+    block = Block((Branch(Ref("state", 64, 4), (Block((Repeat(4, body),)), body, body)),))
     slot = Slot("x", uint8, (64,))
     text = print_plan(Plan((), 0, (), 0, {"main": Entry("main", (slot,), (slot,), block, 0, (), 0)}))
     assert text.split("lower bound 0\n")[1] == (
-        "     0  if state[64:65]:\n"
+        "     0  branch state[64:68]:\n"
         "          repeat i0 < 4:\n"
         "            copy output 0[0:16 + 16*i0] <- input 0[0:16 + 16*i0]\n"
-        "        else:\n"
+        "        or at 1:\n"
+        "          copy output 0[0:16 + 16*i0] <- input 0[0:16 + 16*i0]\n"
+        "        or, from 2 on:\n"
         "          copy output 0[0:16 + 16*i0] <- input 0[0:16 + 16*i0]\n"
     )
 

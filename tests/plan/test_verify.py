@@ -9,7 +9,7 @@ import pytest
 from graphc.core.dtypes import uint8
 from graphc.core.errors import VerifyError
 from graphc.kernel.ir import Alloc, Buffer, Kernel, Param
-from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Ref, Repeat, Slot, StateSlot
+from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Ref, Repeat, Slot, StateSlot, While
 from graphc.plan.verify import verify
 
 
@@ -46,7 +46,9 @@ def test_the_good_plan_is_accepted() -> None:
             Copy(arena(0), arena(64)),
             Launch(kernel(scratch=True), (arena(0), arena(64)), (arena(128),)),
             Repeat(4, Block((Copy(Ref("constants", 0, 16, 0, (16,)), arena(0, 16, 16)),))),
-            Branch(arena(0, 1), Block((Copy(arena(0), arena(64)),)), Block(())),
+            Branch(arena(0, 4), (Block((Copy(arena(0), arena(64)),)), Block(()))),
+            Repeat(4, Block((Copy(arena(0), arena(64)),)), arena(0, 8)),
+            While(Block(()), arena(0, 1), Block((Copy(arena(0, 16, 16), arena(64, 16)),)), 4, arena(8, 8)),
         )
     )
 
@@ -88,7 +90,13 @@ def test_the_good_plan_is_accepted() -> None:
         ),
         (lambda: plan(Copy(arena(0, 16), arena(64, 8))), "has another size"),
         (lambda: plan(Copy(arena(0, 16), arena(8, 16))), "overlaps it"),
-        (lambda: plan(Branch(arena(0, 8), Block(()), Block(()))), "is not one byte"),
+        (lambda: plan(Branch(arena(0, 8), (Block(()),))), "has not 4 bytes"),
+        (lambda: plan(Branch(arena(0, 4), ())), "without blocks"),
+        (lambda: plan(Repeat(1, Block(()), arena(0, 4))), "has not 8 bytes"),
+        (lambda: plan(While(Block(()), arena(0, 4), Block(()))), "has not 1 bytes"),
+        (lambda: plan(While(Block(()), arena(0, 1), Block(()), 2, arena(0, 4))), "has not 8 bytes"),
+        (lambda: plan(While(Block(()), arena(0, 1), Block(()), -2)), "at most -2 times"),
+        (lambda: plan(While(Block(()), arena(0, 1), Block((Copy(arena(0, 64, 64), arena(64)),)), 4)), r"64\*i0"),
         (lambda: plan(Repeat(-1, Block(()))), "repeats -1 times"),
     ],
 )

@@ -6,6 +6,7 @@ Elementwise ops take operands of exactly equal shape; broadcasting is a node of 
 
 from graphc.graph.ops import (
     contraction,
+    control,
     cumulative,
     elementwise,
     indexing,
@@ -21,6 +22,7 @@ from graphc.graph.ops import (
 
 __all__ = [
     "contraction",
+    "control",
     "cumulative",
     "elementwise",
     "indexing",

@@ -1,27 +1,32 @@
 """A fused graph to a `LoopProgram`: kernels in order over tensors.
 
 In: a graph of `fusion` nodes, constants and views (reshape; contiguous slice; concatenate of parts that follow each
-other in memory), with the inputs of an entry: state slots, the caller's, the step. Out: one kernel call per fusion.
+other in memory), loops and branches, with the inputs of an entry: state slots, the caller's, the step. Out: one kernel
+call per fusion, one call per loop and branch, whose bodies are lowered likewise.
 
 A view costs nothing: it is a part of its operand's memory. A concatenate becomes memory of its own with its operands
 as parts, where each operand is a temporary made once and for this place alone; otherwise it is copied by a kernel.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from graphc.core.dtypes import uint8
 from graphc.core.errors import UnsupportedError
 from graphc.core.source import UNKNOWN
 from graphc.graph.builder import GraphBuilder
+from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.layout import is_flat_concatenate, slice_offset
+from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
 from graphc.graph.ops.source import ConstantAttrs
 from graphc.graph.ops.structural import FusionAttrs
-from graphc.kernel.ir import Kernel
+from graphc.kernel.ir import Buffer, Kernel, Mode, Param
 from graphc.kernel.lower.fusion import lower_body
 from graphc.kernel.lower.naming import labelled
-from graphc.kernel.program import KernelCall, LoopProgram, Tensor
+from graphc.kernel.program import BranchCall, Call, KernelCall, LoopCall, LoopProgram, Tensor
 
 
 def lower_graph(
@@ -46,7 +51,7 @@ class _Lowering:
         self.tensors: dict[int, Tensor] = {}
         self.of: dict[Value, int] = {}
         self.constants: list[np.ndarray] = []
-        self.calls: list[KernelCall] = []
+        self.calls: list[Call] = []
         self.names: dict[str, int] = {}
         self.bodies: dict[Graph, Kernel] = {}
 
@@ -162,6 +167,10 @@ class _Lowering:
             case "concatenate":
                 if not self._is_placed(node):
                     self._copy(node)
+            case "scan" | "while":
+                self._loop(node)
+            case "branch":
+                self._branch(node)
             case _:
                 raise UnsupportedError(f"{node.op.name}: is not fused and is no view ({node.loc})")
 
@@ -197,10 +206,100 @@ class _Lowering:
         kernel = replace(kernel, name=self._unique(kernel.name))
         self.calls.append(KernelCall(kernel, (*(self.of[v] for v in node.operands), *results)))
 
+    # ------------------------------------------------------------------------------------------------ loops, branches
+
+    def _loop(self, node: Node) -> None:
+        attrs = node.attrs
+        assert isinstance(attrs, ScanAttrs | WhileAttrs)
+        cond: LoopProgram | None = None
+        count, reverse, limited = None, False, False
+        if isinstance(attrs, ScanAttrs):
+            count, reverse, limited = attrs.length, attrs.reverse, attrs.counted
+        else:
+            count = attrs.bound
+            cond = _inside(attrs.cond, attrs.num_captures, len(attrs.cond.inputs), keeps=True)
+        carries = attrs.num_carries
+        body = _inside(attrs.body, attrs.num_captures, attrs.num_captures + carries, keeps=False)
+        for value in node.results:
+            self._temporary(value, node)
+        ys = node.results[carries : carries + attrs.num_ys]
+        if limited or cond is not None:
+            for value in ys:
+                self._zeros(node, value)
+        inits = int(limited) + attrs.num_captures
+        params = [_param("in", value) for value in node.operands]
+        for k, value in enumerate(node.results):
+            params.append(_param("out", value))
+            if k < carries:
+                params[-1] = replace(params[-1], aliases_ok=(f"p{inits + k}",))
+            elif value in ys and (limited or cond is not None):
+                params[-1] = replace(params[-1], mode="inout")
+        self.calls.append(
+            LoopCall(
+                f"{node.op.name} {attrs.body.name}",
+                body,
+                cond,
+                attrs.num_captures,
+                carries,
+                count,
+                reverse,
+                limited,
+                _numbered(params),
+                tuple(self.of[value] for value in (*node.operands, *node.results)),
+                _line(node),
+            )
+        )
+
+    def _branch(self, node: Node) -> None:
+        attrs = node.attrs
+        assert isinstance(attrs, BranchAttrs)
+        for value in node.results:
+            self._temporary(value, node)
+        params = [_param("in", value) for value in node.operands] + [_param("out", value) for value in node.results]
+        names = ", ".join(dict.fromkeys(graph.name for graph in attrs.branches))
+        self.calls.append(
+            BranchCall(
+                f"branch {names}",
+                tuple(lower_graph(graph, name=graph.name) for graph in attrs.branches),
+                _numbered(params),
+                tuple(self.of[value] for value in (*node.operands, *node.results)),
+                _line(node),
+            )
+        )
+
+    def _zeros(self, node: Node, value: Value) -> None:
+        """A kernel that fills a value with zeros."""
+        builder = GraphBuilder("zeros")
+        result = Compose(builder, node.loc).zeros(value.type)
+        self._call(Node(node.op, (), node.attrs, (value,), node.loc), builder.build([result]))
+
     def _unique(self, base: str) -> str:
         number = self.names.get(base, 0)
         self.names[base] = number + 1
         return f"{base}.{number}" if number else base
+
+
+def _inside(graph: Graph, captures: int, stop: int, keeps: bool) -> LoopProgram:
+    """The body or the condition of a loop: its carries, inputs `captures` to `stop`, become the state; keeps: which it
+    does not change.
+    """
+    carries = graph.inputs[captures:stop]
+    inputs = (*carries, *graph.inputs[:captures], *graph.inputs[stop:])
+    turned = Graph(graph.name, inputs, graph.nodes, (*(carries if keeps else ()), *graph.outputs))
+    return lower_graph(turned, name=graph.name, state_inputs=len(carries))
+
+
+def _param(mode: Mode, value: Value) -> Param:
+    """What a loop or branch does to a tensor around it: a parameter of as many bytes."""
+    return Param(Buffer("", uint8, (value.type.nbytes,)), mode, source=f"{value.name} {value.type}".lstrip())
+
+
+def _numbered(params: Sequence[Param]) -> tuple[Param, ...]:
+    return tuple(replace(p, buffer=replace(p.buffer, name=f"p{k}")) for k, p in enumerate(params))
+
+
+def _line(node: Node) -> str:
+    return "" if node.loc is UNKNOWN else str(node.loc)
 
 
 def _described(value: Value, node: Node, label: str) -> Tensor:
@@ -209,5 +308,4 @@ def _described(value: Value, node: Node, label: str) -> Tensor:
         inner = node.attrs.graph
         made = inner.producers.get(inner.outputs[node.results.index(value)], node) if value in node.results else node
         label = made.op.name
-    source = "" if made.loc is UNKNOWN else str(made.loc)
-    return Tensor(0, value.type.nbytes, label=f"{label} {value.type}", source=source)
+    return Tensor(0, value.type.nbytes, label=f"{label} {value.type}", source=_line(made))

@@ -9,6 +9,7 @@ join the groups before them as one. Afterwards groups side by side that read the
 from collections.abc import Iterable, Mapping
 
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.control import CONTROL
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
 from graphc.passes.partition.cost import KEPT
 from graphc.passes.partition.decisions import Decision, Log
@@ -58,7 +59,7 @@ class _Grouping:
         self.of: dict[Node, Group] = {}
         self.anchors = [0]
         for node in graph.nodes:
-            self.anchors.append(self.anchors[-1] + (node.op.name in ANCHORS))
+            self.anchors.append(self.anchors[-1] + (node.op.name in ANCHORS or node.op in CONTROL))
         self.outputs = set(graph.outputs)
         self.random = self._random()
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.contraction import DotAttrs
+from graphc.graph.ops.control import CONTROL
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.graph.rows import axes_of
 from graphc.passes.partition.assemble import fuse, topological
@@ -69,6 +70,9 @@ class _Joining:
     def run(self) -> Graph:
         summing: dict[Value, list[Kernel]] = {}  # reductions and contractions by what they sum
         for number, node in enumerate(self.graph.nodes):
+            if node.op in CONTROL:
+                self.kernel_of[node] = Kernel(number, [node])
+                continue
             if not isinstance(node.attrs, FusionAttrs):
                 self.bare[node] = max((self._slot_of(v) for v in node.operands), default=-1)
                 continue
@@ -146,7 +150,7 @@ class _Joining:
         stack = list(first.results)
         while stack:
             for user in self.graph.users.get(stack.pop(), ()):
-                if isinstance(user.attrs, FusionAttrs):
+                if isinstance(user.attrs, FusionAttrs) or user.op in CONTROL:
                     if user in between or (user in self.kernel_of and self.kernel_of[user].slot < number):
                         return False
                 else:

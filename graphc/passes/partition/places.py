@@ -96,14 +96,14 @@ class Places:
         inputs = set(self.graph.inputs)
         readers: dict[Value, list[tuple[Place, Node]]] = {}
         for node in self.graph.nodes:
-            if node.op.name == "fusion":
+            if node.op.kind == "structural":
                 for value in node.operands:
                     place = self.memory(value)
                     if place.owner in inputs:
                         readers.setdefault(place.owner, []).append((place, node))
         found: dict[Node, set[Node]] = {}
         for node in self.graph.nodes:
-            for old in self.overwritten(node) if node.op.name == "fusion" else ():
+            for old in self.overwritten(node) if node.op.kind == "structural" else ():
                 early = {r for place, r in readers.get(old.owner, ()) if r is not node and place.overlaps(old)}
                 if early:
                     found.setdefault(node, set()).update(early)

@@ -2,13 +2,14 @@
 
 core: computed by exactly one kernel. free: copied into every kernel that reads it, because reading through it costs no
 more than reading memory (movement, iota, one repeated value, casts). view: another name for memory that exists. bare:
-constants, and concatenates whose operands can be made in place.
+constants, loops and branches, and concatenates whose operands can be made in place.
 """
 
 from typing import Literal
 
 from graphc.graph.dims import matching_dims
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.control import CONTROL
 from graphc.graph.layout import is_flat_concatenate, one_number, slice_offset
 from graphc.graph.ops.source import ConstantAttrs
 
@@ -43,8 +44,8 @@ class _Roles:
     def run(self) -> dict[Node, Role]:
         for node in self.graph.nodes:
             self.role[node] = self._first_role(node)
-            if self.role[node] == "view" or (node.op.name == "constant" and self.role[node] == "bare"):
-                self.in_memory.add(node.result)
+            if self.role[node] == "view" or (self.role[node] == "bare" and node.op.name != "concatenate"):
+                self.in_memory.update(node.results)
         for node in self.graph.nodes:
             self._settle_concatenate(node)
         for value in self.graph.outputs:
@@ -57,6 +58,8 @@ class _Roles:
 
     def _first_role(self, node: Node) -> Role:
         name = node.op.name
+        if node.op in CONTROL:
+            return "bare"
         if name == "constant":
             assert isinstance(node.attrs, ConstantAttrs)
             return "bare" if one_number(node.attrs.value) is None else "free"

@@ -455,9 +455,7 @@ def while_loop(
     return loop_or_branch(run, (init,), Options())
 
 
-def cond(
-    pred: ArrayLike, true_fn: Callable[..., object], false_fn: Callable[..., object], *operands: object
-) -> object:
+def cond(pred: ArrayLike, true_fn: Callable[..., object], false_fn: Callable[..., object], *operands: object) -> object:
     """`true_fn(*operands)` if `pred` is true, else `false_fn(*operands)`: only one of them runs.
 
     Both return pytrees of equal types.

@@ -1,7 +1,8 @@
 """From the kernels that lowering wrote to those that a backend runs: each structure is scheduled once.
 
-In: an entry as a `LoopProgram`, with the programs in its loops and branches. Out: the same of scheduled kernels, each called after what is packed for it.
-Guaranteed: every call computes what it did; kernels of one name are of one structure, in all entries.
+In: an entry as a `LoopProgram`, with the programs in its loops and branches. Out: the same of scheduled kernels, each
+called after what is packed for it. Guaranteed: every call computes what it did; kernels of one name are of one
+structure, in all entries.
 """
 
 from collections.abc import Sequence

@@ -9,9 +9,8 @@ from graphc.core.errors import BackendError
 from graphc.plan.ir import Ref
 from graphc.runtime.blocks import from_block, to_block
 from graphc_cupy.products import Matmul, Matrix
-from graphc_cupy.program import Move, Multiply, Program, Queued, Run
+from graphc_cupy.program import Choice, Item, Loop, Move, Multiply, Program, Queued, Row, Run
 
-Rows = tuple[tuple[Queued, ...], ...]  # what each instruction queues, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +19,17 @@ class Code:
 
     binary: bytes
     shared_bytes: Mapping[str, int]
-    entries: Mapping[str, Rows]
+    entries: Mapping[str, tuple[Item, ...]]
 
     @staticmethod
     def of(program: Program, binary: bytes) -> "Code":
         """A program, and what it was compiled to."""
-        entries = {name: tuple(row.queued for row in rows) for name, rows in program.entries.items()}
-        return Code(binary, program.shared_bytes, entries)
+        return Code(binary, program.shared_bytes, program.entries)
 
     def to_bytes(self) -> bytes:
         """One block of a description and the machine code."""
         refs = _Refs([], {})
-        entries = {
-            name: [[_written(each, refs) for each in row] for row in rows] for name, rows in self.entries.items()
-        }
+        entries = {name: [_item(item, refs) for item in items] for name, items in self.entries.items()}
         description = {
             "shared_bytes": dict(self.shared_bytes),
             "entries": entries,
@@ -46,11 +42,8 @@ class Code:
         """What `to_bytes` wrote. Raises `BackendError` for anything else."""
         try:
             written, (binary,) = from_block(block)
-            refs = [Ref(each["segment"], each["offset"], each["nbytes"], each["slot"]) for each in written["refs"]]
-            entries = {
-                name: tuple(tuple(_read(each, refs) for each in row) for row in rows)
-                for name, rows in written["entries"].items()
-            }
+            refs = [Ref(**{**each, "strides": tuple(each["strides"])}) for each in written["refs"]]
+            entries = {name: _read_items(items, refs) for name, items in written["entries"].items()}
             return Code(binary, written["shared_bytes"], entries)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise BackendError(f"gpu backend: saved code cannot be read: {error}") from error
@@ -68,6 +61,40 @@ class _Refs:
             self.numbers[ref] = len(self.found)
             self.found.append(ref)
         return self.numbers[ref]
+
+
+def _item(item: Item, refs: _Refs) -> list[object] | dict[str, object]:
+    """A row is a list, anything else names its fields."""
+
+    def block(items: Sequence[Item]) -> list[object]:
+        return [_item(each, refs) for each in items]
+
+    def place(ref: Ref | None) -> int | None:
+        return None if ref is None else refs.number(ref)
+
+    match item:
+        case Row(_, queued):
+            return [_written(each, refs) for each in queued]
+        case Loop(count, body, limit, last, cond, flag, made, number):
+            blocks = {"body": block(body), "cond": block(cond)}
+            places = {"limit": place(limit), "flag": place(flag), "made": place(made)}
+            return {"count": count, "last": last, "number": number, **blocks, **places}
+        case Choice(index, blocks):
+            return {"index": place(index), "blocks": [block(each) for each in blocks]}
+
+
+def _read_items(items: Sequence[Any], refs: list[Ref]) -> tuple[Item, ...]:
+    return tuple(_read_item(item, refs) for item in items)
+
+
+def _read_item(item: Any, refs: list[Ref]) -> Item:
+    if isinstance(item, list):
+        return Row(None, tuple(_read(each, refs) for each in item))
+    if "blocks" in item:
+        return Choice(refs[item["index"]], tuple(_read_items(block, refs) for block in item["blocks"]))
+    blocks = {name: _read_items(item[name], refs) for name in ("body", "cond")}
+    places = {name: None if item[name] is None else refs[item[name]] for name in ("limit", "flag", "made")}
+    return Loop(item["count"], last=item["last"], number=item["number"], **blocks, **places)
 
 
 def _written(queued: Queued, refs: _Refs) -> list[object]:

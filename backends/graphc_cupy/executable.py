@@ -18,8 +18,8 @@ from functools import partial
 
 import numpy as np
 
-from graphc.core.errors import ArgumentError
-from graphc.plan.ir import Plan, Slot
+from graphc.core.errors import ArgumentError, BoundError
+from graphc.plan.ir import Plan, Slot, While, exceeded, walk_instructions
 from graphc.runtime.device_arrays import DeviceArray, described
 from graphc.runtime.protocol import KernelText, LaunchTimes, Progress
 from graphc_cupy.code import Code
@@ -28,7 +28,7 @@ from graphc_cupy.device import Device, Event
 from graphc_cupy.memory import Segments, when_undisturbed
 from graphc_cupy.mirror import Mirror
 from graphc_cupy.products import Compute
-from graphc_cupy.program import Program, program_of
+from graphc_cupy.program import Program, program_of, rows_of
 from graphc_cupy.source import COUNT, RECORD
 from graphc_cupy.steps import Steps, device_bytes, uses_library
 from graphc_cupy.texts import texts
@@ -96,11 +96,17 @@ class GpuExecutable:
         if name not in self._plan.entries:
             raise ArgumentError(f"no entry {name!r}; this program has {', '.join(self._plan.entries)}")
         if name not in self._entries:
-            entry, rows = self._plan.entries[name], self.code.entries[name]
-            made = Steps.prepare(self._device, self._functions, self._segments, entry, rows)
+            entry, items = self._plan.entries[name], self.code.entries[name]
+            exceeded = partial(self._exceeded, name)
+            made = Steps.prepare(self._device, self._functions, self._segments, entry, items, exceeded)
             self._blocks.append(made.memory.block)
             self._entries[name] = made
         return self._entries[name]
+
+    def _exceeded(self, entry: str, number: int) -> BoundError:
+        """The error of a loop that would not end within its bound."""
+        loops = [each for each in walk_instructions(self._whole().entries[entry].block) if isinstance(each, While)]
+        return BoundError(exceeded([loop for loop in loops if loop.bound is not None][number]))
 
     def call(self, entry: str, inputs: Sequence[np.ndarray], step: int = 0) -> list[np.ndarray]:
         """Run one entry once."""
@@ -205,16 +211,17 @@ class GpuExecutable:
         with self._turn:
             steps = self._entry(entry)
             _check(entry, steps.entry.inputs, inputs)
-            seconds = np.zeros((len(steps.rows), n))
+            rows = tuple((row.instruction,) for row in rows_of(self._made().entries[entry]) if row.instruction)
+            calls, seconds = np.zeros((len(rows), n), np.int64), np.zeros((len(rows), n))
             with self._advancing():
                 steps.give(inputs)
                 for step in range(n):
                     steps.begin(first + step, 0)
                     marks = steps.timed()
                     self._device.synchronize()
-                    seconds[:, step] = [self._device.seconds(*pair) for pair in marks]
-            rows = tuple((row.instruction,) for row in self._made().entries[entry])
-            return LaunchTimes(rows, np.ones(seconds.shape, np.int64), seconds)
+                    calls[:, step] = [len(each) for each in marks]
+                    seconds[:, step] = [sum(self._device.seconds(*pair) for pair in each) for each in marks]
+            return LaunchTimes(rows, calls, seconds)
 
     def state(self) -> list[np.ndarray]:
         """Views of host memory that is kept equal to the state on the device."""

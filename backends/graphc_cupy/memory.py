@@ -91,8 +91,12 @@ class EntryMemory:
         return groups, max(places.nbytes, GRANULE)
 
 
-def address(ref: Ref, segments: Segments, entry: EntryMemory) -> int:
-    """Where a `Ref` points to."""
+def address(ref: Ref, segments: Segments, entry: EntryMemory, counters: Sequence[int] = ()) -> int:
+    """Where a `Ref` points to at some values of the counters of the loops around it."""
+    return _start(ref, segments, entry) + sum(c * stride for c, stride in zip(counters, ref.strides))
+
+
+def _start(ref: Ref, segments: Segments, entry: EntryMemory) -> int:
     match ref.segment:
         case "input":
             return entry.inputs[ref.slot] + ref.offset

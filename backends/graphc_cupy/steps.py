@@ -4,31 +4,38 @@ Three things are captured when they are first needed: one step, for a call; one 
 the next row of the record and counts itself; and several of these, so that small programs are not held up by the host
 queueing them. A call on arrays that lie on the device already is captured when it comes back with the same addresses,
 which it does in a loop: memory pools give back what was freed last.
+
+A step whose loops or branches depend on data is not captured: the host reads what decides, and queues what follows.
 """
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
+from typing import Any
 
 import numpy as np
 
 from graphc.core.digest import is_lasting
-from graphc.plan.ir import Entry
+from graphc.core.errors import BoundError
+from graphc.plan.ir import Entry, Ref
 from graphc.runtime.device_arrays import DeviceArray
-from graphc_cupy.code import Rows
 from graphc_cupy.device import Device, Event, Function, Graph
 from graphc_cupy.memory import EntryMemory, Segments, address, as_bytes, undisturbed
 from graphc_cupy.products import Matmul
-from graphc_cupy.program import Move, Multiply, Queued, Run
+from graphc_cupy.program import Choice, Item, Loop, Move, Multiply, Queued, Row, Run, launches_of, rows_of
 from graphc_cupy.source import BYTES_PER_THREAD, COUNT, RECORD, RECORD_THREADS
 
-MOST_QUEUED = 256  # launches of one captured graph
+MOST_QUEUED = 256  # launches of one captured graph of several steps
+MOST_CAPTURED = 20_000  # launches of one captured graph of one step
 MOST_STEPS = 32
 MOST_ALIGNED = 16  # bytes: what a library asks for at most to read as fast as it can
 MOST_PLACES = 8  # calls on arrays of others that are kept captured
 RECORD_BYTES = 16 * 1024 * 1024  # of one half of the record, at most
+
+
+_Marks = dict[int, list[tuple[Event, Event]]]  # by identity of a row
 
 
 @dataclass(slots=True)
@@ -39,7 +46,9 @@ class Steps:
     functions: Mapping[str, Function]
     segments: Segments
     entry: Entry
-    rows: Rows
+    items: tuple[Item, ...]
+    exceeded: Callable[[int], BoundError]
+    is_captured: bool
     unit: int
     half: int  # rows of one half of the record
     memory: EntryMemory
@@ -58,13 +67,14 @@ class Steps:
         functions: Mapping[str, Function],
         segments: Segments,
         entry: Entry,
-        rows: Rows,
+        items: tuple[Item, ...],
+        exceeded: Callable[[int], BoundError],
     ) -> "Steps":
-        """Allocate what the entry needs."""
-        unit, half = _lengths(entry, rows)
+        """Allocate what the entry needs. `exceeded`: the error of the bounded loop of that number."""
+        unit, half = _lengths(entry, items)
         memory = EntryMemory.allocate(entry, device, 2 * half)
         host = tuple(device.pinned(slot.nbytes * 2 * half) for slot in entry.outputs)
-        return Steps(device, functions, segments, entry, rows, unit, half, memory, host)
+        return Steps(device, functions, segments, entry, items, exceeded, _is_captured(items), unit, half, memory, host)
 
     # ------------------------------------------------------------------------------------------------------ border
 
@@ -127,6 +137,9 @@ class Steps:
     def _queue_at(self, memory: EntryMemory) -> Graph | None:
         """Queue one step with its border in another place."""
         self._prepare(memory)
+        if not self.is_captured:
+            self._step(memory)
+            return None
         is_known = memory in self._places
         graph = self._places.pop(memory, None)
         if is_known and graph is None:
@@ -172,16 +185,13 @@ class Steps:
         """Queue one step whose outputs are not recorded."""
         self._replay("call", 1, False)
 
-    def timed(self) -> list[tuple[Event, Event]]:
-        """Queue one recorded step as it is, with a mark before and behind each row."""
+    def timed(self) -> list[list[tuple[Event, Event]]]:
+        """Queue one recorded step as it is; for each row, marks before and behind each time it is queued."""
         self._prepare(self.memory)
-        marks = []
-        for row in self.rows:
-            before = self.device.record()
-            self._queue(row, self.memory)
-            marks.append((before, self.device.record()))
+        marks: dict[int, list[tuple[Event, Event]]] = {id(row): [] for row in rows_of(self.items)}
+        self._walk(self.items, self.memory, (), marks)
         self._count()
-        return marks
+        return list(marks.values())
 
     def record(self, steps: int) -> None:
         """Queue so many steps."""
@@ -191,6 +201,10 @@ class Steps:
             self._replay("one", 1, True)
 
     def _replay(self, name: str, steps: int, recorded: bool) -> None:
+        if not self.is_captured:
+            self._prepare(self.memory)
+            self._steps(steps, recorded, self.memory)
+            return
         if name not in self.graphs:
             self._prepare(self.memory)
             with undisturbed():
@@ -200,43 +214,96 @@ class Steps:
     def _captured(self, steps: int, recorded: bool, memory: EntryMemory) -> Graph:
         self.device.begin_capture()
         try:
-            for _ in range(steps):
-                self._step(memory)
-                if recorded:
-                    self._count()
+            self._steps(steps, recorded, memory)
         finally:
             graph = self.device.end_capture()  # after a mistake too: the device shall be of use to others
         return graph
 
-    def _step(self, memory: EntryMemory) -> None:
-        for row in self.rows:
-            self._queue(row, memory)
+    def _steps(self, steps: int, recorded: bool, memory: EntryMemory) -> None:
+        for _ in range(steps):
+            self._step(memory)
+            if recorded:
+                self._count()
 
-    def _queue(self, row: tuple[Queued, ...], memory: EntryMemory) -> None:
-        for each in row:
-            match each:
-                case Multiply(matmul):
-                    places = self._matrices(each, memory)
-                    self.device.multiply(self.products[matmul, gcd(MOST_ALIGNED, *places)], *places)
-                case Run(name, blocks, threads, shared_bytes, args):
-                    words = [address(ref, self.segments, memory) for ref in args]
-                    self.device.launch(self.functions[name], blocks, threads, shared_bytes, words)
-                case Move(source, target):
-                    to, of = (address(ref, self.segments, memory) for ref in (target, source))
-                    self.device.copy(to, of, source.nbytes)
+    def _step(self, memory: EntryMemory) -> None:
+        self._walk(self.items, memory, (), None)
+
+    def _walk(self, items: Sequence[Item], memory: EntryMemory, counters: Sequence[int], marks: _Marks | None) -> None:
+        """Queue items at some values of the counters of the loops around them."""
+        for item in items:
+            match item:
+                case Row(_, queued):
+                    before = None if marks is None else self.device.record()
+                    for each in queued:
+                        self._queue(each, memory, counters)
+                    if marks is not None and before is not None:
+                        marks[id(item)].append((before, self.device.record()))
+                case Loop():
+                    self._loop(item, memory, counters, marks)
+                case Choice(index, blocks):
+                    number = self._read(index, memory, counters, np.int32)
+                    self._walk(blocks[min(max(number, 0), len(blocks) - 1)], memory, counters, marks)
+
+    def _loop(self, loop: Loop, memory: EntryMemory, counters: Sequence[int], marks: _Marks | None) -> None:
+        if loop.flag is None:
+            assert loop.count is not None
+            made = loop.count
+            if loop.limit is not None:
+                made = min(max(self._read(loop.limit, memory, counters, np.int64), 0), made)
+            start = loop.count - made if loop.last else 0
+            for counter in range(start, start + made):
+                self._walk(loop.body, memory, (*counters, counter), marks)
+            return
+        counter = 0
+        while True:
+            self._walk(loop.cond, memory, (*counters, counter), marks)
+            if not self._read(loop.flag, memory, counters, np.int8):
+                break
+            if counter == loop.count:
+                raise self.exceeded(loop.number)
+            self._walk(loop.body, memory, (*counters, counter), marks)
+            counter += 1
+        if loop.made is not None:
+            made_bytes = as_bytes(np.array(counter))
+            self.device.upload(address(loop.made, self.segments, memory, counters), made_bytes)
+            self.device.synchronize()
+
+    def _read(self, ref: Ref, memory: EntryMemory, counters: Sequence[int], kind: type[np.signedinteger[Any]]) -> int:
+        """An integer on the device, when everything queued so far is done."""
+        found = np.zeros(1, kind)
+        self.device.download(found.view(np.uint8), address(ref, self.segments, memory, counters))
+        self.device.synchronize()
+        return int(found[0])
+
+    def _queue(self, queued: Queued, memory: EntryMemory, counters: Sequence[int]) -> None:
+        match queued:
+            case Multiply(matmul):
+                places = self._matrices(queued, memory, counters)
+                self.device.multiply(self.products[matmul, self._alignment(queued, memory)], *places)
+            case Run(name, blocks, threads, shared_bytes, args):
+                words = [address(ref, self.segments, memory, counters) for ref in args]
+                self.device.launch(self.functions[name], blocks, threads, shared_bytes, words)
+            case Move(source, target):
+                to, of = (address(ref, self.segments, memory, counters) for ref in (target, source))
+                self.device.copy(to, of, source.nbytes)
 
     def _prepare(self, memory: EntryMemory) -> None:
         """Have all products ready: what prepares them must not be captured."""
-        for row in self.rows:
-            for each in row:
+        for row in rows_of(self.items):
+            for each in row.queued:
                 if isinstance(each, Multiply):
-                    key = each.matmul, gcd(MOST_ALIGNED, *self._matrices(each, memory))
+                    key = each.matmul, self._alignment(each, memory)
                     if key not in self.products:
                         self.products[key] = self.device.product(*key)
 
-    def _matrices(self, product: Multiply, memory: EntryMemory) -> tuple[int, int, int]:
+    def _alignment(self, product: Multiply, memory: EntryMemory) -> int:
+        """Bytes that the addresses of its matrices are multiples of, in all iterations of the loops around it."""
+        strides = (stride for ref in product.args for stride in ref.strides)
+        return gcd(MOST_ALIGNED, *self._matrices(product, memory, ()), *strides)
+
+    def _matrices(self, product: Multiply, memory: EntryMemory, counters: Sequence[int]) -> tuple[int, int, int]:
         left, right, result = (
-            address(ref, self.segments, memory) + offset
+            address(ref, self.segments, memory, counters) + offset
             for ref, offset in zip(product.args, product.offsets, strict=True)
         )
         return left, right, result
@@ -251,21 +318,28 @@ class Steps:
         self.device.launch(self.functions[COUNT], 1, 1, 0, (step, row))
 
 
-def device_bytes(entry: Entry, rows: Rows) -> int:
+def device_bytes(entry: Entry, items: Sequence[Item]) -> int:
     """What an entry takes on the device when it is first used: inputs, outputs and their record."""
-    _, half = _lengths(entry, rows)
+    _, half = _lengths(entry, items)
     _, nbytes = EntryMemory.places(entry, 2 * half)
     return nbytes
 
 
-def uses_library(rows: Rows) -> bool:
+def uses_library(items: Sequence[Item]) -> bool:
     """Whether a library computes any of it."""
-    return any(isinstance(each, Multiply) for row in rows for each in row)
+    return any(isinstance(each, Multiply) for row in rows_of(items) for each in row.queued)
 
 
-def _lengths(entry: Entry, rows: Rows) -> tuple[int, int]:
+def _is_captured(items: Sequence[Item]) -> bool:
+    """Whether a step is queued as a whole: it is not too long, and nothing in it depends on data."""
+    launches = launches_of(items)
+    return launches is not None and launches <= MOST_CAPTURED
+
+
+def _lengths(entry: Entry, items: Sequence[Item]) -> tuple[int, int]:
     """How many steps the larger graph has, and how many rows one half of the record."""
-    count = sum(len(row) for row in rows) + len(entry.outputs) + 1
+    launches = launches_of(items) if _is_captured(items) else MOST_QUEUED
+    count = (launches or 0) + len(entry.outputs) + 1
     unit = max(1, min(MOST_STEPS, MOST_QUEUED // count))
     widest = sum(slot.nbytes for slot in entry.outputs)
     half = max(1, min(8 * unit, RECORD_BYTES // max(widest, 1)))

@@ -14,7 +14,8 @@ def call_text(name: str, function: str, entry: Entry, ns: float, may_abandon: bo
     """`i64 name(ptr record, i64 step, ptr descriptors, ptr input.., ptr output..)`: the last ones are array objects.
 
     `descriptors` is the table of addresses of the inputs' dtype objects. Returns 0, or `IS_BUSY`, or 1 + i when input i
-    is no plain array of the slot's dtype and shape: then nothing ran; or what `driver` says of a loop without an end. The outputs are not looked at.
+    is no plain array of the slot's dtype and shape: then nothing ran; or what `driver` says of a loop without an end.
+    The outputs are not looked at.
     """
     b = Builder(set())
 

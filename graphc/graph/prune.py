@@ -1,4 +1,4 @@
-"""Which nodes of a graph count: dead nodes found and dropped. One backward walk, no recursion."""
+"""Which nodes of a graph count: dead nodes found and dropped, and what follows from what. One walk, no recursion."""
 
 from collections.abc import Iterable, Sequence
 
@@ -23,3 +23,12 @@ def prune(graph: Graph) -> Graph:
     if len(kept) == len(graph.nodes):
         return graph
     return Graph(graph.name, graph.inputs, kept, graph.outputs, graph.aliases)
+
+
+def dependents(nodes: Sequence[Node], sources: Iterable[Value]) -> set[Value]:
+    """`sources` and every value computed from them."""
+    found = set(sources)
+    for node in nodes:
+        if not found.isdisjoint(node.operands):
+            found.update(node.results)
+    return found

@@ -96,7 +96,8 @@ class LoopCall:
         num_xs = len(self.body.inputs) - self.num_captures
         sizes = [first, self.num_captures, self.num_carries, num_xs, self.num_carries, len(self.body.outputs)]
         ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
-        return LoopParts(*(range(end - size, end) for end, size in zip(ends, sizes, strict=True)), len(self.args) > ends[-1])
+        ranges = (range(end - size, end) for end, size in zip(ends, sizes, strict=True))
+        return LoopParts(*ranges, counts=len(self.args) > ends[-1])
 
 
 @dataclass(frozen=True, slots=True)

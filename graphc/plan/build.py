@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.core.errors import VerifyError
-from graphc.core.records import dataclass
 from graphc.kernel.program import KernelCall, LoopProgram, Tensor
 from graphc.plan.copies import Move, final_moves
 from graphc.plan.instructions import Frame, Layout, Need, inner_bytes, instructions

@@ -62,7 +62,8 @@ def _has_flag(call: Call) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where the slots of a program lie; its arena begins `arena` bytes behind that of the entry. `depth`: how many loops
+    """Where the slots of a program lie; its arena begins `arena` bytes behind that of the entry. `depth`: how many
+    loops
     are around it.
     """
 

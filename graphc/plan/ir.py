@@ -3,8 +3,8 @@
 Memory is made of segments. `arena` is one block of scratch reused inside an entry; `state` persists between steps and
 entries;
 `constants` is read-only and shared by all entries; `input` i and `output` i are the caller's; `step` is one int64,
-the number of the current
-step, kept by the driver. An address is `segment + offset + sum(counter * stride)` over the counters of the enclosing loops.
+the number of the current step, kept by the driver. An address is `segment + offset + sum(counter * stride)` over the
+counters of the enclosing loops.
 
 Inside `run(entry, first, n)`, iteration t writes output i at `output + (t - first) * nbytes(i)`: outputs are stacked
 along a new leading axis. That is the only difference between one call and n steps.
@@ -74,7 +74,8 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class While:
-    """Run `cond`, then `body`, until `cond` has left a zero in the byte at `flag`. A counter of the runs of `body` takes
+    """Run `cond`, then `body`, until `cond` has left a zero in the byte at `flag`. A counter of the runs of `body`
+    takes
     part in the addresses inside; the number of them is written to the int64 at `count`.
 
     A `cond` that asks for more than `bound` runs is an error, which names `source`.

@@ -45,7 +45,9 @@ def share_packs(program: LoopProgram, packed: frozenset[int]) -> LoopProgram:
 
 def _writes(call: Call, packed: Container[int]) -> bool:
     """Whether the call is a pack that writes one of these tensors; its reader has it as last argument too."""
-    return isinstance(call, KernelCall) and bool(call.args) and call.args[-1] in packed and call.kernel.params[-1].mode == "out"
+    if not isinstance(call, KernelCall) or not call.args:
+        return False
+    return call.args[-1] in packed and call.params[-1].mode == "out"
 
 
 def _key(call: Call) -> object:

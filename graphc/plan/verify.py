@@ -3,7 +3,8 @@
 `verify(plan)` raises `VerifyError` unless all of this holds:
 
 1. State slots and constants are aligned, lie inside their segments and do not overlap.
-2. Every `Ref` lies inside its segment at every value of the counters of the enclosing loops: input, output and state refs
+2. Every `Ref` lies inside its segment at every value of the counters of the enclosing loops: input, output and state
+refs
    inside one slot, constant refs inside one constant. It has at most one stride per counter.
 3. The lifetimes of an entry are aligned, lie inside its arena, and those live at the same instruction do not overlap.
 4. Every arena ref lies inside a lifetime that is live at its instruction.

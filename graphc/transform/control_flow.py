@@ -157,7 +157,9 @@ class _Carry:
                 after = traced.graph.outputs[k].type
                 if _fits(after, before, is_weak):
                     continue
-                may_change = is_scalar(self.leaves[k]) and after.shape == () and _rank(before.dtype) <= _rank(after.dtype)
+                may_change = (
+                    is_scalar(self.leaves[k]) and after.shape == () and _rank(before.dtype) <= _rank(after.dtype)
+                )
                 if not may_change or is_weak:
                     raise _mismatch(self.name, _named("carry", self.names[k]), before, after, traced.made_at(k))
                 self.types[k] = after

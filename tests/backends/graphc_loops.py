@@ -78,7 +78,9 @@ class LoopsExecutable:
                 case While():
                     self._while(instruction, slots, counters)
                 case Branch(index):
-                    self._block(chosen(instruction, self._at(index, slots, counters).view(np.int32)[0]), slots, counters)
+                    self._block(
+                        chosen(instruction, self._at(index, slots, counters).view(np.int32)[0]), slots, counters
+                    )
 
     def _while(self, loop: While, slots: Slots, counters: tuple[int, ...]) -> None:
         counter = 0

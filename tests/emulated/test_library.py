@@ -23,7 +23,7 @@ from graphc_cupy.code import Code
 from graphc_cupy.cublaslt import CublasLt, Functions
 from graphc_cupy.phases import LibraryCall, phases
 from graphc_cupy.products import Matmul, Matrix
-from graphc_cupy.program import Multiply
+from graphc_cupy.program import Multiply, rows_of
 from graphc_cupy.recipes import schedule
 from tests.acceptance.jobs import job
 from tests.emulated.backend import EmulatedBackend
@@ -238,5 +238,5 @@ def test_products_are_kept_on_disk(emulated: EmulatedBackend) -> None:
     x, y = CASES["batched"][1]
     exe = gc.compile(product, x, y, backend="emulated", precision="library")
     code = exe._executable.code  # type: ignore[attr-defined]
-    assert any(isinstance(each, Multiply) for rows in code.entries.values() for row in rows for each in row)
+    assert any(isinstance(each, Multiply) for items in code.entries.values() for row in rows_of(items) for each in row.queued)
     assert Code.from_bytes(code.to_bytes()) == code

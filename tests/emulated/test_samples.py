@@ -9,6 +9,7 @@ import pytest
 
 from graphc.kernel.ir import Kernel
 from graphc.kernel.lower import lower_graph
+from graphc.kernel.program import KernelCall
 from graphc.passes.partition import partition
 from tests.emulated.kernels import Cases, needs_compiler, needs_sanitizer
 from tests.emulated.sanitized import under_sanitizer
@@ -21,7 +22,7 @@ PART = [pytest.param(k, marks=[] if k == 0 else [pytest.mark.slow]) for k in ran
 def kernels(sample: Sample) -> Iterator[tuple[Kernel, list[np.ndarray]]]:
     """The kernel of a sample with its inputs; none where nothing is computed."""
     program = lower_graph(partition(graph_of(sample)), name="main")
-    if len(program.calls) != 1:
+    if len(program.calls) != 1 or not isinstance(program.calls[0], KernelCall):
         return
     (call,) = program.calls
     given = dict(zip(program.inputs, sample.inputs, strict=True))

@@ -17,7 +17,7 @@ from graphc_cupy import cupy_device, executable, nvrtc
 from graphc_cupy.backend import GpuBackend
 from graphc_cupy.code import Code
 from graphc_cupy.executable import GpuExecutable
-from graphc_cupy.program import Move, Run
+from graphc_cupy.program import Choice, Loop, Move, Row, Run
 from tests.acceptance.jobs import job, state_sha256
 from tests.emulated.backend import EmulatedBackend
 from tests.emulated.kernels import needs_compiler
@@ -28,9 +28,14 @@ CODE = Code(
     {"f": 48, "g": 0},
     {
         "train": (
-            (Run("f", 3, 128, 48, (Ref("arena", 0, 64), Ref("input", 8, 4, 2))),),
-            (),
-            (Move(Ref("arena", 0, 64), Ref("state", 64, 64)), Run("g", 1, 1, 0, (Ref("arena", 0, 64),))),
+            Row(None, (Run("f", 3, 128, 48, (Ref("arena", 0, 64), Ref("input", 8, 4, 2))),)),
+            Row(None, ()),
+            Row(None, (Move(Ref("arena", 0, 64), Ref("state", 64, 64)), Run("g", 1, 1, 0, (Ref("arena", 0, 64),)))),
+        ),
+        "loops": (
+            Loop(7, (Row(None, (Run("f", 1, 1, 0, (Ref("arena", 0, 64, 0, (0, -8)),)),)),), Ref("arena", 64, 8), True),
+            Loop(None, (), None, False, (Row(None, ()),), Ref("arena", 128, 1), None, 3),
+            Choice(Ref("input", 0, 4), ((), (Loop(2, ()),))),
         ),
         "nothing": (),
     },

@@ -131,7 +131,7 @@ def direct(
             return memory[tensor_id]
         return at(tensor.view_of)[tensor.view_offset : tensor.view_offset + tensor.nbytes]
 
-    for call in program.calls:
+    for call in program.kernel_calls():
         runner(call.kernel, [at(t) for t in call.args], [garbage(b.nbytes) for b in arena_allocs(call.kernel)])
     updates = dict(program.state_updates)
     new = [at(updates[slot]).copy() if slot in updates else old.copy() for slot, old in enumerate(state)]

@@ -9,7 +9,21 @@ import pytest
 from graphc.core.dtypes import uint8
 from graphc.core.errors import VerifyError
 from graphc.kernel.ir import Alloc, Buffer, Kernel, Param
-from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Lifetime, Plan, Ref, Repeat, Slot, StateSlot, While
+from graphc.plan.ir import (
+    Block,
+    Branch,
+    Copy,
+    Entry,
+    Instruction,
+    Launch,
+    Lifetime,
+    Plan,
+    Ref,
+    Repeat,
+    Slot,
+    StateSlot,
+    While,
+)
 from graphc.plan.verify import verify
 
 

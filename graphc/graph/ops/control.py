@@ -1,4 +1,5 @@
-"""Control flow: `scan` and `while` (loops) and `branch`. Each holds its bodies; what these use from outside is an operand.
+"""Control flow: `scan` and `while` (loops) and `branch`. Each holds its bodies; what these use from outside is an
+operand.
 
 A loop passes *carries* from one iteration to the next; *captures* are the same in all iterations. A scan also takes one
 row of each of its *xs* per iteration, and every loop that has a bound stacks what its body makes besides (*ys*): row t

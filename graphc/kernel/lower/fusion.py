@@ -37,8 +37,9 @@ FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "argmin": lower_rows,
 }
 
-# Primitives that never reach lowering: `call` is inlined, windows are written out (`graphc.passes.windows`).
-ELSEWHERE = frozenset({"call", "fusion", "conv_general", "reduce_window"})
+# Primitives that are in no kernel: `call` is inlined, windows are written out (`graphc.passes.windows`), the bodies of
+# loops and branches are programs of kernels.
+ELSEWHERE = frozenset({"call", "fusion", "conv_general", "reduce_window", "scan", "while", "branch"})
 
 
 def lower_body(body: Graph) -> Kernel:

@@ -9,8 +9,8 @@ from typing import Literal
 
 from graphc.graph.dims import matching_dims
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.ops.control import CONTROL
 from graphc.graph.layout import is_flat_concatenate, one_number, slice_offset
+from graphc.graph.ops.control import CONTROL
 from graphc.graph.ops.source import ConstantAttrs
 
 Role = Literal["core", "free", "view", "bare"]

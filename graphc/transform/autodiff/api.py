@@ -11,8 +11,8 @@ from graphc.core.errors import ArgumentError, GradientError
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.prune import live_nodes
-from graphc.transform.autodiff.backward import dependents, pull_back
+from graphc.graph.prune import dependents, live_nodes
+from graphc.transform.autodiff.backward import pull_back
 from graphc.transform.autodiff.derive import Deriver, divide, order_late
 from graphc.transform.autodiff.rows import Tangent, zeros_for
 

@@ -15,15 +15,6 @@ from graphc.transform.autodiff.rows import Derive, Linear, Region, Tangent
 from graphc.transform.autodiff.table import row_of
 
 
-def dependents(nodes: Sequence[Node], sources: Sequence[Value]) -> set[Value]:
-    """`sources` and every value computed from them."""
-    found = set(sources)
-    for node in nodes:
-        if not found.isdisjoint(node.operands):
-            found.update(node.results)
-    return found
-
-
 def pull_back(
     builder: GraphBuilder,
     nodes: Sequence[Node],

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.prune import live_nodes, prune
-from graphc.transform.autodiff.backward import dependents, pull_back
+from graphc.graph.prune import dependents, live_nodes, prune
+from graphc.transform.autodiff.backward import pull_back
 from graphc.transform.autodiff.forward import Forward, push_forward
 from graphc.transform.autodiff.rows import JvpGraph, LinearisedGraph, TransposedGraph
 

@@ -6,6 +6,7 @@ from graphc.core.errors import UnsupportedError
 from graphc.graph.ir import Node, Op
 from graphc.transform.batching import (
     contraction,
+    control,
     cumulative,
     elementwise,
     indexing,
@@ -33,6 +34,7 @@ _FAMILIES = (
     sliding,
     sorting,
     structural,
+    control,
 )
 
 ROWS: Mapping[Op, Row] = {op: row for family in _FAMILIES for op, row in family.ROWS.items()}

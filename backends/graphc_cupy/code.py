@@ -12,7 +12,6 @@ from graphc_cupy.products import Matmul, Matrix
 from graphc_cupy.program import Choice, Item, Loop, Move, Multiply, Program, Queued, Row, Run
 
 
-
 @dataclass(frozen=True, slots=True)
 class Code:
     """`binary`: what a device loads. `shared_bytes`: of every function. `entries`: what one step of each queues."""

@@ -4,9 +4,8 @@ Addresses are still `Ref`s; `Queued` names what happens in order, inside `Loop`s
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from graphc.core.errors import BackendError
 from graphc.kernel.ir import Kernel
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Plan, Ref, Repeat, While, walk_instructions
 from graphc.plan.kernels import emit_each
@@ -50,7 +49,7 @@ Queued = Run | Move | Multiply
 class Row:
     """What one instruction of the plan queues. The instruction is unknown where the code comes from the disk."""
 
-    instruction: Launch | Copy | None
+    instruction: Launch | Copy | None = field(compare=False)
     queued: tuple[Queued, ...]
 
 

@@ -238,5 +238,7 @@ def test_products_are_kept_on_disk(emulated: EmulatedBackend) -> None:
     x, y = CASES["batched"][1]
     exe = gc.compile(product, x, y, backend="emulated", precision="library")
     code = exe._executable.code  # type: ignore[attr-defined]
-    assert any(isinstance(each, Multiply) for items in code.entries.values() for row in rows_of(items) for each in row.queued)
+    assert any(
+        isinstance(each, Multiply) for items in code.entries.values() for row in rows_of(items) for each in row.queued
+    )
     assert Code.from_bytes(code.to_bytes()) == code

@@ -415,7 +415,7 @@ def scan(
     (6.0, [1.0, 3.0, 6.0])
     """
     run = partial(transform.scan, f, length=length, reverse=reverse)
-    return cast("tuple[object, object]", loop_or_branch(run, (init, xs), Options()))
+    return cast("tuple[object, object]", loop_or_branch("scan", run, (init, xs), Options()))
 
 
 def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Callable[..., object], init: object) -> object:
@@ -436,7 +436,7 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Callable[..., object], i
         return transform.fori_loop(first, last, body, init)
 
     later = tuple(n for n in limits if not isinstance(n, int))
-    return loop_or_branch(run, (init, *later), Options())
+    return loop_or_branch("fori_loop", run, (init, *later), Options())
 
 
 def while_loop(
@@ -452,7 +452,7 @@ def while_loop(
     192.0
     """
     run = partial(transform.while_loop, cond, body, bound=bound)
-    return loop_or_branch(run, (init,), Options())
+    return loop_or_branch("while_loop", run, (init,), Options())
 
 
 def cond(pred: ArrayLike, true_fn: Callable[..., object], false_fn: Callable[..., object], *operands: object) -> object:
@@ -469,7 +469,7 @@ def cond(pred: ArrayLike, true_fn: Callable[..., object], false_fn: Callable[...
     def run(pred: ArrayLike, *operands: object) -> object:
         return transform.cond(pred, true_fn, false_fn, *operands)
 
-    return loop_or_branch(run, (pred, *operands), Options())
+    return loop_or_branch("cond", run, (pred, *operands), Options())
 
 
 def switch(index: ArrayLike, branches: Sequence[Callable[..., object]], *operands: object) -> object:
@@ -484,7 +484,7 @@ def switch(index: ArrayLike, branches: Sequence[Callable[..., object]], *operand
     def run(index: ArrayLike, *operands: object) -> object:
         return transform.switch(index, branches, *operands)
 
-    return loop_or_branch(run, (index, *operands), Options())
+    return loop_or_branch("switch", run, (index, *operands), Options())
 
 
 vjp = transform.vjp

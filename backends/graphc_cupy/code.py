@@ -91,9 +91,9 @@ def _read_item(item: Any, refs: list[Ref]) -> Item:
         return Row(None, tuple(_read(each, refs) for each in item))
     if "blocks" in item:
         return Choice(refs[item["index"]], tuple(_read_items(block, refs) for block in item["blocks"]))
-    blocks = {name: _read_items(item[name], refs) for name in ("body", "cond")}
-    places = {name: None if item[name] is None else refs[item[name]] for name in ("limit", "flag", "made")}
-    return Loop(item["count"], last=item["last"], number=item["number"], **blocks, **places)
+    body, cond = (_read_items(item[name], refs) for name in ("body", "cond"))
+    limit, flag, made = (None if item[name] is None else refs[item[name]] for name in ("limit", "flag", "made"))
+    return Loop(item["count"], body, limit, item["last"], cond, flag, made, item["number"])
 
 
 def _written(queued: Queued, refs: _Refs) -> list[object]:

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from graphc.compilation import Options
 from graphc.core.pytree import Leaf, Tree, flatten, unflatten
@@ -17,7 +18,7 @@ _compiled: OrderedDict[tuple[Graph, Options], CompiledFunction] = OrderedDict()
 _guard = threading.Lock()
 
 
-def loop_or_branch(run: Callable[..., Tree], args: Sequence[Tree], options: Options) -> Tree:
+def loop_or_branch(name: str, run: Callable[..., Tree], args: Sequence[Tree], options: Options) -> Tree:
     """`run(*args)`, which adds nodes to the trace under way; where there is none it is traced here, and compiled.
 
     Python numbers among the arguments stay such, so that they take the dtype of what they meet.
@@ -29,9 +30,10 @@ def loop_or_branch(run: Callable[..., Tree], args: Sequence[Tree], options: Opti
 
     def with_numbers(*given: Leaf) -> Tree:
         rest = iter(given)
-        return run(*unflatten(tree, [leaf if is_scalar(leaf) else next(rest) for leaf in leaves]))
+        whole = unflatten(tree, [leaf if is_scalar(leaf) else next(rest) for leaf in leaves])
+        return run(*cast("tuple[Tree, ...]", whole))
 
-    traced = trace(with_numbers, arrays, name=getattr(run, "__name__", "") or run.func.__name__)
+    traced = trace(with_numbers, arrays, name=name)
     return unflatten(traced.out_tree, _program(traced.graph, options)(*arrays))
 
 

@@ -8,6 +8,7 @@ is of a kernel.
 
 from collections.abc import Iterator
 from dataclasses import field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -95,9 +96,9 @@ class LoopCall:
         first = int(self.limited)
         num_xs = len(self.body.inputs) - self.num_captures
         sizes = [first, self.num_captures, self.num_carries, num_xs, self.num_carries, len(self.body.outputs)]
-        ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
-        ranges = (range(end - size, end) for end, size in zip(ends, sizes, strict=True))
-        return LoopParts(*ranges, counts=len(self.args) > ends[-1])
+        starts = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
+        limit, captures, inits, xs, finals, ys = (range(*pair) for pair in pairwise(starts))
+        return LoopParts(limit, captures, inits, xs, finals, ys, len(self.args) > starts[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class _Addresses:
         pairs = zip((args[k] for k in parts.inits), finals, strict=True)
         before: list[Instruction] = [Copy(init, final) for init, final in pairs if init != final and final.nbytes]
         if call.count == 0 and call.cond is None:
-            return before
+            return before or [Repeat(0, Block(()))]  # at least one: moments are numbers of instructions
         inside, scratch = self.laid.inside[number], self._scratch(number)
         captures = [args[k] for k in parts.captures]
         xs = [self._row(call, args[k], call.params[k].buffer.nbytes) for k in parts.xs]

@@ -120,7 +120,7 @@ def _operands(leaves: Sequence[Leaf], types: Sequence[TensorType]) -> list[Array
     return found
 
 
-def _mismatch(name: str, what: str, before: TensorType, after: TensorType, made: Loc) -> TypeError:
+def _mismatch(name: str, what: str, before: TensorType, after: TensorType, made: Loc) -> ShapeError | DTypeError:
     place = "" if made is UNKNOWN else f", made at {made}"
     kind = ShapeError if before.shape != after.shape else DTypeError
     return kind(
@@ -234,13 +234,13 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Tree) ->
         spec = leaf_spec(value)
         if spec is None or spec.shape or not spec.dtype.is_integer:
             raise ArgumentError(with_line(f"fori_loop: {name} must be an integer, not {spec or type(value).__name__}"))
-    first, last = promoted("fori_loop", [lower, upper])
+    start_at, last = promoted("fori_loop", [lower, upper])
     _, _, result = cast(
         "tuple[Tree, Tree, Tree]",
         while_loop(
             lambda carry: carry[0] < carry[1],
             lambda carry: (carry[0] + 1, carry[1], body(carry[0], carry[2])),
-            (first, last, init),
+            (start_at, last, init),
         ),
     )
     return result
@@ -293,7 +293,7 @@ def switch(index: ArrayLike, branches: Sequence[Function], *operands: Tree) -> T
     near = as_array(index)
     if spec.dtype != dtypes.int32:  # what does not fit must not become another branch
         kind = spec.dtype.numpy
-        last = min(len(branches) - 1, int(np.iinfo(kind).max))
+        last = min(len(branches) - 1, 2 ** (8 * spec.dtype.itemsize - 1) - 1)
         near = bind1(elementwise.max_, bind1(elementwise.min_, near, np.array(last, kind)), np.array(0, kind))
     return _select("switch", to_dtype(near, dtypes.int32), tuple(branches), operands)
 

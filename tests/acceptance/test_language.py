@@ -106,7 +106,6 @@ def recurrence_by_hand(w: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.nda
     return h, np.array(all_of_them).reshape(-1, 3)
 
 
-@pytest.mark.xfail(reason="scan is not there")
 @pytest.mark.parametrize("length", [5, 1, 0])
 def test_jacobian_of_scan(length: int) -> None:
     x = X[:length]
@@ -138,7 +137,6 @@ def root(a: Any) -> Any:
     )
 
 
-@pytest.mark.xfail(reason="while_loop is not there")
 def test_hessian_of_a_while_loop() -> None:
     a = np.float64(2.7)
     close(gc.jit(root)(a), np.sqrt(a))
@@ -180,7 +178,6 @@ def grid_costs(v: Any, c: Any) -> Any:
     return gnp.where(corner, 0.0, new)
 
 
-@pytest.mark.xfail(reason="scan is not there")
 def test_value_iteration() -> None:
     """Mission M14: shortest paths equal Dijkstra's, and the costs' gradient marks the path."""
     costs = np.random.default_rng(3).uniform(0.5, 2.0, size=(6, 6))
@@ -204,7 +201,6 @@ def test_value_iteration() -> None:
     assert np.all(marks[marks != 0] == 1)
 
 
-@pytest.mark.xfail(reason="scan is not there")
 def test_a_program_is_as_long_as_its_loop_body() -> None:
     def text(length: int) -> int:
         exe = gc.compile(recurrence, gc.spec((3, 3), "float64"), gc.spec((length, 3), "float64"))

@@ -169,7 +169,7 @@ def _scan(attrs: ScanAttrs, *operands: np.ndarray) -> tuple[np.ndarray, ...]:
     captures, carries, xs = operands[attrs.first : first], list(operands[first:last]), operands[last:]
     rows = _Rows(attrs.body.output_types[attrs.num_carries :], attrs.length)
     for t in reversed(range(count)) if attrs.reverse else range(count):
-        made = interpret(attrs.body, [*captures, *carries, *(np.ascontiguousarray(x[t]) for x in xs)])
+        made = interpret(attrs.body, [*captures, *carries, *(np.asarray(x[t], order="C") for x in xs)])
         carries = made[: attrs.num_carries]
         rows.put(t, made[attrs.num_carries :])
     return (*carries, *rows.arrays)

@@ -482,15 +482,20 @@ def _sort(g: _Grower) -> None:
 
 def _linalg(g: _Grower) -> None:
     """Of a matrix that is made positive definite first."""
-    x = g.pick(lambda v: v.type.rank > 1 and v.dtype in linalg.ACCEPTED)
+    x = g.pick(lambda v: v.type.rank > 1 and v.dtype in linalg.ACCEPTED and v.type.size > 0)
     rank = x.type.rank
     batch = tuple(range(rank - 2))
     square = g.add(contraction.dot_general, x, x, attrs=contraction.DotAttrs((rank - 1,), (rank - 1,), batch, batch))
     shift = g.add(source.constant, attrs=source.ConstantAttrs(np.eye(square.shape[-1], dtype=x.dtype.numpy)))
     spread = movement.BroadcastAttrs(square.shape, (rank - 2, rank - 1))
     positive = g.add(elementwise.add, square, g.add(movement.broadcast, shift, attrs=spread))
-    kind = g.below(3)
-    if kind == 0:
+    kind = g.below(6)
+    if kind > 2:
+        g.add(linalg.BY_LIBRARY[kind - 3], positive)
+        _, *vectors = sorted(g.builder.nodes[-1].results, key=lambda v: v.type.rank)
+        if kind > 3:  # vectors of equal values are any that fit
+            g.pool = [v for v in g.pool if v not in vectors]
+    elif kind == 0:
         g.add(linalg.cholesky, positive)
     elif kind == 1:
         g.add(linalg.lu, positive)

@@ -23,7 +23,7 @@ from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
 from graphc.graph.ops.cumulative import CUMULATIVE, CumulativeAttrs
 from graphc.graph.ops.elementwise import DTypeAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
-from graphc.graph.ops.linalg import TriangleAttrs
+from graphc.graph.ops.linalg import FullAttrs, TriangleAttrs
 from graphc.graph.ops.movement import (
     AxesAttrs,
     AxisAttrs,
@@ -645,6 +645,23 @@ def _linalg() -> Iterator[Sample]:
                     label = f"{name}x{count}{_name_of(attrs)}"
                     chosen = (0, 1) if small and count == 5 and x.size <= 9 else ()
                     yield Sample("triangular_solve", label, (positive, b), attrs, rtol=rtol, differentiate=chosen)
+        for shape in ((1, 1), (4, 4), (5, 4), (4, 5), (2, 3, 4, 2), (40, 30), (0, 3, 3)):
+            x = random_array(_generator("library", dtype, shape), shape, dtype, -1, 1)
+            chosen = (0,) if dtype is dtypes.float64 and 0 < x.size <= 16 else ()
+            name, rtol = f"{dtype.short}{list(shape)}", 100 * _RTOL[dtype]
+            for full in (False, True):
+                label, square = f"{name}{'-full' if full else ''}", shape[-1] == shape[-2]
+                has = chosen if square or not full else ()
+                if full and abs(shape[-1] - shape[-2]) > 1:
+                    continue  # any vectors that fit complete a factor
+                yield Sample("svd", label, (x,), FullAttrs(full), rtol=rtol, differentiate=has)
+                has = has if shape[-2] >= shape[-1] else ()
+                yield Sample("qr", label, (x,), FullAttrs(full), rtol=rtol, differentiate=has)
+            if square:
+                yield Sample("eigh", name, (x,), rtol=rtol, differentiate=chosen)
+    broken = np.stack([np.eye(3), np.diag([1.0, np.nan, 2.0]), np.diag([1.0, np.inf, 2.0])])
+    for op in ("qr", "svd", "eigh"):
+        yield Sample(op, "not-finite", (broken,), FullAttrs() if op != "eigh" else NO_ATTRS)
     indefinite = np.stack([np.eye(3), -np.eye(3), np.full((3, 3), np.nan), np.diag([1.0, np.inf, 1.0])])
     yield Sample("cholesky", "not-positive", (indefinite,), rtol=0)
     yield Sample("cholesky", "one-triangle", (np.array([[4.0, np.nan], [2.0, 3.0]]),), rtol=_RTOL[dtypes.float64])

@@ -10,11 +10,13 @@ one of the outer loops, each of its iterations is a thread. Where it is a loop i
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from graphc.core.errors import UnsupportedError
 from graphc.kernel.affine import stride_of
 from graphc.kernel.independence import accesses, iterations_independent
 from graphc.kernel.ir import (
     Alloc,
     Binary,
+    CallLibrary,
     Compare,
     Const,
     Expr,
@@ -48,6 +50,10 @@ FEWEST_CHUNKS = 4  # of a row that is long enough for a block
 
 def schedule(kernel: Kernel, library: Compute | None = None) -> Scheduled:
     """The kernel arranged for this backend. library: what it computes products in, where one is asked for."""
+    called = next((s.function for s in walk(kernel.body) if isinstance(s, CallLibrary)), None)
+    if called is not None:
+        where = f" ({', '.join(kernel.sources)})" if kernel.sources else ""
+        raise UnsupportedError(f"{kernel.name}: {called} of LAPACK runs on the cpu backend only{where}")
     names = Names(kernel)
     body: list[Stmt] = []
     for statement in kernel.body:

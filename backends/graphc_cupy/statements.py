@@ -21,6 +21,7 @@ from graphc.kernel.ir import (
     Accumulate,
     Alloc,
     Buffer,
+    CallLibrary,
     Const,
     Expr,
     For,
@@ -138,6 +139,8 @@ class StatementEmitter:
                 case For():
                     self.before(statement, alone=True)
                     self.repeated(partial(self.counted, statement))
+                case CallLibrary():
+                    raise BackendError(f"gpu backend: {statement.function} is a function of the host")
                 case Prefetch():
                     continue  # a hint; here other threads work while one waits
                 case _:

@@ -8,6 +8,7 @@ from graphc.kernel.ir import (
     Accumulate,
     Alloc,
     Buffer,
+    CallLibrary,
     Expr,
     For,
     If,
@@ -72,7 +73,7 @@ def accesses(statements: tuple[Stmt, ...], times: float = 1.0, inner: Axis | Non
                 found += accesses(then, times, inner) + accesses(orelse, times, inner)
             case While(_, bound, body):
                 found += accesses(body, times * min(bound, UNKNOWN_EXTENT), inner)
-            case Let() | Alloc() | Prefetch():
+            case Let() | Alloc() | Prefetch() | CallLibrary():
                 continue
     return found
 

@@ -8,6 +8,7 @@ import ctypes
 import itertools
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from operator import itemgetter
@@ -15,17 +16,20 @@ from operator import itemgetter
 import llvmlite
 import llvmlite.binding as llvm
 
+from graphc.core import lapack
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
 from graphc.runtime.cache import ObjectCache
 from graphc_llvm import host, unlocked
 from graphc_llvm.background import Background, Pending
 from graphc_llvm.runtime_code import EXPORTS, runtime_text
+from graphc_llvm.statements import LIBRARY_PREFIX
 
 SETTINGS = "2"  # of the pass list and the code generator below; raise it when they change
 
 ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
 LARGE = 12_000  # characters; smaller modules are compiled together, because each costs LLVM as much as 2,000 more do
+_LIBRARY_SYMBOL = re.compile(re.escape(LIBRARY_PREFIX).encode() + rb"(\w+)")
 PLAIN = 8  # times faster than the optimising code generator is the other one
 
 _numbers = itertools.count()
@@ -190,6 +194,8 @@ def link(objects: Sequence[bytes], exports: Sequence[str]) -> Library:
         builder.add_object_img(code)
     for name in exports:
         builder.export_symbol(name)
+    for found in {name for code in objects for name in _LIBRARY_SYMBOL.findall(code)}:
+        builder.import_symbol(LIBRARY_PREFIX + found.decode(), lapack.address(found.decode()))
     try:
         tracker = builder.link(_linker(), f"graphc_{next(_numbers)}")
     except RuntimeError as error:

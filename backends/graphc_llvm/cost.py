@@ -1,9 +1,10 @@
 """A rough static cost of loop-IR statements, in nanoseconds of one core. It decides chunk sizes, never results."""
 
 from graphc.kernel.independence import expressions
-from graphc.kernel.ir import Binary, Const, Expr, For, If, Load, Stmt, Unary, While, operands
+from graphc.kernel.ir import Binary, CallLibrary, Const, Expr, For, If, Load, Stmt, Unary, While, operands
 
 UNKNOWN_EXTENT = 16  # of a loop whose extent depends on outer counters
+LIBRARY_NS = 10.0  # of a function of a library, for each element it gets
 _LANES_PER_NS = 16.0  # how many lanes of a vector loop cost as much as one scalar iteration
 _SLOW = {"div": 2.0, "rem": 4.0, "sqrt": 2.0}
 
@@ -19,6 +20,8 @@ def _cost(statement: Stmt) -> float:
         return own + max(cost(statement.then), cost(statement.orelse))
     if isinstance(statement, While):
         return own + min(statement.bound, UNKNOWN_EXTENT) * cost(statement.body)
+    if isinstance(statement, CallLibrary):
+        return own + LIBRARY_NS * sum(buffer.size for buffer in statement.buffers)
     if not isinstance(statement, For):
         return own
     extent = float(statement.extent.value) if isinstance(statement.extent, Const) else UNKNOWN_EXTENT

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
-from graphc.kernel.ir import Expr, For, If, Kernel, LoopKind, Param, Stmt, Var, While, index, walk
+from graphc.kernel.ir import CallLibrary, Expr, For, If, Kernel, LoopKind, Param, Stmt, Var, While, index, walk
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.hoist import hoist, precompute
@@ -33,6 +33,8 @@ UNITS = 64  # iterations of the parallel loop that are enough for any number of 
 
 def schedule(kernel: Kernel) -> Scheduled:
     """The kernel arranged for this backend. Panels that several chunks of a contraction read are packed beforehand."""
+    if any(isinstance(statement, CallLibrary) for statement in walk(kernel.body)):
+        return Scheduled(kernel)  # a matrix after the other on each thread; what is around the calls is little work
     names = Names(kernel)
     read_only = frozenset(param.buffer.name for param in kernel.params if param.mode == "in")
     body: list[Stmt] = []

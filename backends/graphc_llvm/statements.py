@@ -11,7 +11,21 @@ from graphc.core.dtypes import int64
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
 from graphc.kernel.affine import flat_index
-from graphc.kernel.ir import Accumulate, Alloc, Buffer, Expr, For, If, Let, Prefetch, Stmt, Store, Var, While
+from graphc.kernel.ir import (
+    Accumulate,
+    Alloc,
+    Buffer,
+    CallLibrary,
+    Expr,
+    For,
+    If,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+    Var,
+    While,
+)
 from graphc_llvm.accumulate import combine
 from graphc_llvm.expressions import Place, Scope
 from graphc_llvm.transpose import store_rows, transposed_loads, transposed_stores
@@ -20,6 +34,7 @@ from graphc_llvm.values import Linear, Value, emitted, integer, spread
 
 STACK_LIMIT = 16 * 1024  # bytes; larger worker scratch lies in the thread's heap scratch
 MAX_LANES = 64
+LIBRARY_PREFIX = "graphc_lapack_"  # of the symbols of library functions
 
 
 @dataclass(slots=True)
@@ -88,6 +103,11 @@ class StatementEmitter:
     def _accumulate(self, statement: Accumulate) -> None:
         self.b.note(statement.targets[0][0].name)
         combine(self.scope, statement.targets, statement.values, statement.combine)
+
+    def _call_library(self, statement: CallLibrary) -> None:
+        """The linker finds the function (`codegen.link`)."""
+        pointers = [("ptr", self.scope.places[buffer.name].pointer) for buffer in statement.buffers]
+        self.b.call(f"{LIBRARY_PREFIX}{statement.function}", "void", pointers)
 
     def allocate(self, buffer: Buffer) -> None:
         """A stack slot or heap scratch; inside a vector loop one copy per lane."""
@@ -305,6 +325,7 @@ _EMIT: Mapping[type, Callable[[StatementEmitter, Any], None]] = {
     Accumulate: StatementEmitter._accumulate,
     Alloc: lambda emitter, alloc: emitter.allocate(alloc.buffer),
     Prefetch: lambda emitter, prefetch: emitter.scope.prefetch_place(prefetch.buffer, prefetch.index),
+    CallLibrary: StatementEmitter._call_library,
     If: StatementEmitter._if,
     While: StatementEmitter._while,
     For: StatementEmitter._for,

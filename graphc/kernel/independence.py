@@ -26,6 +26,7 @@ from graphc.kernel.ir import (
     Alloc,
     Binary,
     Buffer,
+    CallLibrary,
     Compare,
     Const,
     Expr,
@@ -269,7 +270,7 @@ def _accesses(statements: tuple[Stmt, ...], facts: Facts) -> Iterator[Access]:
                 yield from _accesses(orelse, facts.with_guard(cond, False))
             case While(cond, _, body):
                 yield from _accesses(body, facts)
-            case Alloc() | Prefetch():
+            case Alloc() | Prefetch() | CallLibrary():  # a library gets nothing that others see
                 continue
 
 
@@ -288,7 +289,7 @@ def expressions(statement: Stmt) -> tuple[Expr, ...]:
             return (cond,)
         case Prefetch(_, idx):
             return idx
-        case Alloc():
+        case Alloc() | CallLibrary():
             return ()
 
 

@@ -9,12 +9,14 @@ lanes only. An index out of bounds raises `VerifyError`, and scratch starts as N
 shows.
 """
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from graphc.core import lapack
 from graphc.core.dtypes import DType, int64
 from graphc.core.errors import ArgumentError, VerifyError
 from graphc.core.records import dataclass
@@ -25,6 +27,7 @@ from graphc.kernel.ir import (
     Binary,
     Bitcast,
     Buffer,
+    CallLibrary,
     Cast,
     Compare,
     Const,
@@ -216,6 +219,20 @@ def _serial(statement: For, extent: Value, frame: _Frame) -> None:
         _block(statement.body, inside)
 
 
+def _call_library(statement: CallLibrary, frame: _Frame) -> None:
+    """One call for each active lane, in order."""
+    arguments = [ctypes.c_void_p] * len(statement.buffers)
+    function = ctypes.CFUNCTYPE(None, *arguments)(lapack.address(statement.function))
+    for lane in range(1 if frame.lanes is None else frame.lanes):
+        parts = []
+        for buffer in statement.buffers:
+            own = frame.values.get("@" + buffer.name, _ZERO)
+            row = int(own if own.ndim == 0 else own[lane])
+            memory = frame.memory[buffer.name]
+            parts.append(memory.ctypes.data + row * buffer.size * memory.itemsize)
+        function(*parts)
+
+
 def _prefetch(statement: Prefetch, frame: _Frame) -> None:
     """Nothing is read: the place may lie outside the buffer."""
 
@@ -228,6 +245,7 @@ _STATEMENTS: dict[type, Callable[..., None]] = {
     While: _while,
     Alloc: _alloc,
     Prefetch: _prefetch,
+    CallLibrary: _call_library,
     For: _for,
 }
 

@@ -271,7 +271,19 @@ class Prefetch:
     index: tuple[Expr, ...]
 
 
-Stmt = For | Let | Store | Accumulate | If | While | Alloc | Prefetch
+@dataclass(frozen=True, slots=True)
+class CallLibrary:
+    """Call a function of LAPACK (`graphc.core.lapack`) with the addresses of these buffers, numbers and letters too.
+
+    It may read and write all of them. They are scratch that the thread has to itself: allocated inside every loop
+    around the call that is not serial, none of which is a vector loop.
+    """
+
+    function: str
+    buffers: tuple[Buffer, ...]
+
+
+Stmt = For | Let | Store | Accumulate | If | While | Alloc | Prefetch | CallLibrary
 
 # --------------------------------------------------------------------------------------------------------- kernel
 

@@ -14,6 +14,7 @@ from graphc.kernel.ir import (
     BinaryOp,
     Bitcast,
     Buffer,
+    CallLibrary,
     Cast,
     Combine,
     Compare,
@@ -207,6 +208,8 @@ class _Parser:
                 return self.alloc()
             case "prefetch":
                 return self.prefetch()
+            case "call":
+                return self.call_library()
             case "if":
                 return self.conditional(indent)
             case "while":
@@ -252,6 +255,20 @@ class _Parser:
         place = self.access(self.take())
         self.end()
         return Prefetch(*place)
+
+    def call_library(self) -> CallLibrary:
+        function = self.take()
+        self.take("(")
+        buffers: list[Buffer] = []
+        while not self.accept(")"):
+            name = self.take()
+            if name not in self.buffers:
+                self.fail(f"unknown buffer {name}")
+            buffers.append(self.buffers[name])
+            if self.peek() != ")":
+                self.take(",")
+        self.end()
+        return CallLibrary(function, tuple(buffers))
 
     def conditional(self, indent: int) -> If:
         cond = self.expr()

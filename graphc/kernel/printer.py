@@ -22,6 +22,7 @@ from graphc.kernel.ir import (
     BinaryOp,
     Bitcast,
     Buffer,
+    CallLibrary,
     Cast,
     Compare,
     CompareOp,
@@ -129,6 +130,8 @@ def _block(statements: tuple[Stmt, ...], indent: str, lines: list[str]) -> None:
                 lines.append(f"{indent}alloc {buffer.space} {_type(buffer)}")
             case Prefetch(buffer, idx):
                 lines.append(f"{indent}prefetch {_access(buffer, idx)}")
+            case CallLibrary(function, buffers):
+                lines.append(f"{indent}call {function}({', '.join(buffer.name for buffer in buffers)})")
 
 
 def _access(buffer: Buffer, idx: tuple[Expr, ...]) -> str:

@@ -24,6 +24,8 @@ Structure
   parallel or vector loop;
 - `Alloc`: "arena" at the top level only; "shared" inside a block loop; "register" and "worker" anywhere below or at the
   top; never "param";
+- what a library gets is scratch, "worker" or "register", allocated inside all loops around that are not serial, none of
+  which is a vector loop;
 - an "in" parameter is never stored to; `aliases_ok` names "in" parameters of the same size in bytes.
 
 Bounds
@@ -54,6 +56,7 @@ from graphc.kernel.ir import (
     Binary,
     Bitcast,
     Buffer,
+    CallLibrary,
     Cast,
     Compare,
     Const,
@@ -164,6 +167,9 @@ class _Verifier:
                 self.alloc(buffer)
             case Prefetch(buffer, idx):
                 self.place(buffer, idx, stored=False)
+            case CallLibrary(function, buffers):
+                for buffer in buffers:
+                    self.handed_over(function, buffer)
 
     def loop(self, loop: For) -> None:
         self.expr(loop.extent)
@@ -236,6 +242,14 @@ class _Verifier:
         _require(buffer.space != "shared" or in_block, f"alloc {buffer.name}: shared scratch belongs to a block loop")
         self.define(buffer.name)
         self.buffers[buffer.name] = buffer
+
+    def handed_over(self, function: str, buffer: Buffer) -> None:
+        """A buffer that a library may read and write."""
+        _require(self.buffers.get(buffer.name) == buffer, f"call {function}: {buffer.name} is not allocated here")
+        private = buffer.space in ("worker", "register") and not any(
+            buffer.name in loop.shared or loop.loop.kind == "vector" for loop in self.open_loops
+        )
+        _require(private, f"call {function}: {buffer.name} is no scratch of its own of the thread that calls")
 
     # ---------------------------------------------------------------------------------------------- expressions
 

@@ -5,13 +5,16 @@ is not positive definite, the inverse of a singular one) is NaN or infinite wher
 """
 
 import math
+from typing import NamedTuple
+
+import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import elementwise, indexing
 from graphc.graph.ops import linalg as ops
 from graphc.graph.ops.indexing import GatherAttrs
-from graphc.graph.ops.linalg import TriangleAttrs
+from graphc.graph.ops.linalg import FullAttrs, TriangleAttrs
 from graphc.numpy import reductions, shapes
 from graphc.numpy.binary import where
 from graphc.numpy.creation import arange, eye
@@ -25,20 +28,29 @@ from graphc.tracing.spec import DEFAULT_FLOAT
 
 __all__ = [
     "cholesky",
+    "cond",
     "cross",
     "det",
     "diagonal",
+    "eigh",
+    "eigvalsh",
     "inv",
+    "lstsq",
     "lu",
     "matmul",
     "matrix_norm",
     "matrix_power",
+    "matrix_rank",
     "matrix_transpose",
     "norm",
     "outer",
+    "pinv",
+    "qr",
     "slogdet",
     "solve",
     "solve_triangular",
+    "svd",
+    "svdvals",
     "tensordot",
     "trace",
     "vecdot",
@@ -203,6 +215,151 @@ def matrix_power(x: ArrayLike, n: int) -> Array:
     return movement.broadcast_to(eye(array.shape[-1], dtype=dtype_of(array)), array.shape)
 
 
+# -------------------------------------------------------------------------------------------- by LAPACK: qr, svd, eigh
+
+
+class QRResult(NamedTuple):
+    """`Q @ R` is the matrix."""
+
+    Q: Array
+    R: Array
+
+
+class SVDResult(NamedTuple):
+    """`U * S @ Vh` is the matrix."""
+
+    U: Array
+    S: Array
+    Vh: Array
+
+
+class EighResult(NamedTuple):
+    """Eigenvalues in ascending order, and eigenvectors in columns."""
+
+    eigenvalues: Array
+    eigenvectors: Array
+
+
+def qr(x: ArrayLike, *, mode: str = "reduced") -> QRResult:
+    """Columns at right angles, and an upper triangle: `Q @ R == x`. mode: "reduced" or "complete" (Q square).
+
+    Needs SciPy when compiled, and backend "cpu". It can be differentiated where x has no more columns than rows.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linalg.qr([[0.0, 2.0], [3.0, 1.0]]).R.round(6).tolist()
+    [[-3.0, -1.0], [0.0, -2.0]]
+    """
+    if mode not in ("reduced", "complete"):
+        raise ArgumentError(with_line(f"qr: no mode {mode!r}; there are 'reduced' and 'complete'"))
+    return QRResult(*bind(ops.qr, _matrix("qr", x), attrs=FullAttrs(mode == "complete")))
+
+
+def svd(x: ArrayLike, *, full_matrices: bool = True) -> SVDResult:
+    """Singular values in descending order, and their vectors: `U * S @ Vh == x`.
+
+    Needs SciPy when compiled, and backend "cpu". The first element of a column of U that is not small is positive.
+    Vectors of equal singular values have no derivative (infinite or NaN); the values have.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linalg.svd([[0.0, 2.0], [3.0, 0.0]]).S.tolist()
+    [3.0, 2.0]
+    """
+    return SVDResult(*bind(ops.svd, _matrix("svd", x), attrs=FullAttrs(full_matrices)))
+
+
+def svdvals(x: ArrayLike) -> Array:
+    """Singular values in descending order.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linalg.svdvals([[0.0, 2.0], [3.0, 0.0]]).tolist()
+    [3.0, 2.0]
+    """
+    return svd(x, full_matrices=False).S
+
+
+def eigh(x: ArrayLike) -> EighResult:
+    """Eigenvalues in ascending order, and eigenvectors, of symmetric matrices, of which the lower triangle is read.
+
+    Needs SciPy when compiled, and backend "cpu". The first element of a vector that is not small is positive. Vectors
+    of equal eigenvalues have no derivative (infinite or NaN); the values have.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linalg.eigh([[2.0, 0.0], [0.0, 1.0]]).eigenvalues.tolist()
+    [1.0, 2.0]
+    """
+    return EighResult(*bind(ops.eigh, _matrix("eigh", x, square=True)))
+
+
+def eigvalsh(x: ArrayLike) -> Array:
+    """Eigenvalues of symmetric matrices in ascending order.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linalg.eigvalsh([[2.0, 0.0], [0.0, 1.0]]).tolist()
+    [1.0, 2.0]
+    """
+    return eigh(x).eigenvalues
+
+
+def _cutoff(values: Array, shape: tuple[int, ...], rtol: ArrayLike | None) -> Array:
+    """Below which size a singular value counts as zero: one number for each matrix, with a dim of extent 1."""
+    if rtol is None:
+        rtol = max(shape[-2:]) * float(np.finfo(dtype_of(values).name).eps)
+    factor = as_array(rtol, dtype_of(values))
+    factor = shapes.expand_dims(factor, -1) if factor.shape else factor
+    return bind1(elementwise.mul, factor, reductions.max(values, axis=-1, keepdims=True))
+
+
+def matrix_rank(x: ArrayLike, *, rtol: ArrayLike | None = None) -> Array:
+    """How many singular values are above rtol (eps times the larger extent) times the largest one.
+
+    >>> import graphc.numpy as gnp
+    >>> int(gnp.linalg.matrix_rank([[1.0, 2.0], [2.0, 4.0]]))
+    1
+    """
+    array = _matrix("matrix_rank", x)
+    values = svdvals(array)
+    return reductions.count_nonzero(bind1(elementwise.gt, values, _cutoff(values, array.shape, rtol)), axis=-1)
+
+
+def pinv(x: ArrayLike, *, rtol: ArrayLike | None = None) -> Array:
+    """The pseudo-inverse; singular values up to rtol (eps times the larger extent) times the largest count as zero.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linalg.pinv([[2.0, 0.0], [0.0, 0.0]]).tolist()
+    [[0.5, 0.0], [0.0, 0.0]]
+    """
+    array = _matrix("pinv", x)
+    u, s, vh = svd(array, full_matrices=False)
+    kept = bind1(elementwise.gt, s, _cutoff(s, array.shape, rtol))
+    inverse = where(kept, bind1(elementwise.div, 1, where(kept, s, 1)), 0)
+    scaled = bind1(elementwise.mul, matrix_transpose(vh), shapes.expand_dims(inverse, -2))
+    return matmul(scaled, matrix_transpose(u))
+
+
+def lstsq(a: ArrayLike, b: ArrayLike, *, rtol: ArrayLike | None = None) -> Array:
+    """The smallest x with the smallest `vector_norm(a @ x - b)`; b: a vector, or columns.
+
+    >>> import graphc.numpy as gnp
+    >>> gnp.linalg.lstsq([[1.0], [1.0]], [1.0, 3.0]).round(6).tolist()
+    [2.0]
+    """
+    lhs, rhs = promoted("lstsq", (_matrix("lstsq", a), _floats(b)))
+    is_vector = len(rhs.shape) == 1
+    found = matmul(pinv(lhs, rtol=rtol), movement.reshape(rhs, (*rhs.shape, 1)) if is_vector else rhs)
+    return _vector(found, is_vector)
+
+
+def cond(x: ArrayLike) -> Array:
+    """The largest singular value divided by the smallest.
+
+    >>> import graphc.numpy as gnp
+    >>> float(gnp.linalg.cond([[4.0, 0.0], [0.0, 2.0]]))
+    2.0
+    """
+    values = svdvals(x)
+    return bind1(elementwise.div, values[..., 0], values[..., -1])
+
+
 # ------------------------------------------------------------------------------------------------------------ norms
 
 
@@ -232,7 +389,7 @@ def vector_norm(x: ArrayLike, *, axis: Axes = None, keepdims: bool = False, ord:
 
 def matrix_norm(x: ArrayLike, *, keepdims: bool = False, ord: int | float | str | None = "fro") -> Array:
     """Of matrices: "fro", the root of the sum of squares; 1 and inf, the largest sum of a column and of a row of sizes
-    (-1 and -inf: the smallest).
+    (-1 and -inf: the smallest); 2 and -2, the largest and smallest singular value, and "nuc", the sum of them.
 
     >>> import graphc.numpy as gnp
     >>> float(gnp.linalg.matrix_norm([[1.0, -2.0], [2.0, 4.0]]))
@@ -243,11 +400,15 @@ def matrix_norm(x: ArrayLike, *, keepdims: bool = False, ord: int | float | str 
     array = _matrix("matrix_norm", x)
     if ord in ("fro", None):
         return vector_norm(array, axis=(-2, -1), keepdims=keepdims)
+    if ord in (2, -2, "nuc"):
+        values = svdvals(array)
+        found = reductions.sum(values, axis=-1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
+        return shapes.expand_dims(found, (-2, -1)) if keepdims else found
     if not isinstance(ord, str | None) and abs(ord) in (1, math.inf):
         sums = reductions.sum(bind1(elementwise.abs_, array), axis=-2 if abs(ord) == 1 else -1, keepdims=True)
         extreme = reductions.max if ord > 0 else reductions.min
         return extreme(sums, axis=(-2, -1), keepdims=keepdims)
-    raise ArgumentError(with_line(f"matrix_norm: no norm {ord!r}; there are 'fro', 1, -1, inf and -inf"))
+    raise ArgumentError(with_line(f"matrix_norm: no norm {ord!r}; there are 'fro', 'nuc', 1, -1, 2, -2, inf and -inf"))
 
 
 def norm(x: ArrayLike, ord: Order = None, axis: Axes = None, keepdims: bool = False) -> Array:

@@ -141,4 +141,113 @@ def _lu(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
 # with; the order of rows `p` with `x[p] = L U`. The pivot is the largest of its column, the first one among equals.
 lu = register("lu", "linalg", _infer_lu, _lu)
 
-LINALG = (cholesky, triangular_solve, lu)
+# ---------------------------------------------------------------------------------------- qr, svd, eigh: by LAPACK
+
+
+@dataclass(frozen=True, slots=True)
+class FullAttrs(Attrs):
+    """`full`: square orthogonal factors, rather than as many columns as the smaller extent."""
+
+    full: bool = False
+
+
+def _library(
+    results: Callable[[Attrs, np.ndarray], tuple[np.ndarray, ...]],
+    infer: Callable[..., tuple[TensorType, ...]],
+    read: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> Callable[..., tuple[np.ndarray, ...]]:
+    """The meaning of an op by LAPACK, in the dtype it has: the signs of what it finds depend on how it is found.
+    `read`: the part of a matrix that matters.
+    """
+
+    def meaning(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        types = infer((_type_of(x),), attrs)
+        made = tuple(np.full(t.shape, np.nan, t.dtype.numpy) for t in types)
+        for place in np.ndindex(*x.shape[:-2]):
+            if np.isfinite(read(x[place])).all():
+                for whole, part in zip(made, _or_nan(results, attrs, x[place]), strict=True):
+                    whole[place] = part
+        return made
+
+    return meaning
+
+
+def _or_nan(
+    results: Callable[[Attrs, np.ndarray], tuple[np.ndarray, ...]], attrs: Attrs, x: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    try:
+        return results(attrs, x)
+    except np.linalg.LinAlgError:  # it does not converge
+        return tuple(np.full_like(part, np.nan) for part in results(attrs, np.eye(*x.shape, dtype=x.dtype)))
+
+
+def _check_sizes(name: str, x: TensorType, square: bool = False) -> tuple[int, int]:
+    _check(name, x, square)
+    if 0 in x.shape[-2:]:
+        raise ShapeError(f"{name}: matrices without elements, {x}")
+    return x.shape[-2], x.shape[-1]
+
+
+def _infer_qr(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
+    assert isinstance(attrs, FullAttrs)
+    (x,) = types
+    rows, columns = _check_sizes("qr", x)
+    inner = rows if attrs.full else min(rows, columns)
+    batch = x.shape[:-2]
+    return x.with_shape((*batch, rows, inner)), x.with_shape((*batch, inner, columns))
+
+
+def _infer_svd(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
+    assert isinstance(attrs, FullAttrs)
+    (x,) = types
+    rows, columns = _check_sizes("svd", x)
+    inner = min(rows, columns)
+    left, right = (rows, columns) if attrs.full else (inner, inner)
+    batch = x.shape[:-2]
+    return x.with_shape((*batch, rows, left)), x.with_shape((*batch, inner)), x.with_shape((*batch, right, columns))
+
+
+def _infer_eigh(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
+    (x,) = types
+    _check_sizes("eigh", x, square=True)
+    return x.with_shape(x.shape[:-1]), x
+
+
+def _qr(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    assert isinstance(attrs, FullAttrs)
+    return tuple(np.linalg.qr(x, mode="complete" if attrs.full else "reduced"))
+
+
+def _svd(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    assert isinstance(attrs, FullAttrs)
+    u, s, vt = np.linalg.svd(x, full_matrices=attrs.full)
+    left, right = _signs(u), _signs(vt.T)
+    right[: len(s)] = left[: len(s)]
+    return u * left, s, vt * right[:, None]
+
+
+def _eigh(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    values, vectors = np.linalg.eigh(x)
+    return values, vectors * _signs(vectors)
+
+
+SMALL = 0.437  # no element of a vector that people write down is at this size exactly
+
+
+def _signs(vectors: np.ndarray) -> np.ndarray:
+    """What each column is multiplied by to have the sign it is to have."""
+    first = np.argmax(np.abs(vectors) > SMALL / len(vectors) ** 0.5, axis=0)
+    return np.where(vectors[first, np.arange(vectors.shape[1])] < 0, -1, 1).astype(vectors.dtype)
+
+
+# What these three find is what LAPACK finds on this machine: its last bits differ from processor to processor. A
+# matrix with an element that is not finite, or for which LAPACK does not converge, gives NaN throughout. The sign of a
+# vector is such that its first element above SMALL / sqrt(length) is positive; of u and v^T, that of u decides.
+qr = register("qr", "linalg", _infer_qr, _library(_qr, _infer_qr), FullAttrs)
+# u, s in descending order, the transpose of v.
+svd = register("svd", "linalg", _infer_svd, _library(_svd, _infer_svd), FullAttrs)
+# values in ascending order, vectors in columns; of the matrix the lower triangle is read.
+eigh = register("eigh", "linalg", _infer_eigh, _library(_eigh, _infer_eigh, np.tril))
+
+BY_LIBRARY = (qr, svd, eigh)
+LINALG = (cholesky, triangular_solve, lu, *BY_LIBRARY)

@@ -5,10 +5,8 @@ taken `WIDE` together, so that their sums stay in registers and memory is read i
 fused multiply-adds in the order of the elimination, whatever is taken together.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from graphc.core.dtypes import DType
 from graphc.graph.ir import Graph, Node
 from graphc.graph.ops.linalg import TriangleAttrs
 from graphc.kernel.ir import (
@@ -18,21 +16,17 @@ from graphc.kernel.ir import (
     Compare,
     Expr,
     Fma,
-    For,
-    If,
     Kernel,
     Load,
-    LoopKind,
     Select,
-    Store,
     Unary,
-    Var,
     index,
 )
 from graphc.kernel.lower.build import KernelBuilder, Memory
-from graphc.kernel.lower.expr import Index, add, const, convert, div, mul
+from graphc.kernel.lower.expr import Index, add, const, mul
+from graphc.kernel.lower.lapack import Eigh, Qr, Svd
+from graphc.kernel.lower.matrices import WIDE, Form, Place, as_stored, sub
 
-WIDE = 64  # columns taken together
 PANEL = 32  # columns of a matrix that are eliminated before the others are touched
 
 
@@ -44,128 +38,7 @@ def lower_linalg(original: Graph, name: str, memory: Memory | None = None) -> Ke
     return builder.finish(name)
 
 
-def _sub(lhs: Expr, rhs: Expr) -> Expr:
-    return Binary("sub", lhs, rhs)
-
-
-class _Form:
-    """A kernel whose parallel iterations have a matrix each. Results nobody asked for lie in scratch."""
-
-    def __init__(self, builder: KernelBuilder, node: Node) -> None:
-        self.builder = builder
-        self.emitter = builder.emitter
-        self.node = node
-        self.batch = node.operands[0].shape[:-2]
-        self.size = node.operands[0].shape[-1]
-        self.dtype: DType = node.results[0].dtype
-
-    def lower(self) -> None:
-        counters = self.open()
-        self.body(tuple(counters))
-        self.emitter.close_phase(counters, self.batch)
-
-    def body(self, at: Index) -> None:
-        """What is done with the matrix at `at`."""
-        raise NotImplementedError
-
-    def open(self, *more: str) -> list[Var]:
-        counters = [self.emitter.fresh(base) for base in (*("i" for _ in self.batch), *more)]
-        self.emitter.open()
-        self.emitter.floor = len(self.emitter.scopes) - 1
-        return counters
-
-    def result(self, position: int, at: Index) -> "_Place":
-        """Where a result of this matrix is written."""
-        value = self.node.results[position]
-        found = self.builder.output_positions(value)
-        if found:
-            return _Place(self, self.builder.outputs[found[0]], at)
-        return _Place(self, self.emitter.buffer("part", value.dtype, value.shape[len(at) :], "worker"), ())
-
-    @contextmanager
-    def loop(self, base: str, extent: Expr | int, kind: LoopKind = "serial") -> Iterator[Var]:
-        var = self.emitter.fresh(base)
-        self.emitter.open()
-        yield var
-        body = self.emitter.close()
-        self.emitter.append(For(var, index(extent) if isinstance(extent, int) else extent, kind, body))
-
-    @contextmanager
-    def when(self, cond: Expr | None) -> Iterator[None]:
-        """Statements under a condition; None: always."""
-        if cond is None:
-            yield
-            return
-        floor = self.emitter.floor
-        self.emitter.open()
-        self.emitter.floor = len(self.emitter.scopes) - 1  # what is read here may not exist elsewhere
-        yield
-        self.emitter.floor = floor
-        self.emitter.append(If(cond, self.emitter.close()))
-
-    @contextmanager
-    def columns(self, first: Expr, count: int) -> Iterator[Expr]:
-        """The columns from a multiple of the block of column `first` on, below `count`, some of them at a time."""
-        wide = min(count, WIDE)
-        blocks = -(-count // wide)
-        skipped = div(first, wide)
-        block: Expr = index(0)
-        with self._blocks(blocks, skipped) as number:
-            if number is not None:
-                block = mul(add(skipped, number), wide)
-            with self.loop("l", wide, "parallel") as lane:
-                column = add(block, lane)
-                with self.when(Compare("lt", column, index(count)) if count % wide else None):
-                    yield column
-
-    @contextmanager
-    def _blocks(self, blocks: int, skipped: Expr) -> Iterator[Var | None]:
-        if blocks == 1:
-            yield None
-            return
-        with self.loop("b", _sub(index(blocks), skipped)) as number:
-            yield number
-
-    def number(self, base: str, value: Expr) -> Buffer:
-        """A variable."""
-        made = self.emitter.buffer(base, value.dtype, (), "register")
-        self.emitter.append(Store(made, (), value))
-        return made
-
-    def less(self, start: Expr, count: Expr | int, factors: Callable[[Expr], tuple[Expr, Expr]]) -> Expr:
-        """`start` less the products of `count` pairs of factors, one after the other."""
-        total = self.number("acc", start)
-        with self.loop("k", count) as k:
-            left, right = factors(k)
-            self.emitter.append(Store(total, (), Fma(Unary("neg", left), right, Load(total, ()))))
-        return self.emitter.read(Load(total, ()))
-
-
-class _Place:
-    """A matrix, or vector, in memory."""
-
-    def __init__(self, form: _Form, buffer: Buffer, at: Index) -> None:
-        self.form = form
-        self.buffer = buffer
-        self.at = at
-
-    def load(self, *place: Expr) -> Load:
-        return Load(self.buffer, (*self.at, *place))
-
-    def read(self, *place: Expr) -> Expr:
-        """What is there now."""
-        return self.form.emitter.read(self.load(*place))
-
-    def write(self, value: Expr, *place: Expr) -> None:
-        self.form.emitter.append(Store(self.buffer, (*self.at, *place), value))
-
-    def exchange(self, here: Sequence[Expr], there: Sequence[Expr]) -> None:
-        mine, other = self.read(*here), self.read(*there)
-        self.write(other, *here)
-        self.write(mine, *there)
-
-
-class _Cholesky(_Form):
+class _Cholesky(Form):
     """The transpose of the factor, row by row; then it is transposed where it lies."""
 
     def body(self, at: Index) -> None:
@@ -185,7 +58,7 @@ class _Cholesky(_Form):
                 place.write(found, column, row)
                 place.write(zero, row, column)
 
-    def _row(self, place: _Place, row: Expr, good: Buffer) -> None:
+    def _row(self, place: Place, row: Expr, good: Buffer) -> None:
         with self.columns(row, self.size) as column:
             start = place.read(row, column)
             rest = self.less(start, row, lambda k: (place.read(k, row), place.read(k, column)))
@@ -199,7 +72,7 @@ class _Cholesky(_Form):
             place.write(Select(Compare("eq", column, row), root, quotient), row, column)
 
 
-class _Triangular(_Form):
+class _Triangular(Form):
     """A row of the solution after the other; blocks of columns do not depend on each other."""
 
     def lower(self) -> None:
@@ -210,10 +83,10 @@ class _Triangular(_Form):
         forward = attrs.lower != attrs.transposed
         *counters, block = self.open("b")
         at = tuple(counters)
-        place = _Place(self, self.builder.outputs[0], at)
+        place = Place(self, self.builder.outputs[0], at)
 
         def row_of(step: Expr) -> Expr:
-            return step if forward else _sub(index(size - 1), step)
+            return step if forward else sub(index(size - 1), step)
 
         def factor(row: Expr, column: Expr) -> Expr:
             return self.emitter.pull(a, (*at, column, row) if attrs.transposed else (*at, row, column))
@@ -228,14 +101,14 @@ class _Triangular(_Form):
         self.emitter.close_phase([*counters, block], (*self.batch, -(-count // wide)))
 
 
-class _Lu(_Form):
+class _Lu(Form):
     """Panels of columns: one is eliminated row by row, then all columns after it take its part in one sum."""
 
     def body(self, at: Index) -> None:
         self.place, self.pivots, self.order = (self.result(k, at) for k in range(3))
         size = self.size
         with self.loop("r", size) as row:
-            self.order.write(_as(self.order, row), row)
+            self.order.write(as_stored(self.order, row), row)
             with self.columns(index(0), size) as column:
                 self.place.write(self.emitter.pull(self.node.operands[0], (*at, row, column)), row, column)
         whole, rest = divmod(size, PANEL)
@@ -258,7 +131,7 @@ class _Lu(_Form):
                 here = add(base, row)
                 parts = lambda k: (place.read(here, add(base, k)), place.read(add(base, k), column))
                 place.write(self.less(place.read(here, column), row, parts), here, column)
-            with self.loop("r", _sub(index(size), after)) as row:
+            with self.loop("r", sub(index(size), after)) as row:
                 here = add(after, row)
                 parts = lambda k: (place.read(here, add(base, k)), place.read(add(base, k), column))
                 place.write(self.less(place.read(here, column), width, parts), here, column)
@@ -267,7 +140,7 @@ class _Lu(_Form):
         """One column: find the pivot, exchange rows, divide, and subtract from the rest of the panel."""
         emitter, place, size = self.emitter, self.place, self.size
         here = emitter.let(add(base, step))
-        below = _sub(index(size - 1), here)
+        below = sub(index(size - 1), here)
         largest = self.number("largest", Unary("abs", place.load(here, here)))
         chosen = self.number("chosen", here)
         with self.loop("r", below) as row:
@@ -275,7 +148,7 @@ class _Lu(_Form):
             found = Unary("abs", place.load(there, here))
             emitter.append(Accumulate(((largest, ()), (chosen, ())), (found, there), "argmax"))
         pivot = emitter.read(Load(chosen, ()))
-        self.pivots.write(_as(self.pivots, pivot), here)
+        self.pivots.write(as_stored(self.pivots, pivot), here)
         with self.when(Compare("ne", pivot, here)):
             self.order.exchange((here,), (pivot,))
             with self.columns(index(0), size) as column:
@@ -292,8 +165,11 @@ class _Lu(_Form):
                 place.write(rest, there, column)
 
 
-def _as(place: _Place, value: Expr) -> Expr:
-    return convert(value, place.buffer.dtype)
-
-
-_FORMS: dict[str, type[_Form]] = {"cholesky": _Cholesky, "triangular_solve": _Triangular, "lu": _Lu}
+_FORMS: dict[str, Callable[[KernelBuilder, Node], Form]] = {
+    "cholesky": _Cholesky,
+    "triangular_solve": _Triangular,
+    "lu": _Lu,
+    "qr": Qr,
+    "svd": Svd,
+    "eigh": Eigh,
+}

@@ -14,6 +14,7 @@ from graphc.kernel.ir import (
     Binary,
     Bitcast,
     Buffer,
+    CallLibrary,
     Cast,
     Compare,
     Const,
@@ -139,6 +140,8 @@ def map_block(
                 result.append(Alloc(access(buffer, ())[0]))
             case Prefetch(buffer, idx):
                 result.append(Prefetch(*access(buffer, tuple(expr(i) for i in idx))))
+            case CallLibrary(function, buffers):
+                result.append(CallLibrary(function, tuple(access(buffer, ())[0] for buffer in buffers)))
     return tuple(result)
 
 

@@ -13,6 +13,7 @@ from graphc.kernel.ir import (
     Accumulate,
     Alloc,
     Buffer,
+    CallLibrary,
     Const,
     For,
     If,
@@ -64,6 +65,8 @@ def invariant(counters: set[str], body: Block, may_load: bool = True) -> tuple[t
                 changing.add(buffer.name)
             case Accumulate(targets, _, _):
                 changing |= {buffer.name for buffer, _ in targets}
+            case CallLibrary(_, buffers):
+                changing |= {buffer.name for buffer in buffers}
             case _:
                 continue
     moved: list[Let] = []

@@ -15,6 +15,7 @@ from graphc.kernel.ir import (
     Binary,
     BinaryOp,
     Buffer,
+    CallLibrary,
     Const,
     Expr,
     For,
@@ -92,6 +93,8 @@ class Substitution:
                 return self.binding({var.name: new}), Let(new, self.expr(value))
             case Prefetch(buffer, idx):
                 return self, Prefetch(*self.place(buffer, idx))
+            case CallLibrary(function, buffers):
+                return self, CallLibrary(function, tuple(self.place(buffer, ())[0] for buffer in buffers))
             case Alloc(buffer):
                 moved = replace(buffer, name=self.names.fresh(buffer.name))
                 return self.holding(buffer.name, moved), Alloc(moved)

@@ -12,6 +12,7 @@ from graphc.kernel.ir import (
     Accumulate,
     Alloc,
     Binary,
+    CallLibrary,
     Compare,
     Const,
     Expr,
@@ -115,7 +116,7 @@ def simplify_block(statements: Block, facts: Facts = NOTHING) -> Block:
                 result.append(While(simplify_expr(cond, facts), bound, simplify_block(body, facts)))
             case Prefetch(buffer, idx):
                 result.append(Prefetch(buffer, tuple(simplify_expr(i, facts) for i in idx)))
-            case Alloc():
+            case Alloc() | CallLibrary():
                 result.append(statement)
     return tuple(result)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from graphc.kernel.affine import Facts
 from graphc.kernel.independence import expressions as roots
-from graphc.kernel.ir import Accumulate, Expr, Let, Load, Stmt, Store, Var, operands, walk
+from graphc.kernel.ir import Accumulate, CallLibrary, Expr, Let, Load, Stmt, Store, Var, operands, walk
 
 
 def expressions(statement: Stmt) -> Iterator[Expr]:
@@ -37,6 +37,8 @@ def stored_by(statements: tuple[Stmt, ...]) -> set[str]:
             names.add(statement.buffer.name)
         elif isinstance(statement, Accumulate):
             names |= {buffer.name for buffer, _ in statement.targets}
+        elif isinstance(statement, CallLibrary):
+            names |= {buffer.name for buffer in statement.buffers}
     return names
 
 

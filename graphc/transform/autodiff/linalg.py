@@ -1,18 +1,21 @@
 """Derivative rows of linear algebra, all of them products and triangular solves with the results.
 
-Where a matrix is read as symmetric, of its tangent too only the lower triangle is read.
+Where a matrix is read as symmetric, of its tangent too only the lower triangle is read. Vectors of equal eigenvalues or
+singular values have no derivative of their own: it is infinite or NaN there. The values themselves have one. So have
+functions of the values alone.
 """
 
 from collections.abc import Sequence
 
 from graphc.core import dtypes
+from graphc.core.errors import GradientError
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Node, Op, Value
 from graphc.graph.ops import elementwise, indexing
 from graphc.graph.ops import linalg as ops
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.indexing import GatherAttrs
-from graphc.graph.ops.linalg import TriangleAttrs
+from graphc.graph.ops.linalg import FullAttrs, TriangleAttrs
 from graphc.transform.autodiff.rows import IsConstant, Jvp, Linear, Row, Tangent
 
 
@@ -99,8 +102,77 @@ def _lu(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsCons
     return c.add(m.mul(unit, m.below(inner)), m.mul(m.upper(inner), m.upper(packed))), None, None
 
 
+def _gaps(m: Matrices, values: Value) -> Value:
+    """1 / (values[j] - values[i]), zero on the diagonal: infinite where two of them are equal."""
+    c = m.c
+    rank = values.type.rank
+    square = (*values.shape, values.shape[-1])
+    batch = tuple(range(rank - 1))
+    rows, columns = (c.broadcast(values, square, (*batch, rank - 1 + k)) for k in (0, 1))
+    apart = m.where(elementwise.ne, c.sub(columns, rows), c.like(rows, 1))
+    return m.where(elementwise.ne, c.div(c.like(rows, 1), apart))
+
+
+def _scaled(m: Matrices, a: Value, values: Value) -> Value:
+    """Each column of `a` times its number."""
+    rank = a.type.rank
+    return m.c.mul(a, m.c.broadcast(values, a.shape, (*range(rank - 2), rank - 1)))
+
+
+def _diagonal(m: Matrices, a: Value) -> Value:
+    return m.c.reduce_sum(m.where(elementwise.eq, a), (a.type.rank - 1,))
+
+
+def _eigh(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsConstant) -> tuple[Tangent, ...]:
+    (t,), (values, vectors), m = tangents, node.results, Matrices(c)
+    assert t is not None
+    inner = m.mul(m.transposed(vectors), m.mul(m.symmetric(t), vectors))
+    return _diagonal(m, inner), m.mul(vectors, c.mul(_gaps(m, values), inner))
+
+
+def _svd(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsConstant) -> tuple[Tangent, ...]:
+    (t,), (u, s, vt), m = tangents, node.results, Matrices(c)
+    assert t is not None and isinstance(node.attrs, FullAttrs)
+    rows, columns = t.shape[-2:]
+    if node.attrs.full and rows != columns:
+        raise GradientError(f"svd: with full factors only square matrices can be differentiated ({node.loc})")
+    v, ut = m.transposed(vt), m.transposed(u)
+    image = m.mul(t, v)
+    inner = m.mul(ut, image)
+    turned = m.transposed(inner)
+    gaps = _gaps(m, c.mul(s, s))
+    rank = inner.type.rank
+    by_row = c.broadcast(s, inner.shape, (*range(rank - 2), rank - 2))
+    t_u = m.mul(u, c.mul(gaps, c.add(_scaled(m, inner, s), c.mul(by_row, turned))))
+    t_v = m.mul(v, c.mul(gaps, c.add(c.mul(by_row, inner), _scaled(m, turned, s))))
+    inverse = c.div(c.like(s, 1), s)
+    if rows > columns:
+        t_u = c.add(t_u, _scaled(m, c.sub(image, m.mul(u, inner)), inverse))
+    if columns > rows:
+        image = m.mul(m.transposed(t), u)
+        t_v = c.add(t_v, _scaled(m, c.sub(image, m.mul(v, turned)), inverse))
+    return t_u, _diagonal(m, inner), m.transposed(t_v)
+
+
+def _qr(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsConstant) -> tuple[Tangent, ...]:
+    (t,), (q, r), m = tangents, node.results, Matrices(c)
+    assert t is not None and isinstance(node.attrs, FullAttrs)
+    rows, columns = t.shape[-2:]
+    if rows < columns or (node.attrs.full and rows != columns):
+        what = "with a square factor" if node.attrs.full else "with fewer rows than columns"
+        raise GradientError(f"qr: cannot be differentiated {what}, {rows}x{columns} ({node.loc})")
+    whole = m.solve_right(t, r, lower=False)
+    inner = m.mul(m.transposed(q), whole)
+    below = m.below(inner)
+    turn = c.sub(below, m.transposed(below))
+    return c.add(m.mul(q, c.sub(turn, inner)), whole), m.mul(c.sub(inner, turn), r)
+
+
 ROWS: dict[Op, Row] = {
     ops.cholesky: Jvp(_cholesky),
     ops.triangular_solve: Linear(_triangular_transpose, jvp=_triangular),
     ops.lu: Jvp(_lu),
+    ops.qr: Jvp(_qr),
+    ops.svd: Jvp(_svd),
+    ops.eigh: Jvp(_eigh),
 }

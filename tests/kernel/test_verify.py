@@ -293,7 +293,7 @@ BAD: dict[str, tuple[str, Callable[[], Kernel]]] = {
     "a distinct store beside a load": (
         "may meet",
         lambda: kernel(
-            loop(i, 12, "parallel", Store(y, (Load(idx, (i,)), index(0)), Load(y, (i, index(1))), distinct=True))
+            loop(i, 12, "parallel", Store(y, (Load(idx, (i,)), index(0)), Load(y, (i, index(0))), distinct=True))
         ),
     ),
     "vector extent": (

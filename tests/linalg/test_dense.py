@@ -13,9 +13,14 @@ import scipy.linalg
 import graphc as gc
 import graphc.numpy as gnp
 from graphc.core import lapack
-from graphc.core.errors import ArgumentError, BackendError, DTypeError, ShapeError, VerifyError
+from graphc.core.errors import ArgumentError, BackendError, DTypeError, ShapeError, UnsupportedError, VerifyError
+from graphc.kernel.lower import lower_graph
+from graphc.kernel.program import KernelCall
 from graphc.kernel.text import parse_kernel, print_kernel
 from graphc.kernel.verify import verify
+from graphc.passes.partition import partition
+from graphc_cupy.recipes import schedule
+from tests.samples import SAMPLES, graph_of
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(2, 5, 5))
@@ -136,6 +141,14 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(BackendError, match=r"pip install \"graphc\[linalg\]\""):
         gc.compile(gnp.linalg.eigh, gc.spec((3, 3), "float64"))
     lapack.address.cache_clear()
+
+
+def test_the_gpu_names_what_it_cannot_do() -> None:
+    graph = partition(graph_of(next(s for s in SAMPLES if s.op == "svd")))
+    (call,) = lower_graph(graph, name="main").calls
+    assert isinstance(call, KernelCall)
+    with pytest.raises(UnsupportedError, match="svd: sgesdd of LAPACK runs on the cpu backend only"):
+        schedule(call.kernel)
 
 
 def test_calls_of_a_library_are_text_and_verified() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 import graphc.numpy as gnp
 from graphc.api import ArgumentError, Array
 from graphc.nn import functional as F
-from graphc_onnx.ops.common import cast, dtype_of, only
-from graphc_onnx.table import Row
+from graphc_onnx.ops.common import cast as converted
+from graphc_onnx.ops.common import dtype_of, only
+from graphc_onnx.ops.control import repeat
+from graphc_onnx.table import Data, Row
 
 Activation = Callable[[Array], Array]
 State = tuple[Array, ...]
@@ -121,23 +124,26 @@ def _turned(x: Array, lengths: Array | None) -> Array:
     if lengths is None:
         return gnp.flip(x, axis=0)
     time = gnp.indices_along(x.shape, 0, "int64")
-    count = gnp.reshape(cast(lengths, np.int64), (1, -1) + (1,) * (len(x.shape) - 2))
+    count = gnp.reshape(lengths, (1, -1) + (1,) * (len(x.shape) - 2))
     return gnp.take_along_axis(x, gnp.where(gnp.less(time, count), count - 1 - time, time), axis=0)
 
 
 def _run(step: Step, state: State, inputs: Array, lengths: Array | None) -> tuple[Array, State]:
     """All hidden states [time, batch, hidden], and the last state; a sequence that has ended keeps its state."""
-    rows: list[Array] = []
-    for time in range(inputs.shape[0]):
-        new = step(state, inputs[time])
-        output = new[0]
-        if lengths is not None:
-            going = gnp.expand_dims(gnp.greater(lengths, time), 1)
-            new = tuple(gnp.where(going, now, before) for now, before in zip(new, state, strict=True))
-            output = gnp.where(going, output, gnp.zeros_like(output))
-        rows.append(output)
-        state = new
-    return gnp.stack(rows), state
+
+    def once(carried: list[Data], row: list[Data]) -> tuple[list[Data], list[Data]]:
+        before = cast(State, tuple(carried))
+        x, time = cast(tuple[Array, Array], tuple(row))
+        new = step(before, x)
+        if lengths is None:
+            return list(new), [new[0]]
+        going = gnp.expand_dims(gnp.greater(lengths, time), 1)
+        kept = [gnp.where(going, now, old) for now, old in zip(new, before, strict=True)]
+        return list(kept), [gnp.where(going, new[0], gnp.zeros_like(new[0]))]
+
+    count = inputs.shape[0]
+    last, (outputs,) = repeat(once, list(state), [inputs, np.arange(count)], count)
+    return outputs, cast(State, tuple(last))
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,7 @@ def _layer(
     if (count == 2) != (options.direction == "bidirectional"):
         raise ArgumentError(f"direction {options.direction} with weights of {count} directions")
     inputs = gnp.swapaxes(x, 0, 1) if options.layout else x
+    lengths = None if lengths is None else converted(lengths, np.int64)
     batch, hidden = inputs.shape[1], r.shape[2]
     names = options.activations or default * count
     choose = _chosen(names, options, len(default))

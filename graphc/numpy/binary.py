@@ -86,7 +86,9 @@ def fmod(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def power(x: ArrayLike, y: ArrayLike) -> Array:
-    """`x ** y`; a small whole Python exponent becomes multiplications, integers take only those.
+    """`x ** y`; a small whole Python exponent becomes multiplications.
+
+    Integers wrap; to a negative power they are 0, but for 1 and -1. (A Python int below 0 is an error with them.)
 
     >>> import graphc.numpy as gnp
     >>> gnp.power([2.0, 3.0], 2).tolist()

@@ -95,11 +95,11 @@ def diag(x: ArrayLike, k: int = 0) -> Array:
     return movement.pad_constant(square, low, [low[1], low[0]])
 
 
-def trace(x: ArrayLike, offset: int = 0) -> Array:
-    """The sum of diagonal `offset` of the last two dims.
+def trace(x: ArrayLike, offset: int = 0, dtype: DTypeLike | None = None) -> Array:
+    """The sum of diagonal `offset` of the last two dims, added up in `dtype`.
 
     >>> import graphc.numpy as gnp
     >>> float(gnp.trace([[1.0, 2.0], [3.0, 4.0]]))
     5.0
     """
-    return reduction.sum(diagonal(x, offset), -1)
+    return reduction.sum(diagonal(x, offset), -1, None if dtype is None else dtypes.dtype(dtype))

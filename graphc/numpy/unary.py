@@ -23,13 +23,13 @@ def positive(x: ArrayLike) -> Array:
 
 
 def negative(x: ArrayLike) -> Array:
-    """`-x`; signed integers and floats.
+    """`-x`; any number, unsigned integers wrap.
 
     >>> import graphc.numpy as gnp
     >>> gnp.negative([1.0, -2.0]).tolist()
     [-1.0, 2.0]
     """
-    return bind1(ops.neg, x)
+    return elementwise.negative(x)
 
 
 def abs(x: ArrayLike) -> Array:

@@ -140,7 +140,7 @@ class Tracer(TracedValue):
     __ne__ = _binary(ops.ne)  # type: ignore[assignment]
 
     def __neg__(self) -> "Tracer":
-        return _traced(bind1(ops.neg, self))
+        return _traced(elementwise.negative(self))
 
     def __pos__(self) -> "Tracer":
         return self

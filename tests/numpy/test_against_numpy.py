@@ -20,11 +20,12 @@ INTS = RNG.integers(-9, 9, size=(3, 4))
 MORE_INTS = RNG.integers(-4, 4, size=(3, 4))
 BITS = RNG.integers(0, 255, size=(5,), dtype=np.uint8)
 FLAGS = RNG.random((3, 4)) < 0.5
+SMALL = np.array([0, 1, -1, 2, -2, 3, -7, 127, -128], np.int8)
 TINY = np.array([0.0, 1e-45, -1e-45, 1.1754944e-38, 3.4028235e38, -3.4028235e38], np.float32)
 ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.5, -2.5], np.float32)
 
 UNARY = {
-    "negative": [A, INTS],
+    "negative": [A, INTS, BITS],
     "abs": [A, INTS, ODD],
     "sign": [A, INTS, ODD],
     "square": [A, INTS],
@@ -115,7 +116,7 @@ BINARY = {
     "copysign": [(A, B), (ODD[:, None], ODD)],
     "nextafter": [(A, B), (CUBE, CUBE[0] * 0), (ODD[:, None], ODD), (TINY[:, None], TINY)],
     "hypot": [(A, B), (ODD[:, None], ODD)],
-    "power": [(POSITIVE, B)],
+    "power": [(POSITIVE, B), (INTS, np.abs(MORE_INTS)), (BITS, BITS), (SMALL[:, None], np.arange(128, dtype=np.int8))],
     "maximum": [(A, B), (INTS, MORE_INTS), (ODD[:, None], ODD)],
     "minimum": [(A, B), (INTS, MORE_INTS), (ODD[:, None], ODD)],
     "equal": [(INTS, MORE_INTS), (ODD[:, None], ODD)],

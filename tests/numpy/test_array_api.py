@@ -71,6 +71,14 @@ def test_repeats_must_be_known() -> None:
         gnp.repeat(np.ones(3), [1, 2])
 
 
+def test_integers_to_negative_powers() -> None:
+    x = np.array([0, 1, -1, -1, 2, -5], np.int32)
+    y = np.array([-1, -2, -2, -3, -1, -9], np.int32)
+    want = np.trunc(np.where(x == 0, 0.0, np.power(np.where(x == 0, 1.0, x), y))).astype(np.int32)
+    for got in (gnp.power(x, y), *through_graph(gnp.power, x, y)):
+        np.testing.assert_array_equal(got, want)
+
+
 def test_signs_need_floats() -> None:
     for call in (gnp.signbit, lambda x: gnp.copysign(x, x), lambda x: gnp.nextafter(x, x)):
         with pytest.raises(DTypeError, match="takes floats, got int64"):

@@ -113,8 +113,8 @@ def power(x: ArrayLike, y: ArrayLike) -> Array:
             return bind1(ops.sqrt, base)
         if dtype.is_float and float(y).is_integer() and abs(y) <= LARGEST_UNROLLED_EXPONENT:
             return _float_power(base, int(y))
-    if not common_dtype("power", (x, y)).is_float:
-        raise DTypeError(with_line("power: integers take a Python int as exponent; otherwise cast with .astype(...)"))
+    if common_dtype("power", (x, y)).is_integer:
+        return _power_of_integers(*promoted("power", (x, y)))
     return bind1(ops.pow_, x, y)
 
 
@@ -128,6 +128,36 @@ def _integer_power(x: Array, exponent: int) -> Array:
     if exponent < 0:
         raise DTypeError(with_line(f"power: an integer to the power of {exponent} is not an integer; cast it to float"))
     return _by_squaring(x, exponent)
+
+
+def _power_of_integers(x: Array, y: Array) -> Array:
+    """By squaring, one step per bit of the exponent; a negative exponent gives what is left of 1 / x**-y when it is
+    rounded towards zero, and 0 for x == 0."""
+    kind = dtype_of(y)
+    one, zero = (scalar_array(value, kind) for value in (1, 0))
+    result: Array = one
+    square = x
+    bits = kind.bits - (kind.kind == "int")
+    for bit in range(bits):
+        taken = bind1(ops.eq, bind1(ops.and_, bind1(ops.shift_right, y, bit), one), one)
+        result = bind1(ops.select, taken, bind1(ops.mul, result, square), result)
+        if bit + 1 < bits:
+            square = bind1(ops.mul, square, square)
+    if kind.kind == "uint":
+        return result
+    # of 1 and -1 the lowest bit of the exponent is all that counts
+    odd = bind1(ops.eq, bind1(ops.and_, y, one), one)
+    unit = bind1(ops.eq, bind1(ops.abs_, x), one)
+    inverse = bind1(ops.select, unit, bind1(ops.select, odd, x, one), zero)
+    return bind1(ops.select, bind1(ops.lt, y, zero), inverse, result)
+
+
+def negative(x: ArrayLike) -> Array:
+    """`-x`; unsigned integers wrap."""
+    array = as_array(x)
+    if dtype_of(array).kind == "uint":
+        return bind1(ops.sub, scalar_array(0, dtype_of(array)), array)
+    return bind1(ops.neg, array)
 
 
 def _by_squaring(x: Array, exponent: int) -> Array:

@@ -17,7 +17,7 @@ from graphc.graph.ir import Graph
 from graphc.graph.ops import elementwise
 from graphc.graph.registry import all_ops
 from graphc.kernel import ir
-from graphc.kernel.lower import contractions, lanes, movement, scatter
+from graphc.kernel.lower import contractions, cumulative, lanes, movement, scatter, sorting, windows
 from graphc.kernel.schedule.rewrite import Substitution, plus
 from graphc.passes import cse, dce, stabilise
 from graphc.plan import build, packs, place
@@ -188,6 +188,27 @@ def scatter_outside(patch: Planting) -> None:
     patch.setattr(scatter, "_inside", lambda position, extent: ir.Compare("eq", position, position))
 
 
+def keep_the_last_update(patch: Planting) -> None:
+    patch.setitem(scatter._COMBINE, "scatter_add", None)
+
+
+def begin_every_window_at_0(patch: Planting) -> None:
+    patch.setattr(windows, "nearest", lambda position, extent: ir.index(0))
+
+
+def forget_the_chunks_before(patch: Planting) -> None:
+    chunk = cumulative._Chunks._chunk
+    patch.setattr(
+        cumulative._Chunks,
+        "_chunk",
+        lambda self, at, base, count, before, stored: chunk(self, at, base, count, None, stored),
+    )
+
+
+def compare_floats_by_their_bits(patch: Planting) -> None:
+    patch.setattr(sorting._Keys, "_same_order", lambda self, bits: bits)
+
+
 def drop_the_last_rows_of_a_product(patch: Planting) -> None:
     strips = tiled.strips
     patch.setattr(tiled, "strips", lambda rows, most: strips(rows, most)[:1])
@@ -334,6 +355,10 @@ MUTANTS = (
     Mutant("a long product is one chain", never_cut_a_product, lambda: products(9000)),
     Mutant("sums are cut elsewhere", cut_sums_elsewhere, rounding),
     Mutant("scatter writes outside", scatter_outside, samples("scatter_add")),
+    Mutant("only the last update of an element counts", keep_the_last_update, samples("scatter_add")),
+    Mutant("windows are not moved", begin_every_window_at_0, samples("dynamic_slice")),
+    Mutant("a chunk does not know those before it", forget_the_chunks_before, samples("cumsum")),
+    Mutant("negative floats are sorted backwards", compare_floats_by_their_bits, samples("sort")),
     Mutant("the last rows of a product are dropped", drop_the_last_rows_of_a_product, samples("dot_general")),
     Mutant("the last columns of a panel are dropped", drop_the_last_columns_of_a_panel, product("tn")),
     Mutant("squares are transposed wrongly", transpose_wrongly, product("nt")),

@@ -11,7 +11,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 50))
 
 
-@pytest.mark.parametrize("length", [1, 255, 256, 257, 4095, 4096, 65536, 65537, 200001])
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 65536, 65537, 150001])
 @pytest.mark.parametrize("dtype", ["float32", "int16"])
 def test_lengths(length: int, dtype: str) -> None:
     x = (RNG.standard_normal(length) * 1000).astype(dtype)

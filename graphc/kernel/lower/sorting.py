@@ -37,8 +37,7 @@ from graphc.kernel.lower.expr import Index, add, computing, const, convert, mul
 from graphc.kernel.lower.merge import merge_dims
 
 RANKED = 256  # elements of the longest row that is sorted by ranks
-LONG = 4096  # elements: longer rows have longer digits, so that there are fewer passes
-SHORT_BITS, LONG_BITS = 8, 11  # of a digit
+BITS = 8  # of a digit: places for as many digits as stay in the first cache; fewer passes were slower
 PART = 65536  # elements of one row that one thread counts and moves
 FEW_ROWS = 8  # fewer rows than this, of more than one part, are sorted part by part
 
@@ -122,9 +121,8 @@ class _Sort:
         self.outer = [d for d in range(self.x.type.rank) if d != self.axis]
         self.extents = [self.x.shape[d] for d in self.outer]
         self.keys = _Keys(computing(self.x.dtype), node.attrs.descending, zeros_differ=not self.is_arg)
-        bits = SHORT_BITS if self.n < LONG else LONG_BITS
-        self.shifts = range(0, self.keys.key.bits, bits)
-        self.digits = 1 << min(bits, self.keys.key.bits)
+        self.shifts = range(0, self.keys.key.bits, BITS)
+        self.digits = 1 << BITS
 
     def lower(self) -> None:
         rows = 1

@@ -123,7 +123,8 @@ def _range(axis: int, extent: int, item: slice) -> Range:
             raise TraceError(
                 with_line(
                     "index: the bounds of a slice must be Python ints, a traced value has no number yet; "
-                    "write gnp.take(x, start + gnp.arange(length), axis) for a window that moves"
+                    "write gnp.dynamic_slice(x, starts, sizes), or gnp.take(x, start + gnp.arange(length), axis), "
+                    "for a window that moves"
                 )
             )
     start, stop, step = item.indices(extent)

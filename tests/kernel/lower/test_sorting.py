@@ -15,9 +15,8 @@ from tests.samples import Sample, graph_of
 RNG = np.random.default_rng(0)
 WAYS: dict[str, dict[str, int]] = {
     "ranks": {},
-    "short digits": {"RANKED": 0, "SHORT_BITS": 4},
-    "long digits": {"RANKED": 0, "LONG": 0, "LONG_BITS": 5},
-    "parts": {"RANKED": 0, "PART": 16, "LONG": 0, "LONG_BITS": 5},
+    "digits": {"RANKED": 0, "BITS": 4},
+    "parts": {"RANKED": 0, "PART": 16, "BITS": 4},
 }
 CASES = [
     (op, kind, shape, axis, descending)

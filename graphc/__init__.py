@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "nn", "numpy", "optim", "random", "train")
+_SUBMODULES = ("data", "nn", "numpy", "optim", "random", "sparse", "train")
 __all__ = [
     "CompiledFunction",
     "Graph",
@@ -41,6 +41,7 @@ __all__ = [
     "pytree",
     "random",
     "scan",
+    "sparse",
     "spec",
     "stop_gradient",
     "switch",

@@ -1,0 +1,60 @@
+"""Sparse matrices times dense arrays against SciPy, and their derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import graphc as gc
+import graphc.numpy as gnp
+from graphc.core.errors import DTypeError, ShapeError
+from graphc.sparse import CSR, csr_dot
+
+RNG = np.random.default_rng(3)
+
+
+def matrix(rows: int, columns: int, density: float = 0.3) -> scipy.sparse.csr_array:
+    return scipy.sparse.random_array((rows, columns), density=density, format="csr", rng=RNG)
+
+
+@pytest.mark.parametrize("rows,columns,density", [(7, 5, 0.3), (40, 60, 0.1), (5, 3, 0.0), (6, 4, 1.0), (30, 8, 0.02)])
+@pytest.mark.parametrize("right", [(), (1,), (9,)])
+def test_against_scipy(rows: int, columns: int, density: float, right: tuple[int, ...]) -> None:
+    x, dense = matrix(rows, columns, density), RNG.normal(size=(columns, *right))
+    for fn in (csr_dot, gc.jit(csr_dot)):
+        np.testing.assert_allclose(fn(x.data, x.indices, x.indptr, dense), x @ dense, rtol=1e-12, atol=1e-14)
+
+
+def test_empty_rows_at_both_ends_and_between() -> None:
+    dense = np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]])
+    x = CSR.from_dense(dense)
+    np.testing.assert_array_equal(gc.jit(lambda x: x.to_dense())(x), dense)
+    np.testing.assert_array_equal(gc.jit(lambda x, v: x @ v)(x, np.array([1.0, 10.0])), dense @ [1, 10])
+
+
+def test_derivatives_are_the_transpose_and_the_product_where_there_are_elements() -> None:
+    x, dense, weight = matrix(7, 5), RNG.normal(size=(5, 3)), RNG.normal(size=(7, 3))
+
+    def loss(data: gnp.Array, right: gnp.Array) -> gnp.Array:
+        return gnp.sum(csr_dot(data, x.indices, x.indptr, right) * weight)
+
+    by_data, by_dense = gc.jit(gc.grad(loss, argnums=(0, 1)))(x.data, dense)
+    rows, columns = x.nonzero()
+    np.testing.assert_allclose(by_data, (weight @ dense.T)[rows, columns], rtol=1e-12)
+    np.testing.assert_allclose(by_dense, x.T @ weight, rtol=1e-12)
+    gc.gradcheck(lambda data, right: csr_dot(data**2, x.indices, x.indptr, right), x.data, dense, order=2, directions=1)
+
+
+def test_vmap() -> None:
+    x, dense = matrix(6, 4), RNG.normal(size=(3, 4))
+    got = gc.jit(gc.vmap(lambda v: csr_dot(x.data, x.indices, x.indptr, v)))(dense)
+    np.testing.assert_allclose(got, (x @ dense.T).T, rtol=1e-12)
+
+
+def test_mistakes() -> None:
+    x = CSR.from_dense(np.eye(3))
+    with pytest.raises(ShapeError, match=r"a 3x3 matrix times \[2\]"):
+        x @ np.ones(2)
+    with pytest.raises(DTypeError, match="indices are integers, got float64 and int64"):
+        csr_dot(np.ones(2), np.ones(2), np.array([0, 2]), np.ones(2))

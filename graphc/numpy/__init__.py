@@ -219,6 +219,7 @@ from graphc.numpy.shapes import (
     unstack,
     vstack,
 )
+from graphc.numpy.sliding import conv, conv_transpose, reduce_window
 from graphc.numpy.sorting import argsort, median, searchsorted, sort, top_k
 from graphc.numpy.unary import (
     abs,
@@ -321,6 +322,8 @@ __all__ = [
     "concatenate",
     "conj",
     "conjugate",
+    "conv",
+    "conv_transpose",
     "copy",
     "copysign",
     "cos",
@@ -439,6 +442,7 @@ __all__ = [
     "ravel",
     "real",
     "reciprocal",
+    "reduce_window",
     "remainder",
     "repeat",
     "reshape",

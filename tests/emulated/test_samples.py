@@ -33,8 +33,11 @@ def kernels(sample: Sample) -> Iterator[tuple[Kernel, list[np.ndarray]]]:
     for param, number in zip(call.kernel.params, call.args, strict=True):
         if param.mode == "in":
             tensor = program.tensors[number]
-            array = program.constants[tensor.slot] if tensor.role == "constant" else given[number]
-            inputs.append(np.ascontiguousarray(array).reshape(param.buffer.shape))
+            owner = number if tensor.view_of is None else tensor.view_of
+            array = program.constants[tensor.slot] if tensor.role == "constant" else given[owner]
+            first = tensor.view_offset // array.itemsize
+            seen = np.ascontiguousarray(array).reshape(-1)[first : first + param.buffer.size]
+            inputs.append(seen.reshape(param.buffer.shape))
     yield call.kernel, inputs
 
 

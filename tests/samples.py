@@ -469,10 +469,15 @@ _GATHERED: tuple[tuple[tuple[int, ...], int, int, tuple[int, ...]], ...] = (
 )
 
 
+def _index_dtypes(dtype: DType) -> tuple[DType, ...]:
+    """All of them with one dtype, one with the others."""
+    return (dtypes.int32, dtypes.int64, dtypes.uint8) if dtype is dtypes.float32 else (dtypes.int64,)
+
+
 def _indexing() -> Iterator[Sample]:
     rng = _generator("indexing")
     for dtype in (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32):
-        for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
+        for index_dtype in _index_dtypes(dtype):
             for shape, axis, batch, index_shape in _GATHERED:
                 x = random_array(rng, shape, dtype, -3, 3)
                 indices = rng.integers(0, shape[axis], index_shape).astype(index_dtype.numpy)
@@ -486,8 +491,7 @@ def _indexing() -> Iterator[Sample]:
                 for op in sorted(SCATTER_NAMES):
                     combines = op in ("scatter_add", "scatter_mul") and dtype.is_float
                     rtol = 0 if not combines else 1e-6 if not dtype.is_half else _RTOL[dtype]
-                    smooth = dtype is dtypes.float64 and index_dtype is dtypes.int64
-                    chosen = (0, 2) if smooth else ()
+                    chosen = (0, 2) if dtype is dtypes.float64 else ()
                     yield Sample(op, name, arrays, attrs, rtol=rtol, differentiate=chosen)
     outside = np.array([-1, 0, 5, 100, -100], np.int64)
     x = random_array(rng, (5, 2), dtypes.float32, -3, 3)
@@ -526,7 +530,7 @@ def _windows() -> Iterator[Sample]:
     rng = _generator("windows")
     kinds = (*dtypes.HALVES, dtypes.float32, dtypes.float64, dtypes.int32, dtypes.bool_)
     for dtype in kinds:
-        for index_dtype in (dtypes.int32, dtypes.int64, dtypes.uint8):
+        for index_dtype in _index_dtypes(dtype):
             for number, (shape, dims, sizes, starts) in enumerate(_WINDOWS):
                 if index_dtype is dtypes.uint8 and min(starts, default=0) < 0:
                     continue

@@ -45,7 +45,7 @@ from graphc.runtime.protocol import Backend, Progress
 from graphc.tracing import Array, ArrayLike, Spec, Tracer, is_tracing, spec
 from graphc.tracing import trace as trace_function
 from graphc.tracing.context import with_line
-from graphc.transform import GradientReport, stop_gradient
+from graphc.transform import GradientReport, checkpoint_policies, custom_jvp, custom_vjp, stop_gradient
 
 __all__ = [
     "ArgumentError",
@@ -83,8 +83,12 @@ __all__ = [
     "VerifyError",
     "adopt",
     "at",
+    "checkpoint",
+    "checkpoint_policies",
     "compile",
     "cond",
+    "custom_jvp",
+    "custom_vjp",
     "devices",
     "fori_loop",
     "grad",
@@ -490,6 +494,7 @@ def switch(index: ArrayLike, branches: Sequence[Callable[..., object]], *operand
 vjp = transform.vjp
 jvp = transform.jvp
 hvp = transform.hvp
+checkpoint = transform.checkpoint
 linearize = transform.linearize
 
 

@@ -1,8 +1,8 @@
 """One way to write each thing, so that later passes have less to recognise. Every result keeps its bits.
 
-Constants stand on the right, and those of one number are that number, broadcast; stop_gradient is gone; movements that
-follow each other are one, those that do nothing are none; a reshape that only adds dims of extent 1 disappears into the
-broadcast after it (NumPy's keepdims); transposes sink into contractions; signs move outwards.
+Constants stand on the right, and those of one number are that number, broadcast; stop_gradient and saved are gone;
+movements that follow each other are one, those that do nothing are none; a reshape that only adds dims of extent 1
+disappears into the broadcast after it (NumPy's keepdims); transposes sink into contractions; signs move outwards.
 """
 
 from dataclasses import replace
@@ -49,7 +49,7 @@ def _uniform_constant(context: Context, node: Node) -> Value | None:
 
 
 def _itself(context: Context, node: Node) -> Value | None:
-    """stop_gradient(x) = x"""
+    """stop_gradient(x) = x;  saved(x) = x"""
     return node.operands[0]
 
 
@@ -154,7 +154,7 @@ def _transpose_of_dot(context: Context, node: Node) -> Value | None:
 RULES: tuple[AnyRule, ...] = (
     NodeRule(tuple(_MIRRORED), _constant_to_the_right),
     NodeRule((source.constant,), _uniform_constant),
-    NodeRule((elementwise.stop_gradient,), _itself),
+    NodeRule((elementwise.stop_gradient, elementwise.saved), _itself),
     NodeRule((elementwise.cast,), _cast),
     NodeRule((elementwise.bitcast,), _bitcast),
     *MOVEMENT,

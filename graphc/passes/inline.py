@@ -1,10 +1,23 @@
-"""Inlining: the body of a call in place of the call, so that fusion does not stop at function borders."""
+"""Inlining: the body of a call in place of the call, so that fusion does not stop at function borders.
+
+Functions with derivatives of their own and checkpoints are calls by now. What a checkpoint computes a second time
+stands behind barriers, which keep it apart from the first.
+"""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
-from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ir import NO_ATTRS, Graph, Node, Value
+from graphc.graph.ops.custom import (
+    CheckpointAttrs,
+    CustomJvpAttrs,
+    CustomVjpAttrs,
+    LinearCallAttrs,
+    barrier,
+    linear_graph,
+)
 from graphc.graph.ops.structural import CallAttrs, FusionAttrs
 from graphc.passes.rewrite import with_regions
 
@@ -51,7 +64,8 @@ class Inline:
         count = Counter(callee for node in graph.nodes if (callee := self._callee(node)) is not None)
         kept: set[Graph] = set()
         if self.keep_repeated:
-            kept = {callee for callee, times in count.items() if times > 1 and len(callee.nodes) >= LARGE}
+            calls = {node.attrs.graph for node in graph.nodes if isinstance(node.attrs, CallAttrs)}
+            kept = {callee for callee in calls if count[callee] > 1 and len(callee.nodes) >= LARGE}
         if len(kept) == len(count):
             return graph
         builder = GraphBuilder(graph.name)
@@ -59,7 +73,7 @@ class Inline:
         for node in graph.nodes:
             callee = self._callee(node)
             if callee is not None and callee not in kept:
-                results = builder.inline(callee, [replaced[v] for v in node.operands])
+                results = builder.inline(callee, _operands(builder, node, [replaced[v] for v in node.operands]))
                 replaced.update(zip(node.results, results, strict=True))
             else:
                 builder.copy(node, replaced)
@@ -67,6 +81,21 @@ class Inline:
         return Graph(graph.name, graph.inputs, tuple(builder.nodes), outputs, graph.aliases)
 
     def _callee(self, node: Node) -> Graph | None:
-        if isinstance(node.attrs, CallAttrs) or (self.fusions and isinstance(node.attrs, FusionAttrs)):
+        if isinstance(node.attrs, (CallAttrs, CustomJvpAttrs, CustomVjpAttrs, CheckpointAttrs)):
             return node.attrs.graph
-        return None
+        if isinstance(node.attrs, LinearCallAttrs):
+            return linear_graph(node.attrs, f" ({node.loc})")
+        return node.attrs.graph if self.fusions and isinstance(node.attrs, FusionAttrs) else None
+
+
+def _operands(builder: GraphBuilder, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+    """The operands of a call; of a checkpoint some are behind a barrier until the others are there."""
+    if not isinstance(node.attrs, CheckpointAttrs):
+        return values
+    first = [v for v, is_late in zip(values, node.attrs.late, strict=True) if not is_late]
+    if not first:
+        return values
+    return [
+        builder.add1(barrier, (v, *first), NO_ATTRS, node.loc) if is_late else v
+        for v, is_late in zip(values, node.attrs.late, strict=True)
+    ]

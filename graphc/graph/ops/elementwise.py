@@ -222,3 +222,6 @@ TRANSCENDENTAL = frozenset(_transcendental)
 
 # The identity; its derivative is zero. Removed by the canonicalise pass.
 stop_gradient = _elementwise("stop_gradient", 1, ANY, lambda x: x)
+
+# The identity; what it names is kept by a checkpoint around it. Removed by the canonicalise pass.
+saved = _elementwise("saved", 1, ANY, lambda x: x)

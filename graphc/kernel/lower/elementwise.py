@@ -111,11 +111,12 @@ ROWS: dict[str, Row] = {
     "cast": _cast,
     "bitcast": _bitcast,
     "stop_gradient": lambda _, __, args: args[0],
+    "saved": lambda _, __, args: args[0],
 }
 
 
 # Rows that take half types as they are.
-_MOVES_BITS = frozenset({"select", "cast", "bitcast", "stop_gradient"})
+_MOVES_BITS = frozenset({"select", "cast", "bitcast", "stop_gradient", "saved"})
 
 
 def _rule(name: str, row: Row) -> PullRule:

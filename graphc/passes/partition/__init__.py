@@ -7,6 +7,7 @@ from graphc.graph.ops.control import ScanAttrs, WhileAttrs
 from graphc.graph.prune import prune
 from graphc.passes.inline import Inline
 from graphc.passes.partition.assemble import assemble
+from graphc.passes.partition.barriers import put_aside, put_back, without_barriers
 from graphc.passes.partition.decisions import Decision, Log
 from graphc.passes.partition.grouping import groups
 from graphc.passes.partition.order import order
@@ -49,15 +50,17 @@ def _with_donation(node: Node) -> Node:
 
 
 def _partition(graph: Graph, fuse: bool, log: Log) -> Graph:
-    graph = prune(graph)
+    graph, waits = put_aside(prune(graph))
     if not fuse:
         role = roles(graph)
-        return order(assemble(graph, role, [[node] for node in graph.nodes if role[node] == "core"]))
+        alone = [[node] for node in graph.nodes if role[node] == "core"]
+        return without_barriers(order(put_back(assemble(graph, role, alone), graph, alone, waits)))
     graph = split_updates(graph, log)
     role = roles(graph)
     grouped = groups(graph, role, log)
     again = recomputed(graph, role, grouped, prologues(graph, role, grouped, log), log)
-    return join_phases(order(assemble(graph, role, grouped, again)), log)
+    fused = put_back(assemble(graph, role, grouped, again), graph, grouped, waits)
+    return without_barriers(join_phases(order(fused), log))
 
 
 def explain(graph: Graph) -> str:

@@ -50,7 +50,7 @@ class Places:
         return place
 
     def _made(self, node: Node, value: Value) -> Place:
-        if node.op.name not in ("reshape", "slice"):
+        if node.op.name not in ("reshape", "slice", "barrier"):
             return Place(value, 0, value.type.nbytes)
         whole = self.of[node.operands[0]]
         offset = slice_offset(node) if node.op.name == "slice" else 0

@@ -15,7 +15,7 @@ from graphc.graph.ops.source import ConstantAttrs
 
 Role = Literal["core", "free", "view", "bare"]
 
-FREE_OPS = frozenset({"broadcast", "transpose", "slice", "reverse", "iota", "pad", "windows", "stop_gradient"})
+FREE_OPS = frozenset({"broadcast", "transpose", "slice", "reverse", "iota", "pad", "windows", "stop_gradient", "saved"})
 CHEAP_OPS = frozenset({"neg", "abs", "not", "add", "sub", "mul", "max", "min", "and", "or", "xor", "select", "cast"})
 CHEAP_OPS |= frozenset({"eq", "ne", "lt", "le", "gt", "ge", "bitcast", "is_finite", "sign"})
 SMALL_CONCATENATE = 4096  # bytes: below, a concatenate is computed like any other elementwise work
@@ -67,6 +67,8 @@ class _Roles:
             if node.operands[0] in self.in_memory:
                 return "view"
             return "free" if keeps_dims(node) else "view"
+        if name == "barrier":
+            return "view"
         if name == "slice" and node.operands[0] in self.in_memory and slice_offset(node) is not None:
             return "view"
         if name == "pad" and self._feeds(node.result, "windows"):

@@ -6,12 +6,16 @@ a caller expects every one.
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from graphc.core.errors import GradientError
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.source import ConstantAttrs
 from graphc.graph.prune import dependents, live_nodes, prune
 from graphc.transform.autodiff.backward import pull_back
 from graphc.transform.autodiff.forward import Forward, push_forward
-from graphc.transform.autodiff.rows import JvpGraph, LinearisedGraph, TransposedGraph
+from graphc.transform.autodiff.rows import JvpGraph, LinearisedGraph, Tangent, TransposedGraph
 
 Flags = tuple[bool, ...]
 
@@ -23,6 +27,7 @@ class Deriver:
         self.role = role
         self._jvps: dict[tuple[Graph, Flags], JvpGraph] = {}
         self._linearised: dict[tuple[Graph, Flags], LinearisedGraph] = {}
+        self._divided: dict[tuple[Graph, int], LinearisedGraph] = {}
         self._transposed: dict[tuple[Graph, Flags, Flags], TransposedGraph] = {}
 
     def forward(self, graph: Graph, active: Flags, split: bool) -> Forward:
@@ -41,25 +46,13 @@ class Deriver:
     def linearise(self, graph: Graph, active: Flags) -> LinearisedGraph:
         key = (graph, active)
         if key not in self._linearised:
-            found = self.forward(graph, active, split=True)
-            forward, linear, residuals = divide(found)
-            places = {v: ("output", i) for i, v in reversed(list(enumerate(found.outputs)))}
-            places |= {v: ("input", i) for i, v in enumerate(found.inputs)}
-            extra = [v for v in residuals if v not in places]
-            places |= {v: ("output", len(found.outputs) + i) for i, v in enumerate(extra)}
-            outputs = (*found.outputs, *extra)
-            self._linearised[key] = LinearisedGraph(
-                Graph(f"{graph.name}.forward", found.inputs, live_nodes(forward, outputs), outputs),
-                Graph(
-                    f"{graph.name}.linear",
-                    (*residuals, *found.tangent_inputs),
-                    linear,
-                    tuple(t for t in found.tangents if t is not None),
-                ),
-                tuple(places[v] for v in residuals),
-                tuple(t is not None for t in found.tangents),
-            )
+            self._linearised[key] = _linearised(graph.name, self.forward(graph, active, split=True))
         return self._linearised[key]
+
+    def divide(self, rule: Graph, primals: int) -> LinearisedGraph:
+        if (rule, primals) not in self._divided:
+            self._divided[rule, primals] = _linearised(rule.name, _of_rule(rule, primals))
+        return self._divided[rule, primals]
 
     def transpose(self, graph: Graph, linear: Flags, cotangents: Flags) -> TransposedGraph:
         key = (graph, linear, cotangents)
@@ -79,6 +72,83 @@ class Deriver:
         found = pull_back(builder, nodes, depends, [s for s in seeds if s[0] in depends], self, self.role)
         outputs = [found[v] for v in unknowns if v in found]
         return TransposedGraph(prune(builder.build(outputs)), tuple(v in found for v in unknowns))
+
+
+def _linearised(name: str, found: Forward) -> LinearisedGraph:
+    forward, linear, residuals = divide(found)
+    places = {v: ("output", i) for i, v in reversed(list(enumerate(found.outputs)))}
+    places |= {v: ("input", i) for i, v in enumerate(found.inputs)}
+    extra = [v for v in residuals if v not in places]
+    places |= {v: ("output", len(found.outputs) + i) for i, v in enumerate(extra)}
+    outputs = (*found.outputs, *extra)
+    return LinearisedGraph(
+        Graph(f"{name}.forward", found.inputs, live_nodes(forward, outputs), outputs),
+        Graph(
+            f"{name}.linear",
+            (*residuals, *found.tangent_inputs),
+            linear,
+            tuple(t for t in found.tangents if t is not None),
+        ),
+        tuple(places[v] for v in residuals),
+        tuple(t is not None for t in found.tangents),
+    )
+
+
+def _of_rule(rule: Graph, primals: int) -> Forward:
+    """A rule for tangents as the walk would have left it."""
+    opened = _opened(rule, rule.inputs[primals:])
+    count = 0
+    while count + sum(v.dtype.is_float for v in opened.outputs[:count]) < len(opened.outputs):
+        count += 1
+    outputs, given = opened.outputs[:count], iter(opened.outputs[count:])
+    depends = dependents(opened.nodes, opened.inputs[primals:])
+    tangents: list[Tangent] = []
+    for value in outputs:
+        tangent = next(given) if value.dtype.is_float else None
+        if value in depends:
+            raise GradientError(f"custom_jvp: a result of the rule of {rule.name} depends on the tangents")
+        if tangent is not None and tangent not in depends and not _is_zero(opened, tangent):
+            raise GradientError(
+                f"custom_jvp: a tangent that the rule of {rule.name} gives is not linear in the tangents"
+            )
+        tangents.append(tangent if tangent in depends else None)
+    return Forward(
+        opened.inputs[:primals],
+        opened.inputs[primals:],
+        opened.nodes,
+        frozenset(),
+        frozenset(),
+        outputs,
+        tuple(tangents),
+    )
+
+
+def _is_zero(graph: Graph, value: Value) -> bool:
+    """A constant zero, rearranged or not."""
+    node = graph.producers.get(value)
+    while node is not None and node.op.kind == "movement" and len(node.operands) == 1:
+        node = graph.producers.get(node.operands[0])
+    return node is not None and isinstance(node.attrs, ConstantAttrs) and not np.any(node.attrs.value)
+
+
+def _opened(graph: Graph, tangents: Sequence[Value]) -> Graph:
+    """The graph with every call of tangents and other things inlined, so that each node has one part."""
+    while True:
+        depends = dependents(graph.nodes, tangents)
+        builder = GraphBuilder(graph.name)
+        known: dict[Value, Value] = {v: v for v in graph.inputs}
+        changed = False
+        for node in graph.nodes:
+            inner = getattr(node.attrs, "graph", None)
+            if isinstance(inner, Graph) and not depends.isdisjoint(node.operands):
+                results = builder.inline(inner, [known[v] for v in node.operands])
+                known.update(zip(node.results, results, strict=True))
+                changed = True
+            else:
+                builder.copy(node, known)
+        if not changed:
+            return graph
+        graph = Graph(graph.name, graph.inputs, tuple(builder.nodes), tuple(known[v] for v in graph.outputs))
 
 
 def divide(found: Forward) -> tuple[list[Node], tuple[Node, ...], tuple[Value, ...]]:

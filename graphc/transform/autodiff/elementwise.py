@@ -86,6 +86,12 @@ def _select_transpose(c: Compose, node: Node, linear: Sequence[bool], ct: Value)
     )
 
 
+def _saved_jvp(c: Compose, node: Node, tangents: Sequence[Tangent]) -> Value:
+    (tangent,) = tangents
+    assert tangent is not None
+    return tangent
+
+
 LINEAR: dict[Op, Row] = {
     ops.neg: Linear(lambda c, node, linear, ct: (c.neg(ct),)),
     ops.add: Linear(lambda c, node, linear, ct: (ct, ct), jvp=_add_jvp),
@@ -97,6 +103,7 @@ LINEAR: dict[Op, Row] = {
         fixed={1: lambda c, t, z, x, y: c.neg(c.mul(t, c.div(z, y)))},  # -x / y^2 without squaring y
     ),
     ops.select: Linear(_select_transpose),
+    ops.saved: Linear(lambda c, node, linear, ct: (ct,), jvp=_saved_jvp),  # tangents are not saved
     ops.cast: Linear(lambda c, node, linear, ct: (c.cast(ct, node.operands[0].dtype),)),
 }
 

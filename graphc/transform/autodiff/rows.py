@@ -67,6 +67,12 @@ class Derive(Protocol):
 
     def transpose(self, graph: Graph, linear: tuple[bool, ...], cotangents: tuple[bool, ...]) -> TransposedGraph: ...
 
+    def divide(self, rule: Graph, primals: int) -> LinearisedGraph:
+        """A rule for tangents, from primals and tangents of all its float inputs, as what does not depend on tangents
+        and what does; its last outputs are the tangents of its float outputs.
+        """
+        ...
+
 
 # (compose, tangent, result, *operands) -> tangent times the partial derivative by one operand
 Partial = Callable[..., Value]

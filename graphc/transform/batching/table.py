@@ -8,6 +8,7 @@ from graphc.transform.batching import (
     contraction,
     control,
     cumulative,
+    custom,
     elementwise,
     indexing,
     linalg,
@@ -35,6 +36,7 @@ _FAMILIES = (
     sorting,
     structural,
     control,
+    custom,
 )
 
 ROWS: Mapping[Op, Row] = {op: row for family in _FAMILIES for op, row in family.ROWS.items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
+from graphc.core.errors import GradientError
 from graphc.core.source import Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value
@@ -19,6 +20,7 @@ from graphc.graph.ops import (
     contraction,
     control,
     cumulative,
+    custom,
     elementwise,
     indexing,
     linalg,
@@ -30,6 +32,7 @@ from graphc.graph.ops import (
     structural,
     windows,
 )
+from graphc.transform import autodiff
 
 DTYPES: tuple[DType, ...] = (
     *(dtypes.float32, dtypes.float64, dtypes.float32, dtypes.float64),
@@ -204,6 +207,7 @@ _UNARY: tuple[tuple[Op, tuple[DType, ...]], ...] = (
     *((op, dtypes.NUMERIC) for op in (elementwise.abs_, elementwise.sign)),
     (elementwise.not_, elementwise.BITS),
     (elementwise.stop_gradient, dtypes.ALL),
+    (elementwise.saved, dtypes.ALL),
 )
 _BINARY: tuple[tuple[Op, tuple[DType, ...]], ...] = (
     *((op, dtypes.NUMERIC) for op in (elementwise.add, elementwise.sub, elementwise.mul, elementwise.div) * 3),
@@ -550,9 +554,59 @@ def _call(g: _Grower) -> None:
         operand = g.new_input(value.type)
         g.array[operand] = inner.array[value]
         operands.append(operand)
-    g.add(structural.call, *operands, attrs=structural.CallAttrs(callee.graph))
+    try:
+        op, attrs = CALLS[g.below(len(CALLS))](g, callee.graph)
+    except GradientError:  # a loop without a bound, say
+        raise _Rejected from None
+    if op is custom.linear_call:
+        operands = [g.of_type(v.type) for v in attrs.graph.inputs]
+    g.add(op, *operands, attrs=attrs)
     if g.chance(0.4):
-        g.add(structural.call, *operands, attrs=structural.CallAttrs(callee.graph))
+        g.add(op, *operands, attrs=attrs)
+
+
+def _floats(graph: Graph) -> list[bool]:
+    return [v.dtype.is_float for v in graph.inputs]
+
+
+def _plain_call(g: _Grower, graph: Graph) -> tuple[Op, Attrs]:
+    return structural.call, structural.CallAttrs(graph)
+
+
+def _custom_jvp(g: _Grower, graph: Graph) -> tuple[Op, Attrs]:
+    return custom.custom_jvp, custom.CustomJvpAttrs(graph, autodiff.jvp(graph, _floats(graph)), 0)
+
+
+def _custom_vjp(g: _Grower, graph: Graph) -> tuple[Op, Attrs]:
+    forward, linear = autodiff.linearize(graph, _floats(graph))
+    backward = autodiff.transpose(linear, _tangents(forward, graph, linear))
+    return custom.custom_vjp, custom.CustomVjpAttrs(graph, forward, backward, 0)
+
+
+def _linear_call(g: _Grower, graph: Graph) -> tuple[Op, Attrs]:
+    forward, linear = autodiff.linearize(graph, _floats(graph))
+    if not linear.outputs:
+        raise _Rejected
+    flags = _tangents(forward, graph, linear)
+    return custom.linear_call, custom.LinearCallAttrs(linear, autodiff.transpose(linear, flags), flags.count(False))
+
+
+def _tangents(forward: Graph, graph: Graph, linear: Graph) -> list[bool]:
+    """Which inputs of the linear part are tangents: those after the residuals."""
+    residuals = len(forward.outputs) - len(graph.outputs)
+    return [number >= residuals for number in range(len(linear.inputs))]
+
+
+def _checkpoint(g: _Grower, graph: Graph) -> tuple[Op, Attrs]:
+    late = tuple(g.chance(0.3) for _ in graph.inputs)
+    return custom.checkpoint, custom.CheckpointAttrs(graph, late)
+
+
+CALLS = (_plain_call, _plain_call, _custom_jvp, _custom_vjp, _linear_call, _checkpoint, _checkpoint)
+
+
+def _barrier(g: _Grower) -> None:
+    g.add(custom.barrier, *(g.pick() for _ in range(1 + g.below(3))))
 
 
 def _inside(g: _Grower, given: Sequence[tuple[TensorType, np.ndarray]]) -> _Grower:
@@ -679,6 +733,8 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "scan": _scan,
     "while": _while,
     "branch": _branch,
+    "call_again": _call,
+    "barrier": _barrier,
 }
 
 

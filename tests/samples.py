@@ -21,6 +21,7 @@ from graphc.graph.ir import NO_ATTRS, Attrs, Graph, Op, TensorType, Value
 from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
 from graphc.graph.ops.cumulative import CUMULATIVE, CumulativeAttrs
+from graphc.graph.ops.custom import CheckpointAttrs, CustomJvpAttrs, CustomVjpAttrs, LinearCallAttrs
 from graphc.graph.ops.elementwise import DTypeAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.linalg import FullAttrs, TriangleAttrs
@@ -40,6 +41,7 @@ from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
 from graphc.graph.ops.structural import CallAttrs, FusionAttrs
 from graphc.graph.ops.windows import DimsAttrs, WindowAttrs
 from graphc.graph.registry import lookup
+from graphc.transform import autodiff
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ _ELEMENTWISE: dict[str, _Row] = {
     "is_finite": _Row((_WIDE,), _F),
     "not": _Row((_WIDE,), _B),
     "stop_gradient": _Row((_WIDE,), dtypes.ALL),
+    "saved": _Row((_WIDE,), dtypes.ALL, smooth=True),
     "add": _Row((_WIDE, _WIDE), _N, smooth=True),
     "sub": _Row((_WIDE, _WIDE), _N, smooth=True),
     "mul": _Row((_WIDE, _WIDE), _N, smooth=True),
@@ -711,6 +714,29 @@ def _structural() -> Iterator[Sample]:
     inputs = (np.array([0.5, -1.0, 2.0]),)
     yield Sample("call", "two-results", inputs, CallAttrs(body), ulp=4, differentiate=(0,))
     yield Sample("fusion", "two-results", inputs, FusionAttrs(body, "map"), ulp=4)
+    forward, linear = autodiff.linearize(body, [True])
+    residuals = len(linear.inputs) - 1
+    backward = autodiff.transpose(linear, [False] * residuals + [True])
+    rule = autodiff.jvp(body, [True])
+    for name, rules in (
+        ("custom_jvp", CustomJvpAttrs(body, rule, 0)),
+        ("custom_vjp", CustomVjpAttrs(body, forward, backward, 0)),
+        ("checkpoint", CheckpointAttrs(body, (False,))),
+    ):
+        yield Sample(name, "two-results", inputs, rules, ulp=4, differentiate=(0,))
+    yield Sample("custom_jvp", "no rule", inputs, CustomJvpAttrs(body, None, 0), ulp=4)
+    rng = _generator("custom")
+    arrays = tuple(random_array(rng, (3,), dtypes.float64, -2, 2) for _ in range(residuals + 1))
+    every = tuple(range(residuals + 1))
+    yield Sample(
+        "linear_call", "both", arrays, LinearCallAttrs(linear, backward, residuals), ulp=4, differentiate=every
+    )
+    late = tuple(i < residuals for i in every)
+    yield Sample("checkpoint", "late", arrays, CheckpointAttrs(linear, late), ulp=4, differentiate=every)
+    for dtype in (dtypes.float64, dtypes.int32):
+        arrays = tuple(random_array(rng, shape, dtype, -3, 3) for shape in ((3, 5), (7,), ()))
+        chosen = (0,) if dtype.is_float else ()
+        yield Sample("barrier", dtype.short, arrays, differentiate=chosen)
 
 
 def _region(name: str, inputs: Sequence[TensorType], fn: Callable[..., Sequence[Value]]) -> Graph:

@@ -1,6 +1,6 @@
 """Derivative rows of the ops that hold graphs. The derivative of a call is a call of the derivative."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
@@ -34,17 +34,22 @@ def linearise_of(
 ) -> tuple[Sequence[Value], Sequence[Tangent]]:
     """The same as two calls: one that does not depend on the tangents, and one that is linear in them."""
     derived = derive.linearise(graph, tuple(t is not None for t in tangents))
-    return in_two_calls(c, derived, operands, [t for t in tangents if t is not None], len(graph.outputs))
+    return in_two_calls(c, derived, operands, lambda: [t for t in tangents if t is not None], len(graph.outputs))
 
 
 def in_two_calls(
-    c: Compose, derived: LinearisedGraph, operands: Sequence[Value], tangents: Sequence[Value], count: int
+    c: Compose,
+    derived: LinearisedGraph,
+    operands: Sequence[Value],
+    tangents: Callable[[], Sequence[Value]],
+    count: int,
 ) -> tuple[Sequence[Value], Sequence[Tangent]]:
+    """The call that does not depend on the tangents comes first."""
     results = call(c, derived.forward, operands)
     if not any(derived.active):
         return results[:count], [None] * count
     residuals = [operands[i] if where == "input" else results[i] for where, i in derived.residuals]
-    return results[:count], scatter(call(c, derived.linear, [*residuals, *tangents]), derived.active)
+    return results[:count], scatter(call(c, derived.linear, [*residuals, *tangents()]), derived.active)
 
 
 def transpose_of(

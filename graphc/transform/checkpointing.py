@@ -20,7 +20,8 @@ Policy = Callable[..., bool]
 
 def checkpoint(fn: Function, policy: Policy | None = None) -> Function:
     """`fn`, of which a derivative keeps the arguments and what the policy saves; the rest is computed again when the
-    backward pass comes to it. Values and derivatives are the same, memory is less, and time more by at most one `fn`.
+    backward pass comes to it. Memory is less, time is more by at most one `fn`, values are the same, and derivatives
+    are but for the order in which cotangents of what is used inside and outside are added up.
 
     policy: one of `gc.checkpoint_policies`, or a function like them; None saves nothing. The memory report
     (`exe.memory`) shows the effect.

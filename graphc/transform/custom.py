@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from graphc.core.errors import ArgumentError, GradientError
-from graphc.core.pytree import LEAF, Leaf, Tree, TreeDef, children, flatten, leaf_names, unflatten
+from graphc.core.pytree import LEAF, Leaf, Tree, TreeDef, children, flatten, is_container, leaf_names, unflatten
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, TensorType, Value
 from graphc.graph.ops import custom as ops
@@ -273,7 +273,7 @@ def _aligned(
     """One array per float leaf of `treedef` from a pytree like it, in which None stands for zero."""
     if tree is None:
         return [full(t, 0.0) for t in _float_types(types)]
-    if treedef == LEAF:
+    if treedef == LEAF and not is_container(tree):
         (type,) = types
         place = f"{what}{f' {path}' if path else ''}"
         if not type.dtype.is_float:

@@ -144,7 +144,6 @@ def test_hessian_of_a_while_loop() -> None:
     np.testing.assert_allclose(gc.jit(api.hessian(root))(a), -0.25 * a**-1.5, rtol=1e-5)
 
 
-@pytest.mark.xfail(reason="custom_vjp is not there")
 def test_custom_vjp_under_vmap_and_jit() -> None:
     @api.custom_vjp
     def clipped(x: Any) -> Any:

@@ -8,6 +8,7 @@ transposed or differentiated further.
 from collections.abc import Sequence
 
 from graphc.core.errors import GradientError
+from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
@@ -160,31 +161,42 @@ def _checkpoint_linearise(derive: Derive, c: Compose, node: Node, tangents: Sequ
     count = len(node.results)
     if not any(derived.active):
         return _checkpoint(c, attrs.graph, node.operands, attrs.late), [None] * count
-    again, inputs, saved = _computed_again(derived)
+    again = _computed_again(derived, count)
     forward = derived.forward
-    outputs = (*forward.outputs[:count], *saved)
+    outputs = (*forward.outputs[:count], *again.saved)
     kept = Graph(forward.name, forward.inputs, live_nodes(forward.nodes, outputs), outputs)
     results = _checkpoint(c, kept, node.operands, attrs.late)
-    residuals = [*(node.operands[i] for i in inputs), *results[count:]]
-    moving = _given(tangents)
-    late = [True] * len(residuals) + [False] * len(moving)
-    found = _checkpoint(c, again, [*residuals, *moving], late)
+    residuals = [*(node.operands[i] for i in again.operands), *results[count:]]
+    found = _checkpoint(c, again.graph, [*residuals, *_given(tangents)], again.late)
     return results[:count], scatter(found, derived.active)
 
 
-def _computed_again(derived: LinearisedGraph) -> tuple[Graph, list[int], list[Value]]:
-    """The linear part from the operands and what is saved: with the numbers of the operands and the saved values of
-    `derived.forward` that it reads, in the order of its first inputs; the tangents are its last.
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """`graph`: operands of the checkpoint, by number, saved values, then tangents -> tangents of the results. `late`:
+    the inputs that something is computed from which was computed before.
     """
+
+    graph: Graph
+    operands: list[int]
+    saved: list[Value]
+    late: tuple[bool, ...]
+
+
+def _computed_again(derived: LinearisedGraph, count: int) -> _Again:
+    """The linear part from the operands and what is saved; `count` results are not residuals."""
     forward, linear = derived.forward, derived.linear
+    before = set(live_nodes(forward.nodes, forward.outputs[:count]))
     builder = GraphBuilder(linear.name)
     known: dict[Value, Value] = {v: Value(v.type, v.name) for v in forward.inputs}
     saved = {node.result: Value(node.result.type) for node in forward.nodes if node.op is elementwise.saved}
     named = {node.operands[0]: saved[node.result] for node in forward.nodes if node.op is elementwise.saved}
     known |= saved
+    repeated: set[Node] = set()
     for node in forward.nodes:
         if node.op is not elementwise.saved:
             builder.copy(node, known)
+            repeated.update(builder.nodes[-1:] if node in before else ())
             known.update((v, named[v]) for v in node.results if v in named)  # rules read what is named by itself
     residuals = [forward.inputs[i] if where == "input" else forward.outputs[i] for where, i in derived.residuals]
     moving = [Value(v.type, v.name) for v in linear.inputs[len(residuals) :]]
@@ -194,7 +206,8 @@ def _computed_again(derived: LinearisedGraph) -> tuple[Graph, list[int], list[Va
     numbers = [i for i, v in enumerate(forward.inputs) if known[v] in used]
     read = [v for v, stand_in in saved.items() if stand_in in used]
     inputs = (*(known[forward.inputs[i]] for i in numbers), *(saved[v] for v in read), *moving)
-    return Graph(builder.name, inputs, nodes, outputs), numbers, read
+    from_these = {v for node in nodes if node in repeated for v in node.operands}
+    return _Again(Graph(builder.name, inputs, nodes, outputs), numbers, read, tuple(v in from_these for v in inputs))
 
 
 def _checkpoint_transpose(

@@ -1,0 +1,181 @@
+"""`checkpoint`: the same numbers with less memory, under every other transformation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+import graphc.numpy as gnp
+
+RNG = np.random.default_rng(11)
+POLICIES: dict[str, Any] = {
+    "none": None,
+    "nothing": gc.checkpoint_policies.nothing_saveable,
+    "everything": gc.checkpoint_policies.everything_saveable,
+    "dots": gc.checkpoint_policies.dots_saveable,
+    "no batch dims": gc.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "own": lambda op, *operands, **attributes: op == "tanh" and operands[0].shape[-1] == 4,
+}
+ROWS, WIDTH, DEPTH = 256, 16, 6
+WEIGHTS = [RNG.normal(size=(WIDTH, WIDTH)).astype(np.float32) / 4 for _ in range(DEPTH)]
+BATCH = RNG.normal(size=(ROWS, WIDTH)).astype(np.float32)
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def block(w: Any, x: Any) -> Any:
+    return x + gnp.tanh(gnp.tanh(gnp.tanh(x @ w) @ w.T) * 2) * gnp.exp(-x * x)
+
+
+def deep(wrap: Wrap) -> Callable[..., Any]:
+    def loss(weights: Any, x: Any) -> Any:
+        for w in weights:
+            x = wrap(block)(w, x)
+        return gnp.mean(x * x)
+
+    return loss
+
+
+def plain(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return fn
+
+
+def assert_same(got: Any, want: Any) -> None:
+    for a, b in zip(gc.pytree.flatten(got)[0], gc.pytree.flatten(want)[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_gradients_keep_their_bits(policy: Any) -> None:
+    want = gc.value_and_grad(deep(plain))(WEIGHTS, BATCH)
+    assert_same(gc.value_and_grad(deep(lambda fn: gc.checkpoint(fn, policy)))(WEIGHTS, BATCH), want)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_every_transformation(policy: Any) -> None:
+    """Against the function itself, which is compiled by other ways: near, not equal."""
+    w, x, t = (RNG.normal(size=shape) for shape in ((4, 4), (3, 4), (3, 4)))
+    kept = gc.checkpoint(block, policy)
+    total, plainly = (lambda w, x, f=f: gnp.sum(f(w, x) ** 2) for f in (kept, block))
+    pairs: list[tuple[Any, Any]] = []
+    for f, loss in ((kept, total), (block, plainly)):
+        pairs.append(
+            (
+                gc.jit(f)(w, x),
+                gc.jvp(lambda x, f=f: f(w, x), (x,), (t,)),
+                gc.vmap(gc.grad(loss), in_axes=(None, 0))(w, x),
+                gc.grad(lambda w, f=loss: gnp.sum(gc.vmap(f, in_axes=(None, 0))(w, x)))(w),
+                gc.hessian(loss)(w, x),
+                gc.jacobian(f, mode="forward")(w, x),
+                gc.hvp(lambda x, f=loss: f(w, x), (x,), (t,)),
+                gc.linearize(lambda x, f=f: f(w, x), x)[1](t),
+                gc.jit(gc.grad(gc.jit(gc.grad(lambda s, f=loss: f(w * s, x)))))(1.5),
+            )
+        )
+    got, want = ([np.asarray(leaf) for leaf in gc.pytree.flatten(pair)[0]] for pair in pairs)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_nested_checkpoints_and_jitted_functions_inside() -> None:
+    def two(w: Any, x: Any) -> Any:
+        return gc.checkpoint(block)(w, gc.jit(block)(w, x))
+
+    nested = deep(lambda fn: gc.checkpoint(two, gc.checkpoint_policies.dots_saveable))
+    want = gc.grad(deep(lambda fn: lambda w, x: block(w, block(w, x))))(WEIGHTS[:2], BATCH)
+    for got, same in zip(gc.grad(nested)(WEIGHTS[:2], BATCH), want, strict=True):
+        np.testing.assert_allclose(got, same, rtol=1e-4, atol=1e-7)
+
+
+def test_random_keys_draw_the_same_again() -> None:
+    def noisy(w: Any, key: Any) -> Any:
+        return gnp.sum(gnp.tanh(w * gc.random.normal(key, (50,))) ** 2)
+
+    w, key = np.linspace(-1, 1, 50).astype(np.float32), gc.random.key(4)
+    assert_same(gc.grad(gc.checkpoint(noisy))(w, key), gc.grad(noisy)(w, key))
+
+
+def test_pytrees_and_captures() -> None:
+    scale = RNG.normal(size=(3,))
+
+    def outer(p: Any) -> Any:
+        inner = gc.checkpoint(lambda a, *, b: {"y": gnp.sin(a) * b["z"] * scale * p["s"]})
+        return gnp.sum(inner(p["a"], b={"z": p["z"]})["y"])
+
+    p = {"a": RNG.normal(size=3), "z": RNG.normal(size=3), "s": np.float64(2.0)}
+    got = gc.grad(outer)(p)
+    np.testing.assert_allclose(got["a"], np.cos(p["a"]) * p["z"] * scale * 2, rtol=1e-12)
+    np.testing.assert_allclose(got["s"], np.sum(np.sin(p["a"]) * p["z"] * scale), rtol=1e-12)
+
+
+def test_with_arrays_alone_it_is_the_function() -> None:
+    np.testing.assert_array_equal(gc.checkpoint(np.sin)(BATCH), np.sin(BATCH))
+
+
+# ------------------------------------------------------------------------------------------------------------ memory
+
+
+def compiled(policy: Any, wrap: Wrap | None = None) -> gc.CompiledFunction:
+    return gc.compile(gc.grad(deep(wrap or (lambda fn: gc.checkpoint(fn, policy)))), WEIGHTS, BATCH)
+
+
+def count(exe: gc.CompiledFunction, op: str) -> int:
+    return exe.text("optimized").count(f"= {op}(")
+
+
+def test_the_memory_report_shows_what_is_not_kept() -> None:
+    usual, nothing = compiled(None, plain), compiled(None)
+    arrays = ROWS * WIDTH * 4
+    saved = usual.memory.peak_bytes - nothing.memory.peak_bytes
+    assert saved >= (DEPTH - 2) * arrays  # at least one array per block but the one that is under way
+    assert count(nothing, "dot_general") > count(usual, "dot_general")
+
+
+def test_saving_everything_is_keeping_as_usual() -> None:
+    usual, everything = compiled(None, plain), compiled(POLICIES["everything"])
+    for op in ("dot_general", "tanh", "exp"):
+        assert count(everything, op) == count(usual, op)
+    assert count(everything, "barrier") == 0
+
+
+def test_saved_products_are_not_done_again() -> None:
+    usual, dots = compiled(None, plain), compiled(POLICIES["dots"])
+    assert count(dots, "dot_general") == count(usual, "dot_general")
+    assert count(dots, "tanh") > count(usual, "tanh")
+
+
+def test_peak_is_that_of_one_block() -> None:
+    """With a checkpoint around each block the arrays kept are one per block."""
+
+    def peak(depth: int, wrap: Wrap) -> int:
+        return gc.compile(gc.grad(deep(wrap)), WEIGHTS[:1] * depth, BATCH).memory.peak_bytes
+
+    arrays = ROWS * WIDTH * 4
+    per_block = (peak(16, gc.checkpoint) - peak(8, gc.checkpoint)) / 8
+    assert arrays * 0.9 <= per_block <= arrays * 1.5
+    assert (peak(16, plain) - peak(8, plain)) / 8 >= 1.8 * arrays
+
+
+def test_in_a_fused_program_the_barriers_are_gone() -> None:
+    exe = compiled(None)
+    assert "barrier" in exe.text("optimized")
+    assert "barrier" not in exe.text("fused")
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_training_through_a_program(backend: str) -> None:
+    """State that is replaced while a checkpoint still reads the old: the same numbers as without."""
+
+    def stepped(wrap: Wrap) -> Any:
+        def step(state: Any, batch: Any, number: Any) -> Any:
+            value, gradient = gc.value_and_grad(deep(wrap))(state, batch)
+            return [w - 0.1 * g for w, g in zip(state, gradient, strict=True)], value
+
+        program = gc.program(WEIGHTS, {"train": step}, {"train": BATCH}, backend=backend)
+        return program.run("train", BATCH, n=4)[1]
+
+    assert_same(stepped(gc.checkpoint), stepped(plain))

@@ -206,7 +206,11 @@ def _computed_again(derived: LinearisedGraph, count: int) -> _Again:
     numbers = [i for i, v in enumerate(forward.inputs) if known[v] in used]
     read = [v for v, stand_in in saved.items() if stand_in in used]
     inputs = (*(known[forward.inputs[i]] for i in numbers), *(saved[v] for v in read), *moving)
-    from_these = {v for node in nodes if node in repeated for v in node.operands}
+    from_these: set[Value] = set()
+    for node in reversed(nodes):
+        moves = node.op.kind in ("movement", "source")  # not worth to be kept apart
+        if node in repeated if not moves else not from_these.isdisjoint(node.results):
+            from_these.update(node.operands)
     return _Again(Graph(builder.name, inputs, nodes, outputs), numbers, read, tuple(v in from_these for v in inputs))
 
 

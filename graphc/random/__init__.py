@@ -5,6 +5,7 @@ Philox 4x32-10 (Salmon, Moraes, Dror and Shaw, SC 2011). All draws are identical
 threads, and in a batch of keys (`gc.vmap`) as for each key alone.
 """
 
+from graphc.random.choosing import choice
 from graphc.random.continuous import exponential, gumbel, laplace, logistic, normal, truncated_normal, uniform
 from graphc.random.discrete import bernoulli, categorical, randint
 from graphc.random.keys import bits, fold_in, key, split
@@ -14,6 +15,7 @@ __all__ = [
     "bernoulli",
     "bits",
     "categorical",
+    "choice",
     "exponential",
     "fold_in",
     "gumbel",

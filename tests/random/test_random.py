@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+import graphc as gc
 from graphc import random
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError, DTypeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError
 from graphc.random.logarithm import log
 from graphc.random.normal_quantile import normal_quantile
 from graphc.tracing import spec, trace
 from tests.evaluate import through_graph
 
 KEY = np.asarray(random.key(7))
+
+WEIGHTS = np.array([0.1, 0.0, 0.3, 0.25, 0.25, 0.1], np.float32)
 
 DRAWS: dict[str, Callable[[object], object]] = {
     "bits": lambda key: random.bits(key, (5, 3)),
@@ -36,6 +39,10 @@ DRAWS: dict[str, Callable[[object], object]] = {
     "categorical": lambda key: random.categorical(key, np.zeros((5, 4), np.float32)),
     "split": lambda key: random.split(key, 3),
     "fold_in": lambda key: random.fold_in(key, 3, "layer"),
+    "choice": lambda key: random.choice(key, 9, (4, 3)),
+    "choice_weighted": lambda key: random.choice(key, np.arange(6.0), (30,), p=WEIGHTS),
+    "choice_in_turn": lambda key: random.choice(key, 6, (2, 2), replace=False, p=WEIGHTS),
+    "choice_without": lambda key: random.choice(key, np.arange(12).reshape(3, 4), (3,), replace=False, axis=1),
     "permutation": lambda key: random.permutation(key, 20),
     "permutation_of_rows": lambda key: random.permutation(key, np.arange(12.0).reshape(4, 3)),
 }
@@ -163,6 +170,48 @@ def test_bernoulli_and_randint_frequencies() -> None:
     assert wide.min() < -(2**30) and wide.max() > 2**30
     edges = np.asarray(random.randint(KEY, (100,), 2**64 - 2, 2**64, "uint64"))
     assert set(edges.tolist()) == {2**64 - 2, 2**64 - 1}
+
+
+def test_choice_has_the_frequencies_asked_for() -> None:
+    even = np.asarray(random.choice(KEY, 5, (60_000,)))
+    assert even.dtype == np.int64
+    assert stats.chisquare(np.bincount(even, minlength=5)).pvalue > 0.01
+    for weights in (WEIGHTS, WEIGHTS * 700, WEIGHTS.astype(np.float64) * 1e-200):
+        counts = np.bincount(np.asarray(random.choice(KEY, 6, (60_000,), p=weights)), minlength=6)
+        assert counts[1] == 0
+        kept = weights.astype(np.float64)[[0, 2, 3, 4, 5]]
+        assert stats.chisquare(counts[[0, 2, 3, 4, 5]], kept / kept.sum() * 60_000).pvalue > 0.01
+
+
+def test_choice_without_replacement() -> None:
+    keys = np.asarray(random.split(KEY, 4000))
+    draw = gc.vmap(lambda key: random.choice(key, 3, (2,), replace=False, p=[0.5, 0.3, 0.2]))
+    pairs = np.asarray(gc.compile(draw, keys)(keys))
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    p = np.array([0.5, 0.3, 0.2])
+    expected = [p[i] * p[j] / (1 - p[i]) for i in range(3) for j in range(3) if i != j]
+    counts = [np.sum((pairs == (i, j)).all(axis=1)) for i in range(3) for j in range(3) if i != j]
+    assert stats.chisquare(counts, np.array(expected) * len(keys)).pvalue > 0.01
+    assert sorted(np.asarray(random.choice(KEY, 50, (5, 10), replace=False)).ravel().tolist()) == list(range(50))
+    assert 1 not in np.asarray(random.choice(KEY, 6, (5,), replace=False, p=WEIGHTS))
+    assert np.asarray(random.choice(KEY, 5, (0,), replace=False)).shape == (0,)
+    rows = np.asarray(random.choice(KEY, np.arange(12).reshape(3, 4), (2,), replace=False, axis=1))
+    assert rows.shape == (3, 2) and (rows % 4 == rows[0] % 4).all()
+
+
+def test_choices_that_cannot_be_made() -> None:
+    for arguments, message in (
+        ({"x": 3, "shape": (4,), "replace": False}, "4 draws out of 3 without replacement"),
+        ({"x": 0, "shape": (1,)}, "1 draws out of 0"),
+        ({"x": 2, "shape": (1,), "p": [-1.0, 2.0]}, "negative or not finite"),
+        ({"x": 2, "shape": (1,), "p": [0.0, 0.0]}, "0 elements of p are above 0"),
+        ({"x": 3, "shape": (2,), "p": [0.0, 0.0, 1.0], "replace": False}, "1 elements of p are above 0, 2 are needed"),
+        ({"x": 3, "p": [0.5, 0.5]}, r"p of shape \[2\] for 3 elements"),
+    ):
+        with pytest.raises((ArgumentError, ShapeError), match=message):
+            random.choice(KEY, **arguments)
+    with pytest.raises(DTypeError, match="p holds floats"):
+        random.choice(KEY, 2, p=[1, 1])
 
 
 def test_permutations_are_permutations_and_differ() -> None:

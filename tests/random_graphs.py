@@ -663,7 +663,8 @@ def _while(g: _Grower) -> None:
     carries = [g.pick() for _ in range(1 + g.below(2))]
     inner = _inside(g, [(carry.type, g.array[carry]) for carry in carries])
     outputs = _next(inner, carries)
-    bound = 4 if g.floats_only or g.chance(0.6) else None
+    has_derivative = any(v.dtype.is_float for v in (*inner.builder.inputs, *outputs))
+    bound = 4 if has_derivative or g.chance(0.6) else None
     if bound is not None and g.chance(0.6):
         outputs.append(inner.pick())
     captures = _taken(g, inner, len(carries))

@@ -1,10 +1,12 @@
-"""Dead code elimination: nodes no output depends on, and results and operands of calls that nobody needs."""
+"""Dead code elimination: nodes no output depends on, and results and operands of calls,
+loops and branches that nobody needs."""
 
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.ops import structural
+from graphc.graph.ops import control, structural
 from graphc.graph.ops.structural import CallAttrs
-from graphc.passes.rewrite import with_regions
+from graphc.passes.control import trim_control
+from graphc.passes.rewrite import node_with_regions, with_regions
 
 # (callee, which results are wanted) -> the smaller callee, and which operands it still takes
 _Memo = dict[tuple[Graph, tuple[bool, ...]], tuple[Graph, tuple[bool, ...]]]
@@ -46,13 +48,27 @@ def _run(graph: Graph, memo: _Memo) -> Graph:
     for node in reversed(graph.nodes):
         if needed.isdisjoint(node.results):
             continue
-        trimmed = _trim(node, needed, memo) if node.op is structural.call else node
+        trimmed = _trimmed(node, needed, memo)
         needed.update(trimmed.operands)
         kept.append(trimmed)
     kept.reverse()
     if len(kept) == len(graph.nodes) and all(a is b for a, b in zip(kept, graph.nodes, strict=True)):
         return graph
     return Graph(graph.name, graph.inputs, tuple(kept), graph.outputs, graph.aliases)
+
+
+def _trimmed(node: Node, needed: set[Value], memo: _Memo) -> Node:
+    """The node without what it need not take or make."""
+    if node.op is structural.call:
+        return _trim(node, needed, memo)
+    if node.op not in control.CONTROL:
+        return node
+    known: dict[Graph, Graph] = {}
+    while True:  # what is dropped may have been all that something inside was for
+        trimmed = trim_control(node, needed)
+        if trimmed is node:
+            return node
+        node = node_with_regions(trimmed, lambda g: _run(g, memo), known)
 
 
 def _trim(node: Node, needed: set[Value], memo: _Memo) -> Node:

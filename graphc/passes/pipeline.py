@@ -6,9 +6,11 @@ from typing import Protocol
 
 from graphc.graph.ir import Graph
 from graphc.passes.canonicalise import Canonicalise
+from graphc.passes.control import SimplifyControl
 from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
 from graphc.passes.fold import Fold
+from graphc.passes.hoist import Hoist
 from graphc.passes.inline import Inline
 from graphc.passes.matvec import Matvec
 from graphc.passes.simplify import Simplify
@@ -34,6 +36,7 @@ PIPELINE: tuple[Pass, ...] = (
     Simplify(),
     Dce(),  # unused results of a callee, seen before its body is copied
     Inline(),
+    SimplifyControl(),  # after inlining: a carry that goes through a call is seen to stay as it is
     Cse(),  # before stabilise: its patterns compare operands by identity
     Canonicalise(),  # again, now across what were function borders
     Fold(),
@@ -46,6 +49,8 @@ PIPELINE: tuple[Pass, ...] = (
     Fold(),
     Simplify(),
     Cse(),
+    Hoist(),  # late: what the others make smaller need not move
+    Cse(),  # what moved out may be there already
     Dce(),
 )
 

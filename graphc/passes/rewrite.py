@@ -287,13 +287,14 @@ def _sweep(graph: Graph, table: Mapping[Op, Sequence[AnyRule]]) -> Graph:
 def with_regions(graph: Graph, run: Callable[[Graph], Graph], memo: dict[Graph, Graph] | None = None) -> Graph:
     """`run` on every region, inner ones first, then on the graph; equal regions are done once and stay shared."""
     known: dict[Graph, Graph] = {} if memo is None else memo
-    nodes = tuple(_with_regions(node, run, known) for node in graph.nodes)
+    nodes = tuple(node_with_regions(node, run, known) for node in graph.nodes)
     if any(new is not old for new, old in zip(nodes, graph.nodes, strict=True)):
         graph = Graph(graph.name, graph.inputs, nodes, graph.outputs, graph.aliases)
     return run(graph)
 
 
-def _with_regions(node: Node, run: Callable[[Graph], Graph], memo: dict[Graph, Graph]) -> Node:
+def node_with_regions(node: Node, run: Callable[[Graph], Graph], memo: dict[Graph, Graph]) -> Node:
+    """The node with `run` done on its regions; the same object when nothing changed."""
     if node.op.kind != "structural":
         return node
     changed: dict[str, object] = {}

@@ -95,6 +95,15 @@ def test_train_step_with_jax() -> None:
     assert [record["system"] for record in found] == ["graphc", "jax"]
 
 
+def test_convolution_measures_every_pass() -> None:
+    found = records("convolution", "--shapes", "4x5x6x3/2", "--batches", "2", "--threads", "1", "--peers", "")
+    assert [record["pass"] for record in found] == ["forward", "input", "weight"]
+    for record in found:
+        rate = 2 * 2 * 3**2 * 4 * 6 * 3**2 / (record["us_per_convolution"] * 1e-6)
+        assert record["gflops"] == pytest.approx(rate / 1e9, rel=1e-3)
+        assert record["fraction_of_peak"] == pytest.approx(rate / record["fma_peak"], rel=1e-3)
+
+
 def test_contraction_checks_every_product() -> None:
     args = ["--shapes", "7x5x3,32x128x64", "--peers", "numpy", "--threads", "1", "--dtypes", "float32,float64"]
     found = records("contraction", *args)

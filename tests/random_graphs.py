@@ -167,7 +167,8 @@ class _Grower:
             if not self.wild and not _moderate(array):
                 raise _Rejected
             self.array[value] = array
-            self.pool.append(value)
+            if not value.dtype.is_complex:  # what else takes them is taken apart by a pass, which comes first
+                self.pool.append(value)
         return results[0]
 
     def attempt(self, make: Callable[["_Grower"], object]) -> None:
@@ -259,6 +260,13 @@ def _bitcast(g: _Grower) -> None:
     x = g.pick(lambda v: v.dtype.is_float)
     kind = dtypes.dtype(f"int{x.dtype.bits}")
     g.add(elementwise.bitcast, x, attrs=elementwise.DTypeAttrs(kind))
+
+
+def _complex(g: _Grower) -> None:
+    """A complex number, and one of its parts; the number itself stays between the two."""
+    x = g.pick(lambda v: v.dtype in (dtypes.float32, dtypes.float64))
+    z = g.add(elementwise.complex_, *((x, g.of_type(x.type)) if g.chance(0.5) else (g.of_type(x.type), x)))
+    g.add((elementwise.real, elementwise.imag)[g.below(2)], z)
 
 
 def _reshape(g: _Grower) -> None:
@@ -709,6 +717,7 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "select": _select,
     "cast": _cast,
     "bitcast": _bitcast,
+    "complex": _complex,
     "reshape": _reshape,
     "transpose": _transpose,
     "broadcast": _broadcast,

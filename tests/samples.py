@@ -236,6 +236,92 @@ def _select_and_casts() -> Iterator[Sample]:
         yield Sample("bitcast", f"{source}-{target}", (edges(kind),), DTypeAttrs(dtypes.dtype(target)))
 
 
+# ---------------------------------------------------------------------------------------------------------- complex
+
+
+def complex_array(rng: np.random.Generator, shape: Sequence[int], dtype: DType, low: float, high: float) -> np.ndarray:
+    """Both parts uniform in [low, high)."""
+    parts = (random_array(rng, shape, dtype.part, low, high) for _ in range(2))
+    return np.asarray(sum(factor * part for factor, part in zip((1, 1j), parts, strict=True)), dtype.numpy)
+
+
+def _complex_edges(dtype: DType) -> np.ndarray:
+    """All pairs of special values."""
+    real, imag = _edge_inputs(2, dtype.part)
+    found = np.empty(real.shape, dtype.numpy)
+    found.real, found.imag = real, imag
+    return found
+
+
+_COMPLEX_RTOL = {dtypes.complex64: 4e-6, dtypes.complex128: 2e-14}
+_COMPLEX_UNARY = ("neg", "abs", "exp", "log", "sqrt", "sin", "cos", "tanh", "stop_gradient", "real", "imag")
+_COMPLEX_BINARY = ("add", "sub", "mul", "div", "pow", "eq", "ne")
+_BY_PARTS = frozenset({"neg", "stop_gradient", "real", "imag", "add", "sub", "eq", "ne"})  # exact
+
+
+def _complex_elementwise() -> Iterator[Sample]:
+    for dtype in dtypes.COMPLEX:
+        for name in (*_COMPLEX_UNARY, *_COMPLEX_BINARY):
+            rng = _generator("complex", name, dtype)
+            arity = 1 if name in _COMPLEX_UNARY else 2
+            rtol = 0.0 if name in _BY_PARTS else _COMPLEX_RTOL[dtype]
+            smooth = dtype is dtypes.complex128 and name not in ("eq", "ne", "stop_gradient")
+            for shape in ((), (0,), (7,), (3, 17)):
+                arrays = tuple(complex_array(rng, shape, dtype, 0.3, 2.5) for _ in range(arity))
+                chosen = tuple(range(arity)) if smooth and shape == (7,) else ()
+                yield Sample(name, f"{dtype.short}{list(shape)}", arrays, rtol=rtol, differentiate=chosen)
+            around = complex_array(rng, (40,), dtype, -2, 2), complex_array(rng, (40,), dtype, -2, 2)
+            yield Sample(name, f"{dtype.short}-around-0", around[:arity], rtol=rtol)
+            if name in _BY_PARTS:
+                special = _complex_edges(dtype)
+                yield Sample(name, f"{dtype.short}-edges", (special, special[::-1].copy())[:arity])
+        parts = _edge_inputs(2, dtype.part)
+        yield Sample("complex", f"{dtype.short}-edges", parts)
+        smooth_parts = tuple(random_array(_generator(dtype), (5,), dtype.part, -2, 2) for _ in range(2))
+        chosen = (0, 1) if dtype is dtypes.complex128 else ()
+        yield Sample("complex", f"{dtype.short}", smooth_parts, differentiate=chosen)
+    axis = np.array([1, -1, 1j, -1j, 1e-30, 1e30j, 1e-20 + 1e-22j], np.complex64)
+    for name in ("abs", "log", "sqrt"):
+        yield Sample(name, "c64-far", (np.concatenate([axis, -axis]),), rtol=4e-6)
+    far = np.array([200 + 1j, -200 + 1j, 12 - 3j, -8 + 0.5j, 0, 3j], np.complex64)
+    yield Sample("tanh", "c64-far", (far,), rtol=4e-6)
+    huge = np.array([1e30 + 1e30j, 1e-30j, 1e-30, 3, 4j, 1e25 - 1j], np.complex64)
+    yield Sample("div", "c64-far", (far + 1, huge), rtol=4e-6)
+
+
+def _complex_others() -> Iterator[Sample]:
+    for dtype in dtypes.COMPLEX:
+        rng, rtol = _generator("complex", dtype), _COMPLEX_RTOL[dtype]
+        chosen = dtype is dtypes.complex128
+        pair = tuple(complex_array(rng, (3, 5), dtype, -3, 3) for _ in range(2))
+        condition = random_array(rng, (3, 5), dtypes.bool_, 0, 1)
+        yield Sample("select", f"{dtype.short}", (condition, *pair), differentiate=(1, 2) if chosen else ())
+        for source in dtypes.EVERY:
+            values = _complex_edges(source) if source.is_complex else edges(source)
+            yield Sample("cast", f"{source.short}-{dtype.short}", (values,), DTypeAttrs(dtype))
+        yield Sample("cast", f"{dtype.short}-bool", (_complex_edges(dtype),), DTypeAttrs(dtypes.bool_))
+        for op, name, shapes, attrs in _movement_rows():
+            arrays = tuple(complex_array(rng, shape, dtype, -9, 9) for shape in shapes)
+            yield Sample(op, f"{name}-{dtype.short}", arrays, attrs)
+        for shape, axes in _REDUCED:
+            x = complex_array(rng, shape, dtype, -1, 1)
+            small = (0,) if chosen and 0 < x.size <= 40 else ()
+            name = f"{dtype.short}{list(shape)}{list(axes)}"
+            yield Sample("reduce_sum", name, (x,), AxesAttrs(axes), rtol=rtol * 10, differentiate=small)
+            x = complex_array(rng, shape, dtype, 0.69, 0.72)
+            yield Sample("reduce_prod", name, (x,), AxesAttrs(axes), rtol=rtol * 100, differentiate=small)
+        for name, left, right, attrs in _DOTS:
+            arrays = tuple(complex_array(rng, shape, dtype, -2, 2) for shape in (left, right))
+            both = (0, 1) if chosen and arrays[0].size <= 60 else ()
+            yield Sample("dot_general", f"{name}-{dtype.short}", arrays, attrs, rtol=rtol * 3, differentiate=both)
+        x, updates = complex_array(rng, (5, 3), dtype, -3, 3), complex_array(rng, (4, 3), dtype, -3, 3)
+        indices = np.array([0, 4, 2, 4])
+        yield Sample("gather", f"{dtype.short}", (x, indices), GatherAttrs(0), differentiate=(0,) if chosen else ())
+        for op in ("scatter", "scatter_add"):
+            both = (0, 2) if chosen else ()
+            yield Sample(op, f"{dtype.short}", (x, indices, updates), GatherAttrs(0), rtol=1e-6, differentiate=both)
+
+
 # --------------------------------------------------------------------------------------------------------- movement
 
 
@@ -796,6 +882,8 @@ def _control() -> Iterator[Sample]:
 _FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
     _elementwise,
     _select_and_casts,
+    _complex_elementwise,
+    _complex_others,
     _movement,
     _reductions,
     _contractions,
@@ -822,6 +910,8 @@ def ulp_distance(got: np.ndarray, want: np.ndarray) -> float:
     """Largest distance in units in the last place; NaN matches NaN, and infinities must match exactly."""
     if got.size == 0:
         return 0.0
+    if got.dtype.kind == "c":
+        return max(ulp_distance(got.real.copy(), want.real.copy()), ulp_distance(got.imag.copy(), want.imag.copy()))
     if not dtypes.holds_floats(got):
         return 0.0 if np.array_equal(got, want) else np.inf
     integer = np.dtype(f"i{got.dtype.itemsize}")
@@ -840,8 +930,9 @@ def assert_matches(sample: Sample, got: np.ndarray, want: np.ndarray) -> None:
     assert got.shape == want.shape, sample.id
     assert got.dtype == want.dtype, sample.id
     if sample.rtol and got.size:
-        scale = max(float(np.max(np.abs(want.astype(np.float64)))), 1e-30)
-        error = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64)))) / scale
+        wide = np.complex128 if want.dtype.kind == "c" else np.float64
+        scale = max(float(np.max(np.abs(want.astype(wide)))), 1e-30)
+        error = float(np.max(np.abs(got.astype(wide) - want.astype(wide)))) / scale
         assert error <= sample.rtol, f"{sample.id}: relative error {error}"
         return
     distance = ulp_distance(got, want)

@@ -25,6 +25,7 @@ from graphc.kernel.ir import (
     Select,
     Unary,
     Var,
+    index,
 )
 from graphc_llvm import arithmetic, operations
 from graphc_llvm.builder import Builder
@@ -184,6 +185,8 @@ class Scope:
             self.prefetch(buffer, offset, FAR, STEPS_AHEAD)
         if offset.step == 1 and (self.mask is None or self.writable(buffer, offset)):
             return self._from_memory(buffer.dtype, self._read(buffer, offset, vector, align), lanes)
+        if offset.step == 2 and self.mask is None and _is_half_of_pair(buffer, index):
+            return self._from_memory(buffer.dtype, self._half_of_pairs(buffer, index, element, align), lanes)
         spelled = suffix(buffer.dtype, lanes, in_memory=True)
         rest = [(f"<{lanes} x i1>", self.active_lanes()), (vector, "zeroinitializer")]
         if offset.step == 1:
@@ -193,6 +196,14 @@ class Scope:
             where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
             text = self.builder.call(f"llvm.masked.gather.{spelled}.v{lanes}p0", vector, [where, *rest])
         return self._from_memory(buffer.dtype, text, lanes)
+
+    def _half_of_pairs(self, buffer: Buffer, idx: tuple[Expr, ...], element: str, align: str) -> str:
+        """The elements of one kind of a run of pairs, which is read whole: the other kind is wanted as a rule, too."""
+        whole = widen(element, 2 * self.lanes)
+        pairs = self._read(buffer, self.offset(buffer, (*idx[:-1], index(0))), whole, align)
+        (part,) = (expr.value for expr in idx[-1:] if isinstance(expr, Const))
+        order = ", ".join(f"i32 {2 * lane + int(part)}" for lane in range(self.lanes))
+        return self.builder.emit(f"shufflevector {whole} {pairs}, {whole} poison, <{self.lanes} x i32> <{order}>")
 
     def _read(self, buffer: Buffer, offset: Value | Linear, kind: str, align: str) -> str:
         """What lies at `offset`."""
@@ -349,6 +360,11 @@ class Scope:
         """Whether any lane is active."""
         kind = f"<{self.lanes} x i1>"
         return self.builder.call(f"llvm.vector.reduce.or.v{self.lanes}i1", "i1", [(kind, mask)])
+
+
+def _is_half_of_pair(buffer: Buffer, index: tuple[Expr, ...]) -> bool:
+    """Whether an element is the first or second of the last dim, of extent 2; then the other one is in the buffer."""
+    return buffer.shape[-1:] == (2,) and isinstance(index[-1], Const) and not buffer.dtype.is_bool
 
 
 def _collect(expr: Expr, factor: int, parts: list[tuple[Expr, int]]) -> int:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from graphc.core.errors import DTypeError
 from graphc.core.records import dataclass
 
-Kind = Literal["bool", "int", "uint", "float"]
+Kind = Literal["bool", "int", "uint", "float", "complex"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +60,20 @@ class DType:
     @property
     def is_float(self) -> bool:
         return self.kind == "float"
+
+    @property
+    def is_complex(self) -> bool:
+        return self.kind == "complex"
+
+    @property
+    def is_inexact(self) -> bool:
+        """A float or complex type: what has derivatives."""
+        return self.kind in ("float", "complex")
+
+    @property
+    def part(self) -> "DType":
+        """The dtype of the real and the imaginary part: float32 or float64 of a complex type; of others themselves."""
+        return _PARTS.get(self.name, self)
 
     @property
     def is_half(self) -> bool:
@@ -112,8 +126,13 @@ bfloat16 = DType("bfloat16", "bf16", "float", 16)
 float16 = DType("float16", "f16", "float", 16)
 float32 = DType("float32", "f32", "float", 32)
 float64 = DType("float64", "f64", "float", 64)
+complex64 = DType("complex64", "c64", "complex", 64)
+complex128 = DType("complex128", "c128", "complex", 128)
 
-ALL: tuple[DType, ...] = (
+_PARTS: dict[str, DType] = {"complex64": float32, "complex128": float64}
+_COMPLEX: dict[int, DType] = {16: complex64, 32: complex64, 64: complex128}  # by the bits of a part
+
+ALL: tuple[DType, ...] = (  # what the loop IR has
     *(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
     *(bfloat16, float16, float32, float64),
 )
@@ -121,10 +140,12 @@ HALVES: tuple[DType, ...] = (bfloat16, float16)
 FLOATS: tuple[DType, ...] = (*HALVES, float32, float64)
 INTEGERS: tuple[DType, ...] = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
 NUMERIC: tuple[DType, ...] = INTEGERS + FLOATS
+COMPLEX: tuple[DType, ...] = (complex64, complex128)  # of graphs alone: loops have the parts
+EVERY: tuple[DType, ...] = ALL + COMPLEX
 
-_BY_NAME: dict[str, DType] = {d.name: d for d in ALL}
-_BY_NUMPY: dict[np.dtype[np.generic], DType] = {d.numpy: d for d in ALL if d is not bfloat16}  # that one by name
-_BY_SHORT: dict[str, DType] = {d.short: d for d in ALL}
+_BY_NAME: dict[str, DType] = {d.name: d for d in EVERY}
+_BY_NUMPY: dict[np.dtype[np.generic], DType] = {d.numpy: d for d in EVERY if d is not bfloat16}  # that one by name
+_BY_SHORT: dict[str, DType] = {d.short: d for d in EVERY}
 
 
 def dtype(of: "DType | str | type | npt.DTypeLike") -> DType:
@@ -157,7 +178,7 @@ def finfo(of: DType) -> "np.finfo[np.floating]":
     return found
 
 
-def holds_floats(array: np.ndarray) -> bool:
+def holds_floats(array: np.ndarray | np.generic) -> bool:
     """Whether the elements of a NumPy array are floats; NumPy's own `kind` is "V" for bfloat16."""
     kind = array.dtype.kind
     return kind == "f" or (kind == "V" and array.dtype.name == "bfloat16")
@@ -182,6 +203,8 @@ def promote(a: DType, b: DType) -> DType:
     """
     if a == b:
         return a
+    if (a.is_complex and b.is_inexact) or (b.is_complex and a.is_inexact):
+        return _COMPLEX[max(a.part.bits, b.part.bits)]
     if a.is_float and b.is_float and a.bits != b.bits:
         return a if a.bits > b.bits else b
     if a.is_integer and b.is_integer:
@@ -196,16 +219,21 @@ def promote(a: DType, b: DType) -> DType:
     raise DTypeError(f"no promotion of {a} with {b}; cast one of them with .astype(...)")
 
 
-def of_python_scalar(value: bool | int | float, other: DType) -> DType:
-    """The dtype a Python scalar takes beside an array of dtype `other` (array API: the array's, if the kind fits)."""
+def of_python_scalar(value: bool | int | float | complex, other: DType) -> DType:
+    """The dtype of an array of dtype `other` beside a Python scalar: its own, if the kind fits; of floats beside a
+    complex number the complex type of their precision.
+    """
     if isinstance(value, bool):
         if other.is_bool:
             return other
     elif isinstance(value, int):
         if not other.is_bool:
             return other
-    elif other.is_float:
-        return other
+    elif isinstance(value, float):
+        if other.is_inexact:
+            return other
+    elif other.is_inexact:
+        return _COMPLEX[other.part.bits]
     raise DTypeError(
         f"no promotion of the Python {type(value).__name__} {value!r} with {other}; cast with .astype(...)"
     )

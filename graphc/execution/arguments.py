@@ -35,7 +35,7 @@ def as_array(leaf: object, type: TensorType, name: str, reported: set[str] | Non
     wanted = type.dtype.numpy
     if isinstance(leaf, np.ndarray | np.generic):  # first: np.float64 is a Python float too
         array = _without_mask(leaf, name)
-    elif isinstance(leaf, bool | int | float):
+    elif isinstance(leaf, bool | int | float | complex):
         array = _scalar(leaf, type, name)
     else:
         array = _foreign(leaf, name)
@@ -87,8 +87,10 @@ def _frames_inside() -> int:
     return level
 
 
-def _scalar(value: bool | int | float, type: TensorType, name: str) -> np.ndarray:
-    if isinstance(value, float) and not type.dtype.is_float:
+def _scalar(value: bool | int | float | complex, type: TensorType, name: str) -> np.ndarray:
+    if isinstance(value, complex) and not type.dtype.is_complex:
+        raise DTypeError(f"argument {name}: expected {type}, got the complex number {value}")
+    if isinstance(value, float) and not type.dtype.is_inexact:
         raise DTypeError(f"argument {name}: expected {type}, got the float {value}")
     if type.dtype.is_bool and not isinstance(value, bool):
         raise DTypeError(f"argument {name}: expected {type}, got the int {value}")
@@ -117,8 +119,8 @@ def _foreign(leaf: object, name: str) -> np.ndarray:
 
 
 def type_of(leaf: object, name: str) -> TensorType:
-    """The tensor type of a concrete argument. Python numbers count as bool, int64 and float32."""
-    if isinstance(leaf, bool | int | float) and not isinstance(leaf, np.generic):  # np.float64 is a Python float
+    """The tensor type of a concrete argument. Python numbers count as bool, int64, float32 and complex64."""
+    if isinstance(leaf, bool | int | float | complex) and not isinstance(leaf, np.generic):  # np.float64 is a float
         return TensorType((), python_dtype(leaf))
     if isinstance(leaf, TracedValue):
         check_alive(leaf)

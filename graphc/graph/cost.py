@@ -10,6 +10,7 @@ from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.sliding import ConvAttrs, ReduceWindowAttrs
 
+_MOVING = frozenset({"real", "imag", "complex"})
 _COMBINING = SCATTER_NAMES - {"scatter"}
 
 
@@ -26,7 +27,7 @@ def node_flops(node: Node) -> int:
     """Arithmetic operations of one node, its regions included. Movement and sources count nothing."""
     match node.op.kind:
         case "elementwise":
-            return node.result.type.size
+            return 0 if node.op.name in _MOVING else node.result.type.size
         case "cumulative":
             return len(node.operands) * node.result.type.size
         case "reduction":

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 import numpy as np
 
 import graphc.graph.ops  # noqa: F401  registers the primitives
-from graphc.core.dtypes import dtype
+from graphc.core.dtypes import DType, dtype
 from graphc.core.errors import GraphcError, ParseError
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Attrs, Graph, TensorType, Value
@@ -245,10 +245,21 @@ def _array(reader: _Reader, constants: Mapping[str, np.ndarray]) -> np.ndarray:
         return constants[key]
     items: list[object] = []
     while not reader.accept("}"):
-        text = reader.take(reader.group())
-        items.append({"True": True, "False": False}.get(text, text))
+        items.append(_element(reader, type.dtype))
         reader.accept(",")
     if len(items) != type.size:
         raise ParseError(f"line {reader.line}: {type} has {type.size} elements, the text {len(items)}")
-    plain = type.dtype.is_bool
-    return np.array([x if plain else type.dtype.numpy.type(x) for x in items], type.dtype.numpy).reshape(type.shape)
+    return np.array(items, type.dtype.numpy).reshape(type.shape)
+
+
+def _element(reader: _Reader, dtype: DType) -> object:
+    """One element of a constant: a word or a number; of complex dtypes (real, imaginary)."""
+    if not dtype.is_complex:
+        text = reader.take(reader.group())
+        return text == "True" if dtype.is_bool else dtype.numpy.type(text)
+    reader.expect("(")
+    parts = [_element(reader, dtype.part)]
+    reader.expect(",")
+    parts.append(_element(reader, dtype.part))
+    reader.expect(")")
+    return np.array(parts, dtype.part.numpy).view(dtype.numpy)[0]

@@ -73,6 +73,8 @@ def _scalar(value: object) -> str:
     if isinstance(value, np.generic):
         if holds_floats(value):
             return str(value)  # NumPy prints the shortest text that reads back exactly in this dtype
+        if value.dtype.kind == "c":
+            return f"({value.real}, {value.imag})"
         value = value.item()
     return str(value)
 

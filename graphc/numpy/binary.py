@@ -366,7 +366,17 @@ def isclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, 
 
 
 def astype(x: ArrayLike, dtype: DTypeLike, copy: bool = True, device: str | None = None) -> Array:
-    """x converted to a dtype. Float to integer truncates, saturates, and takes NaN to 0.
+    """x converted to a dtype. What a value becomes that the dtype cannot hold:
+
+    | from \\ to | bool | integer | half type | float | complex |
+    |---|---|---|---|---|---|
+    | bool | | 0, 1 | 0, 1 | 0, 1 | 0, 1 |
+    | integer | x != 0 | wraps | nearest, or infinite | nearest | nearest; imaginary part 0 |
+    | float, half type | x != 0, so NaN is True | truncated, saturates, NaN 0 | nearest, or infinite | same | same |
+    | complex | x != 0 | an error | an error | an error | part by part |
+
+    Nearest is ties to even, and small numbers are not flushed. Half types (float16, bfloat16) are reached through
+    float32. The real part of complex numbers is `real(x)`.
 
     copy: a new array even if x has that dtype.
 

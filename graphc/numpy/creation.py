@@ -16,7 +16,7 @@ from graphc.graph.ops.source import iota as iota_op
 from graphc.numpy.inspection import check_device
 from graphc.tracing.array import movement
 from graphc.tracing.bind import as_array, bind1, dtype_of, scalar_array, staged, to_dtype
-from graphc.tracing.context import Array, ArrayLike, Scalar, TracedValue, bind_nodes, is_tracing, with_line
+from graphc.tracing.context import Array, ArrayLike, TracedValue, bind_nodes, is_tracing, with_line
 from graphc.tracing.spec import DEFAULT_FLOAT
 from graphc.tracing.tracer import DTypeLike
 
@@ -155,9 +155,9 @@ def indices_along(shape: Sequence[int], axis: int, dtype: DTypeLike = "int64") -
 
 
 def arange(
-    start: Scalar,
-    stop: Scalar | None = None,
-    step: Scalar = 1,
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
     dtype: DTypeLike | None = None,
     device: str | None = None,
 ) -> Array:

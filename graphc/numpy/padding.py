@@ -103,7 +103,7 @@ class _Side:
     axis: int
     width: int
     front: bool
-    end: Scalar
+    end: float
     stat: int  # elements a statistic looks at
 
     @property

@@ -5,6 +5,7 @@ import math
 from graphc.core import dtypes
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
+from graphc.numpy.complexes import complex, imag, real
 from graphc.numpy.inverse import odd
 from graphc.numpy.wide import wide
 from graphc.tracing.array import elementwise
@@ -313,36 +314,43 @@ def isnan(x: ArrayLike) -> Array:
 
 
 def isfinite(x: ArrayLike) -> Array:
-    """Where x is neither infinite nor NaN; True for integers and bool.
+    """Where x is neither infinite nor NaN, both parts of complex numbers; True for integers and bool.
 
     >>> import graphc.numpy as gnp
     >>> gnp.isfinite([1.0, float("inf")]).tolist()
     [True, False]
     """
     array = as_array(x)
+    if dtype_of(array).is_complex:
+        return bind1(ops.and_, isfinite(real(array)), isfinite(imag(array)))
     return bind1(ops.is_finite, array) if dtype_of(array).is_float else bind1(ops.eq, array, array)
 
 
 def isinf(x: ArrayLike) -> Array:
-    """Where x is plus or minus infinity; False for integers and bool.
+    """Where x is plus or minus infinity, or a part of it is; False for integers and bool.
 
     >>> import graphc.numpy as gnp
     >>> gnp.isinf([1.0, float("-inf")]).tolist()
     [False, True]
     """
     array = as_array(x)
+    if dtype_of(array).is_complex:
+        return bind1(ops.or_, isinf(real(array)), isinf(imag(array)))
     if not dtype_of(array).is_float:
         return bind1(ops.ne, array, array)
     return bind1(ops.eq, bind1(ops.abs_, array), math.inf)
 
 
 def sinh(x: ArrayLike) -> Array:
-    """Hyperbolic sine, without cancellation near 0 and without early overflow; floats.
+    """Hyperbolic sine, without cancellation near 0 and without early overflow; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.sinh([0.0]).tolist()
     [0.0]
     """
+    if dtype_of(as_array(x)).is_complex:
+        a, b = real(x), imag(x)
+        return complex(bind1(ops.mul, sinh(a), cos(b)), bind1(ops.mul, cosh(a), sin(b)))
     return wide("sinh", _sinh, x)
 
 
@@ -355,12 +363,15 @@ def _sinh(x: Array) -> Array:
 
 
 def cosh(x: ArrayLike) -> Array:
-    """Hyperbolic cosine, without early overflow; floats.
+    """Hyperbolic cosine, without early overflow; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.cosh([0.0]).tolist()
     [1.0]
     """
+    if dtype_of(as_array(x)).is_complex:
+        a, b = real(x), imag(x)
+        return complex(bind1(ops.mul, cosh(a), cos(b)), bind1(ops.mul, sinh(a), sin(b)))
     return wide("cosh", _cosh, x)
 
 
@@ -398,6 +409,9 @@ def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: float | None = None, negi
     [0.0, 1.0, 9.0]
     """
     array = as_array(x)
+    if dtype_of(array).is_complex:
+        parts = (nan_to_num(part, nan, posinf, neginf) for part in (real(array), imag(array)))
+        return complex(*parts)
     if not dtype_of(array).is_float:
         return array
     limit = float(dtypes.finfo(dtype_of(array)).max)
@@ -417,6 +431,3 @@ atan = arctan
 fabs = abs
 radians = deg2rad
 degrees = rad2deg
-conj = positive
-conjugate = positive
-real = positive

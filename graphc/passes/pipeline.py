@@ -6,6 +6,7 @@ from typing import Protocol
 
 from graphc.graph.ir import Graph
 from graphc.passes.canonicalise import Canonicalise
+from graphc.passes.complexes import Complexes
 from graphc.passes.control import SimplifyControl
 from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
@@ -31,7 +32,8 @@ class Pass(Protocol):
 Observer = Callable[[str, Graph, Graph, float], None]
 
 PIPELINE: tuple[Pass, ...] = (
-    Dce(),  # first, so that nothing is spent on what is not used: differentiation leaves some
+    Complexes(),  # before all rules, which then see floats
+    Dce(),  # early, so that nothing is spent on what is not used: differentiation leaves some
     Canonicalise(),  # before inlining: callees are rewritten once, however often they are called
     Simplify(),
     Dce(),  # unused results of a callee, seen before its body is copied

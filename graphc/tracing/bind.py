@@ -59,7 +59,7 @@ def staged(array: np.ndarray) -> Array:
 def as_array(value: object, dtype: DType | None = None) -> Array:
     """A traced value as it is; anything else as a NumPy array. Raises `TraceError` for what is no array.
 
-    Python numbers (and lists of them) without a dtype become bool, int64 or float32; arrays keep their dtype.
+    Python numbers (and lists of them) without a dtype become bool, int64, float32 or complex64; arrays keep theirs.
     """
     if isinstance(value, TracedValue):
         traced: Array = value  # type: ignore[assignment]  # every traced value is a Tracer, which cannot be imported here
@@ -69,7 +69,7 @@ def as_array(value: object, dtype: DType | None = None) -> Array:
         array = np.asarray(value)
         dtypes.dtype(array.dtype)
         return array if dtype is None else to_dtype(array, dtype)
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float, complex)):
         return scalar_array(value, dtype or python_dtype(value))
     return _from_sequence(value, dtype)
 
@@ -89,14 +89,15 @@ def _from_sequence(value: object, dtype: DType | None) -> Array:
         array = foreign_array(value)
     except DTypeError as error:
         raise TraceError(with_line(str(error))) from error
-    if array.dtype.kind not in "biuf" and not dtypes.holds_floats(array):
+    if array.dtype.kind not in "biufc" and not dtypes.holds_floats(array):
         raise TraceError(with_line(f"a {type(value).__name__} is not an array: {value!r:.80}"))
     if dtype is not None:
         return to_dtype(array, dtype)
     plain = not any(isinstance(item, (np.ndarray, np.generic)) for item in _items(value))
     if not plain:
         return array
-    wanted = {"b": dtypes.bool_, "i": DEFAULT_INT, "u": DEFAULT_INT, "f": DEFAULT_FLOAT}[array.dtype.kind]
+    kinds = {"b": dtypes.bool_, "i": DEFAULT_INT, "u": DEFAULT_INT, "f": DEFAULT_FLOAT, "c": dtypes.complex64}
+    wanted = kinds[array.dtype.kind]
     return array.astype(wanted.numpy)
 
 
@@ -127,7 +128,7 @@ def dtype_of(x: Array) -> DType:
 
 def is_scalar(value: object) -> TypeGuard[Scalar]:
     """A Python number: weakly typed, takes the dtype of what it meets."""
-    return isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
+    return isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic)
 
 
 def common_dtype(name: str, args: Sequence[ArrayLike]) -> DType:
@@ -137,12 +138,12 @@ def common_dtype(name: str, args: Sequence[ArrayLike]) -> DType:
     try:
         if not arrays:
             kinds = [python_dtype(scalar) for scalar in scalars]
-            return max(kinds, key=lambda d: (d.is_float, d.is_integer))
+            return max(kinds, key=lambda d: (d.is_complex, d.is_float, d.is_integer))
         result = arrays[0]
         for other in arrays[1:]:
             result = dtypes.promote(result, other)
         for scalar in scalars:
-            dtypes.of_python_scalar(scalar, result)
+            result = dtypes.of_python_scalar(scalar, result)
         return result
     except DTypeError as error:
         raise DTypeError(with_line(f"{name}: {error}")) from None

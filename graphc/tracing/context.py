@@ -24,10 +24,10 @@ from graphc.graph.ops.source import ConstantAttrs, constant
 if TYPE_CHECKING:
     from graphc.tracing.tracer import Tracer
 
-Scalar: TypeAlias = bool | int | float
+Scalar: TypeAlias = bool | int | float | complex
 # typing.Union: `|` needs types on both sides, and Tracer is a name only
 Array: TypeAlias = Union["Tracer", np.ndarray]
-ArrayLike: TypeAlias = Union["Tracer", np.ndarray, np.generic, bool, int, float, Sequence[object]]
+ArrayLike: TypeAlias = Union["Tracer", np.ndarray, np.generic, bool, int, float, complex, Sequence[object]]
 
 
 def with_line(message: str, loc: Loc | None = None) -> str:

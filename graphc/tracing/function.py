@@ -94,7 +94,7 @@ def _spec(leaf: Leaf) -> Spec:
 def _outputs(name: str, leaves: Sequence[Leaf], tree: TreeDef) -> list[Array]:
     outputs: list[Array] = []
     for leaf, path in zip(leaves, leaf_names(tree), strict=True):
-        if not isinstance(leaf, (Tracer, np.ndarray, np.generic, bool, int, float)):
+        if not isinstance(leaf, (Tracer, np.ndarray, np.generic, bool, int, float, complex)):
             place = f"result .{path}" if path else "the result"
             raise TraceError(
                 with_line(

@@ -59,10 +59,12 @@ def spec(shape: Sequence[int] | int = (), dtype: "DType | str | npt.DTypeLike" =
     return Spec(tuple(int(extent) for extent in extents), dtypes.dtype(dtype))
 
 
-def python_dtype(value: bool | int | float) -> DType:
-    """The dtype of a Python number that stands alone: bool, int64 or float32."""
+def python_dtype(value: bool | int | float | complex) -> DType:
+    """The dtype of a Python number that stands alone: bool, int64, float32 or complex64."""
     if isinstance(value, bool):
         return dtypes.bool_
+    if isinstance(value, complex):
+        return dtypes.complex64
     return DEFAULT_INT if isinstance(value, int) else DEFAULT_FLOAT
 
 
@@ -78,7 +80,7 @@ def leaf_spec(leaf: Leaf) -> Spec | None:
     if isinstance(leaf, (np.ndarray, np.generic)):
         check_has_no_mask(leaf)
         return Spec(leaf.shape, dtypes.dtype(leaf.dtype))
-    if isinstance(leaf, (bool, int, float)):
+    if isinstance(leaf, (bool, int, float, complex)):
         return Spec((), python_dtype(leaf))
     if hasattr(leaf, "__array__") or hasattr(leaf, "__dlpack__"):
         array = foreign_array(leaf)

@@ -24,7 +24,7 @@ from graphc.tracing.context import ArrayLike, TracedValue, with_line
 Axis = int | Sequence[int] | None
 DTypeLike = DType | str | npt.DTypeLike
 
-_OPERANDS = (TracedValue, np.ndarray, np.generic, bool, int, float)
+_OPERANDS = (TracedValue, np.ndarray, np.generic, bool, int, float, complex)
 
 
 def _traced(x: object) -> "Tracer":
@@ -95,6 +95,19 @@ class Tracer(TracedValue):
     @property
     def mT(self) -> "Tracer":
         return _traced(contraction.matrix_transpose(self))
+
+    @property
+    def real(self) -> "Tracer":
+        return _traced(bind1(ops.real, self)) if self.dtype.is_complex else self
+
+    @property
+    def imag(self) -> "Tracer":
+        return _traced(bind1(ops.imag, self) if self.dtype.is_complex else bind1(ops.sub, self, self))
+
+    def conj(self) -> "Tracer":
+        if not self.dtype.is_complex:
+            return self
+        return _traced(bind1(ops.complex_, self.real, bind1(ops.neg, self.imag)))
 
     def __len__(self) -> int:
         if not self.shape:
@@ -289,7 +302,7 @@ class Tracer(TracedValue):
         )
 
     def __complex__(self) -> NoReturn:
-        raise self._no_number("is converted with complex()", "graphc has no complex dtypes")
+        raise self._no_number("is converted with complex()", "x.astype('complex64') stays in the graph")
 
     def __index__(self) -> NoReturn:
         raise self._no_number(

@@ -72,7 +72,7 @@ def _split_aux(name: str, traced: Traced) -> tuple[TreeDef, TreeDef]:
 def check_float_leaves(name: str, what: str, types: Sequence[TensorType], paths: Sequence[str], advice: str) -> None:
     """Raises `GradientError` naming the first leaf that is not a float."""
     for type, path in zip(types, paths, strict=True):
-        if not type.dtype.is_float:
+        if not type.dtype.is_inexact:
             raise GradientError(
                 with_line(
                     f"{name}: {what}{' ' + path if path else ''} is {type}, only floats have derivatives. {advice}"
@@ -141,7 +141,8 @@ def aux_stopped(point: Point) -> Graph:
     nodes = GraphBuilder(point.name)
     aux: list[Value] = []
     for value in point.graph.outputs[point.num_values :]:
-        aux.append(nodes.add1(elementwise.stop_gradient, (value,), NO_ATTRS, here()) if value.dtype.is_float else value)
+        moves = value.dtype.is_inexact
+        aux.append(nodes.add1(elementwise.stop_gradient, (value,), NO_ATTRS, here()) if moves else value)
     outputs = (*point.graph.outputs[: point.num_values], *aux)
     return Graph(point.graph.name, point.graph.inputs, (*point.graph.nodes, *nodes.nodes), outputs)
 

@@ -70,11 +70,12 @@ def gradcheck(
 ) -> GradientReport:
     """Compare derivatives of `fn` at `args` with central finite differences.
 
-    Float leaves of `args` are cast to float64; the others are held fixed. The result of `fn` (a pytree, floats and
-    others) is projected on a random vector; along a random unit direction of each float leaf, reverse mode and forward
-    mode are compared with `(s(x + eps v) - s(x - eps v)) / (2 eps)`. `order=2` checks the gradient's derivatives
-    as well, and so on. `compile` (for example `gc.jit`) is applied to the function and to its derivatives, so that the
-    compiled program is what is checked. Raises `GradientError` naming the worst direction and leaf.
+    Float leaves of `args` are cast to float64, complex ones to complex128; the others are held fixed. The result of
+    `fn` (a pytree, floats and others) is projected on a random vector; along a random unit direction of each leaf,
+    reverse mode and forward mode are compared with `(s(x + eps v) - s(x - eps v)) / (2 eps)`. `order=2` checks the
+    gradient's derivatives as well, and so on. `compile` (for example `gc.jit`) is applied to the function and to its
+    derivatives, so that the compiled program is what is checked. Raises `GradientError` naming the worst direction and
+    leaf.
 
     >>> import numpy as np
     >>> gradcheck(lambda x: (x * x * x).sum(), np.array([0.5, -1.0]), order=2).passed
@@ -130,7 +131,7 @@ class _Problem:
         leaves, tree = flatten((tuple(args), {}))
         names = argument_names(parameter_names(fn), tree)
         arrays = [np.asarray(leaf) for leaf in leaves]
-        moving = [holds_floats(array) for array in arrays]
+        moving = [holds_floats(array) or array.dtype.kind == "c" for array in arrays]
         if not any(moving):
             raise GradientError(with_line("gradcheck: no argument is a float"))
 
@@ -141,7 +142,9 @@ class _Problem:
             results, _ = flatten(fn(*values[0]))
             return [result for result in results if _is_float(result)]
 
-        points = tuple(array.astype(np.float64) for array, move in zip(arrays, moving, strict=True) if move)
+        points: tuple[np.ndarray, ...] = tuple(
+            array.astype(_widest(array)) for array, move in zip(arrays, moving, strict=True) if move
+        )
         chosen = tuple(name for name, move in zip(names, moving, strict=True) if move)
         return _Problem(of_floats, points, chosen, np.random.default_rng(seed))
 
@@ -150,7 +153,7 @@ class _Problem:
         results, _ = flatten(_interpreted(self.function)(*self.leaves))
         if not results:
             raise GradientError(with_line("gradcheck: the function returns no float"))
-        return [_unit(self.generator, np.asarray(result).shape) for result in results]
+        return [_unit(self.generator, np.asarray(result)) for result in results]
 
     def gradient(self) -> "_Problem":
         """The gradient of a random projection of this function, as a function of the same leaves."""
@@ -166,12 +169,26 @@ class _Problem:
 
 def _is_float(result: Leaf) -> bool:
     dtype = getattr(result, "dtype", None)
-    return isinstance(result, float) if dtype is None else str(dtype).startswith(("float", "bfloat"))
+    if dtype is None:
+        return isinstance(result, float | complex)
+    return str(dtype).startswith(("float", "bfloat", "complex"))
 
 
-def _unit(generator: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:
-    drawn = np.asarray(generator.standard_normal(shape))
+def _widest(array: np.ndarray) -> type:
+    return np.complex128 if array.dtype.kind == "c" else np.float64
+
+
+def _unit(generator: "np.random.Generator", like: np.ndarray) -> np.ndarray:
+    """A random direction among arrays like this one."""
+    drawn = np.asarray(generator.standard_normal(like.shape))
+    if like.dtype.kind == "c":
+        drawn = drawn + 1j * generator.standard_normal(like.shape)
     return drawn / max(float(np.linalg.norm(drawn)), 1e-30)
+
+
+def _pairing(cotangent: np.ndarray, tangent: np.ndarray) -> float:
+    """What a cotangent makes of a tangent: of complex numbers the real part of the product, no conjugate."""
+    return float(np.sum(cotangent * tangent).real)
 
 
 def _compare(problem: _Problem, order: int, settings: _Settings) -> list[GradientCheck]:
@@ -190,8 +207,8 @@ def _compare(problem: _Problem, order: int, settings: _Settings) -> list[Gradien
         gradients, _ = flatten(pull_back(cotangent, *problem.leaves))
         for position, leaf in enumerate(problem.names):
             tangents = [np.zeros_like(x) for x in problem.leaves]
-            tangents[position] = _unit(problem.generator, problem.leaves[position].shape)
-            reverse = float(np.vdot(np.asarray(gradients[position]), tangents[position]))
+            tangents[position] = _unit(problem.generator, problem.leaves[position])
+            reverse = _pairing(np.asarray(gradients[position]), tangents[position])
             forward = _inner(cotangent, push_forward(list(problem.leaves), tangents))
             numeric = _finite_difference(run, problem.leaves, tangents, cotangent, settings.eps)
             bound = settings.atol + settings.rtol * max(abs(numeric), abs(reverse), abs(forward))
@@ -203,7 +220,7 @@ def _compare(problem: _Problem, order: int, settings: _Settings) -> list[Gradien
 
 def _inner(cotangent: Sequence[np.ndarray], values: Tree) -> float:
     leaves, _ = flatten(values)
-    return float(sum(np.vdot(c, np.asarray(v)) for c, v in zip(cotangent, leaves, strict=True)))
+    return sum(_pairing(c, np.asarray(v)) for c, v in zip(cotangent, leaves, strict=True))
 
 
 def _finite_difference(

@@ -67,7 +67,7 @@ def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0, has_aux: bool
         wrt = marked_inputs(point, numbers)
         _check_scalar(point)
         graph = autodiff.vjp(aux_stopped(point), wrt)
-        floats = [t for t in point.graph.output_types if t.dtype.is_float]
+        floats = [t for t in point.graph.output_types if t.dtype.is_inexact]
         seeds = [full(t, float(i == 0)) for i, t in enumerate(floats)]
         outputs = apply_graph(graph, [*point.operands, *seeds])
         count = len(point.graph.outputs)
@@ -121,7 +121,7 @@ def vjp(fn: Function, *primals: Tree, has_aux: bool = False) -> tuple[Tree, ...]
     residuals = outputs[total:]
     transposed = autodiff.transpose(linear, [position >= len(residuals) for position in range(len(linear.inputs))])
     args_tree = point.in_tree.children[0]
-    extra = [full(t, 0.0) for t in point.graph.output_types[point.num_values :] if t.dtype.is_float]
+    extra = [full(t, 0.0) for t in point.graph.output_types[point.num_values :] if t.dtype.is_inexact]
 
     def pull_back(cotangent: Tree) -> tuple[Tree, ...]:
         seeds = like_leaves(point, "cotangent", cotangent, point.out_tree, point.value_types)

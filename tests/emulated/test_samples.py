@@ -11,6 +11,7 @@ from graphc.graph.ops.linalg import BY_LIBRARY
 from graphc.kernel.ir import Kernel
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.program import KernelCall
+from graphc.passes.complexes import Complexes
 from graphc.passes.partition import partition
 from tests.emulated.kernels import Cases, needs_compiler, needs_sanitizer
 from tests.emulated.sanitized import under_sanitizer
@@ -22,7 +23,7 @@ PART = [pytest.param(k, marks=[] if k == 0 else [pytest.mark.slow]) for k in ran
 
 def kernels(sample: Sample) -> Iterator[tuple[Kernel, list[np.ndarray]]]:
     """The kernel of a sample with its inputs; none where nothing is computed, or a library of the host computes it."""
-    program = lower_graph(partition(graph_of(sample)), name="main")
+    program = lower_graph(partition(Complexes().run(graph_of(sample))), name="main")
     if sample.op in {op.name for op in BY_LIBRARY}:
         return
     if len(program.calls) != 1 or not isinstance(program.calls[0], KernelCall):
@@ -35,8 +36,9 @@ def kernels(sample: Sample) -> Iterator[tuple[Kernel, list[np.ndarray]]]:
             tensor = program.tensors[number]
             owner = number if tensor.view_of is None else tensor.view_of
             array = program.constants[tensor.slot] if tensor.role == "constant" else given[owner]
-            first = tensor.view_offset // array.itemsize
-            seen = np.ascontiguousarray(array).reshape(-1)[first : first + param.buffer.size]
+            flat = np.ascontiguousarray(array).reshape(-1).view(param.buffer.dtype.numpy)  # complex numbers are pairs
+            first = tensor.view_offset // flat.itemsize
+            seen = flat[first : first + param.buffer.size]
             inputs.append(seen.reshape(param.buffer.shape))
     yield call.kernel, inputs
 

@@ -92,7 +92,7 @@ class Refuses:
     [
         (Refuses(), r"argument x: Refuses cannot be read as an array: use detach\(\)"),
         (Shares(X, BufferError("no")), "argument x: Shares cannot be read as an array: no"),
-        (X.astype(np.complex64), "argument x: dtype complex64 is not supported"),
+        (X.astype(np.longdouble), f"argument x: dtype {np.dtype(np.longdouble).name} is not supported"),
         (np.ma.masked_array(X, X > 2), r"argument x: masked arrays cannot be taken; fill them with \.filled"),
     ],
 )
@@ -340,8 +340,8 @@ def test_jit_names_arguments_by_their_parameters():
     def f(points, mode):
         return points["xy"] * 2.0 if mode else points["xy"]
 
-    with pytest.raises(DTypeError, match=r"argument points\.xy: dtype complex128 is not supported"):
-        gc.jit(f)({"xy": np.ones(2, np.complex128)}, 1.0)
+    with pytest.raises(DTypeError, match=r"argument points\.xy: dtype \w+ is not supported"):
+        gc.jit(f)({"xy": np.ones(2, np.longdouble)}, 1.0)
     with pytest.raises(DTypeError, match=r"argument mode: str is not an array of numbers; .*static="):
         gc.jit(f)({"xy": X}, "train")
     with pytest.raises(DTypeError, match=r"argument mode: str is not an array"):

@@ -21,7 +21,7 @@ STEP = 1e-5
 
 
 def differentiable(graph: Graph) -> list[bool]:
-    return [value.dtype.is_float for value in graph.inputs]
+    return [value.dtype.is_inexact for value in graph.inputs]
 
 
 def cases() -> list[Sample]:
@@ -30,7 +30,16 @@ def cases() -> list[Sample]:
 
 
 def directions(graph: Graph, rng: np.random.Generator) -> list[np.ndarray]:
-    return [rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.inputs if v.dtype.is_float]
+    return [normal(rng, v.shape, v.dtype.numpy) for v in graph.inputs if v.dtype.is_inexact]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
+    drawn = rng.normal(size=shape)
+    return (drawn + 1j * rng.normal(size=shape) if dtype.kind == "c" else drawn).astype(dtype)
+
+
+def pairing(cotangent: np.ndarray, tangent: np.ndarray) -> float:
+    return float(np.sum(cotangent * tangent).real)
 
 
 def finite_difference(
@@ -40,8 +49,8 @@ def finite_difference(
 
     def at(scale: float) -> list[np.ndarray]:
         moved = iter(direction)
-        shifted = [x + (scale * next(moved)).astype(x.dtype) if x.dtype.kind == "f" else x for x in point]
-        return [y for y in interpret(graph, shifted) if y.dtype.kind == "f"]
+        shifted = [x + (scale * next(moved)).astype(x.dtype) if x.dtype.kind in "fc" else x for x in point]
+        return [y for y in interpret(graph, shifted) if y.dtype.kind in "fc"]
 
     with np.errstate(invalid="ignore"):  # the maximum of nothing is -inf and does not move
         return [np.where(a == b, 0, (b - a) / (2 * step)) for a, b in zip(at(-step), at(step), strict=True)]
@@ -70,13 +79,13 @@ def check_vjp(
     derived = vjp(graph, differentiable(graph))
     verify(derived)
     primal = interpret(graph, point)
-    cotangents = [rng.normal(size=y.shape).astype(y.dtype) for y in primal if y.dtype.kind == "f"]
+    cotangents = [normal(rng, y.shape, y.dtype) for y in primal if y.dtype.kind in "fc"]
     outputs = interpret(derived, [*point, *cotangents])
     for got, expected in zip(outputs, primal, strict=False):
         np.testing.assert_array_equal(got, expected)
     moved = finite_difference(graph, point, direction, step)
-    left = sum(float(np.vdot(ct, d)) for ct, d in zip(cotangents, moved, strict=True))
-    right = sum(float(np.vdot(g, v)) for g, v in zip(outputs[len(primal) :], direction, strict=True))
+    left = sum(pairing(ct, d) for ct, d in zip(cotangents, moved, strict=True))
+    right = sum(pairing(g, v) for g, v in zip(outputs[len(primal) :], direction, strict=True))
     assert left == pytest.approx(right, rel=tolerance, abs=tolerance)
 
 
@@ -93,7 +102,7 @@ def test_second_order(sample: Sample, check: Callable[..., None], inner: Callabl
     rng = np.random.default_rng(2)
     graph = graph_of(sample)
     first = inner(graph, differentiable(graph))
-    point = [*sample.inputs, *(rng.normal(size=v.shape) for v in first.inputs[len(sample.inputs) :])]
+    point = [*sample.inputs, *(normal(rng, v.shape, v.dtype.numpy) for v in first.inputs[len(sample.inputs) :])]
     check(first, point, rng, 1e-6, STEP)
 
 

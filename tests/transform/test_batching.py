@@ -79,12 +79,13 @@ def test_an_example_is_what_it_is_alone(op: str) -> None:
 def assert_close(sample: Sample, got: np.ndarray, want: np.ndarray) -> None:
     """The interpreter is NumPy, which adds up in an order that depends on the layout."""
     assert got.dtype == want.dtype, sample.id
-    rtol = max(sample.rtol, 1e-13 if sample.op in SUMS and want.dtype.kind == "f" else 0.0)
+    rtol = max(sample.rtol, 1e-13 if sample.op in SUMS and want.dtype.kind in "fc" else 0.0)
     if same_bits([got], [want]):
         return
     assert rtol, sample.id
-    scale = float(np.max(np.abs(want.astype(np.float64)), initial=0.0))
-    error = np.abs(got.astype(np.float64) - want.astype(np.float64))
+    wide = np.complex128 if want.dtype.kind == "c" else np.float64
+    scale = float(np.max(np.abs(want.astype(wide)), initial=0.0))
+    error = np.abs(got.astype(wide) - want.astype(wide))
     assert float(np.max(error, initial=0.0)) <= rtol * scale, sample.id
 
 

@@ -37,7 +37,7 @@ def free_dims(rank: int, *taken: tuple[int, ...]) -> tuple[int, ...]:
 def _infer(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
     assert isinstance(attrs, DotAttrs)
     lhs, rhs = types
-    if lhs.dtype != rhs.dtype or lhs.dtype not in dtypes.NUMERIC:
+    if lhs.dtype != rhs.dtype or lhs.dtype not in (*dtypes.NUMERIC, *dtypes.COMPLEX):
         raise DTypeError(f"dot_general: needs two tensors of one numeric dtype, got {lhs} and {rhs}")
     dtype = attrs.dtype or lhs.dtype
     if dtype not in (lhs.dtype, lhs.dtype.computes_in):
@@ -62,7 +62,9 @@ def _infer(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...
 
 def _meaning(attrs: DotAttrs, lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, ...]:
     dtype = lhs.dtype if attrs.dtype is None else attrs.dtype.numpy
-    if dtypes.holds_floats(lhs):
+    if lhs.dtype.kind == "c":
+        lhs, rhs = lhs.astype(np.complex128), rhs.astype(np.complex128)
+    elif dtypes.holds_floats(lhs):
         lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
     lhs_free = free_dims(lhs.ndim, attrs.lhs_contract, attrs.lhs_batch)
     rhs_free = free_dims(rhs.ndim, attrs.rhs_contract, attrs.rhs_batch)

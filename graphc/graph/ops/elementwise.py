@@ -1,6 +1,7 @@
 """Elementwise primitives: one table row each, with accepted dtypes, result dtype and meaning in NumPy.
 
-On half types (bfloat16, float16) every op computes in float32 and rounds its result once.
+On half types (bfloat16, float16) every op computes in float32 and rounds its result once. On complex types every op is
+real arithmetic on the parts, in the order that `graphc.passes.complexes` writes it: that is where what rounds is said.
 """
 
 import math
@@ -19,7 +20,8 @@ from graphc.graph.registry import register
 BOOLS = (dtypes.bool_,)
 FLOATS = dtypes.FLOATS
 INTEGERS = dtypes.INTEGERS
-SIGNED = (dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64, *FLOATS)
+COMPLEX = dtypes.COMPLEX
+SIGNED = (dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64, *FLOATS, *COMPLEX)
 NUMERIC = dtypes.NUMERIC
 BITS = BOOLS + INTEGERS
 ANY = dtypes.ALL
@@ -31,7 +33,7 @@ def _same_shape(name: str, types: tuple[TensorType, ...]) -> None:
 
 
 def _rule(
-    name: str, arity: int, accepted: tuple[DType, ...], to_bool: bool
+    name: str, arity: int, accepted: tuple[DType, ...], result: Callable[[DType], DType]
 ) -> Callable[[tuple[TensorType, ...], Attrs], tuple[TensorType, ...]]:
     def infer(types: tuple[TensorType, ...], _: Attrs) -> tuple[TensorType, ...]:
         if len(types) != arity:
@@ -41,29 +43,48 @@ def _rule(
             raise DTypeError(f"{name}: dtypes differ, {' and '.join(map(str, types))}")
         if types[0].dtype not in accepted:
             raise DTypeError(f"{name}: {types[0].dtype} is not accepted, only {', '.join(d.name for d in accepted)}")
-        return (types[0].with_dtype(dtypes.bool_) if to_bool else types[0],)
+        dtype = result(types[0].dtype)
+        return (types[0] if dtype is types[0].dtype else types[0].with_dtype(dtype),)
 
     return infer
 
 
+def _same(dtype: DType) -> DType:
+    return dtype
+
+
+def _bool(dtype: DType) -> DType:
+    return dtypes.bool_
+
+
+def _part(dtype: DType) -> DType:
+    return dtype.part
+
+
 def _elementwise(
-    name: str, arity: int, accepted: tuple[DType, ...], numpy: Callable[..., np.ndarray], to_bool: bool = False
+    name: str,
+    arity: int,
+    accepted: tuple[DType, ...],
+    numpy: Callable[..., np.ndarray],
+    result: Callable[[DType], DType] = _same,
 ) -> Op:
     def meaning(_: Attrs, *args: np.ndarray) -> tuple[np.ndarray, ...]:
-        kind = np.dtype(np.bool_) if to_bool else args[0].dtype
+        kind = args[0].dtype if result is _same else result(dtypes.dtype(args[0].dtype)).numpy
         with np.errstate(all="ignore"):
             return (np.asarray(numpy(*map(dtypes.widened, args))).astype(kind, copy=False),)
 
-    return register(name, "elementwise", _rule(name, arity, accepted, to_bool), meaning)
+    return register(name, "elementwise", _rule(name, arity, accepted, result), meaning)
 
 
 _transcendental: list[str] = []
 
 
-def _function(name: str, arity: int, numpy: Callable[..., np.ndarray]) -> Op:
+def _function(
+    name: str, arity: int, numpy: Callable[..., np.ndarray], accepted: tuple[DType, ...] = dtypes.FLOATS
+) -> Op:
     """A float function that hardware does not round correctly: a polynomial in the loop IR, dear to compute twice."""
     _transcendental.append(name)
-    return _elementwise(name, arity, FLOATS, numpy)
+    return _elementwise(name, arity, accepted, numpy)
 
 
 def _through_math(fn: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray]:
@@ -77,7 +98,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if x.dtype.kind == "f":
+    if x.dtype.kind in "fc":
         return x / y
     return np.where(y == 0, np.zeros_like(x), _trunc_div(x, np.where(y == 0, np.ones_like(y), y)))
 
@@ -96,28 +117,32 @@ def _rem(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(y == 0, np.zeros_like(x), x - _trunc_div(x, safe) * safe)
 
 
+def _widest(x: np.ndarray) -> type:
+    return np.complex128 if x.dtype.kind == "c" else np.float64
+
+
 def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.power(x.astype(np.float64), y.astype(np.float64))
+    return np.power(x.astype(_widest(x)), y.astype(_widest(y)))
 
 
 # Unary. The float functions are evaluated in float64 and rounded once, so the float32 meaning is correctly rounded
 # up to double rounding: a yardstick for error bounds rather than one more implementation.
 def _wide(fn: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda x: fn(x.astype(np.float64))
+    return lambda x: fn(x.astype(_widest(x)))
 
 
 neg = _elementwise("neg", 1, SIGNED, np.negative)
-abs_ = _elementwise("abs", 1, NUMERIC, np.abs)
+abs_ = _elementwise("abs", 1, (*NUMERIC, *COMPLEX), np.abs, _part)  # of complex numbers real
 sign = _elementwise("sign", 1, NUMERIC, np.sign)
-exp = _function("exp", 1, _wide(np.exp))
+exp = _function("exp", 1, _wide(np.exp), (*FLOATS, *COMPLEX))
 expm1 = _function("expm1", 1, _wide(np.expm1))
-log = _function("log", 1, _wide(np.log))
+log = _function("log", 1, _wide(np.log), (*FLOATS, *COMPLEX))
 log1p = _function("log1p", 1, _wide(np.log1p))
-sqrt = _elementwise("sqrt", 1, FLOATS, np.sqrt)
-sin = _function("sin", 1, _wide(np.sin))
-cos = _function("cos", 1, _wide(np.cos))
+sqrt = _elementwise("sqrt", 1, (*FLOATS, *COMPLEX), np.sqrt)
+sin = _function("sin", 1, _wide(np.sin), (*FLOATS, *COMPLEX))
+cos = _function("cos", 1, _wide(np.cos), (*FLOATS, *COMPLEX))
 atan = _function("atan", 1, _wide(np.arctan))
-tanh = _function("tanh", 1, _wide(np.tanh))
+tanh = _function("tanh", 1, _wide(np.tanh), (*FLOATS, *COMPLEX))
 erf = _function("erf", 1, _through_math(math.erf))
 erfc = _function("erfc", 1, _through_math(math.erfc))
 sigmoid = _function("sigmoid", 1, _sigmoid)  # 1 / (1 + exp(-x)), never overflowing
@@ -125,17 +150,17 @@ floor = _elementwise("floor", 1, FLOATS, np.floor)
 ceil = _elementwise("ceil", 1, FLOATS, np.ceil)
 trunc = _elementwise("trunc", 1, FLOATS, np.trunc)
 round_ = _elementwise("round", 1, FLOATS, np.rint)  # ties to even
-is_finite = _elementwise("is_finite", 1, FLOATS, np.isfinite, to_bool=True)
+is_finite = _elementwise("is_finite", 1, FLOATS, np.isfinite, _bool)
 not_ = _elementwise("not", 1, BITS, np.invert)  # logical on bool, bitwise on integers
 
 # Binary. Integers wrap; div and rem truncate towards zero and give 0 for a zero divisor; shift counts stay below the
 # width. max and min propagate NaN.
-add = _elementwise("add", 2, NUMERIC, np.add)
-sub = _elementwise("sub", 2, NUMERIC, np.subtract)
-mul = _elementwise("mul", 2, NUMERIC, np.multiply)
-div = _elementwise("div", 2, NUMERIC, _div)
+add = _elementwise("add", 2, (*NUMERIC, *COMPLEX), np.add)
+sub = _elementwise("sub", 2, (*NUMERIC, *COMPLEX), np.subtract)
+mul = _elementwise("mul", 2, (*NUMERIC, *COMPLEX), np.multiply)
+div = _elementwise("div", 2, (*NUMERIC, *COMPLEX), _div)
 rem = _elementwise("rem", 2, NUMERIC, _rem)
-pow_ = _function("pow", 2, _power)
+pow_ = _function("pow", 2, _power, (*FLOATS, *COMPLEX))
 max_ = _elementwise("max", 2, ANY, np.maximum)
 min_ = _elementwise("min", 2, ANY, np.minimum)
 and_ = _elementwise("and", 2, BITS, np.bitwise_and)
@@ -144,12 +169,12 @@ xor = _elementwise("xor", 2, BITS, np.bitwise_xor)
 shift_left = _elementwise("shift_left", 2, INTEGERS, np.left_shift)
 shift_right = _elementwise("shift_right", 2, INTEGERS, np.right_shift)  # arithmetic when signed
 
-eq = _elementwise("eq", 2, ANY, np.equal, to_bool=True)
-ne = _elementwise("ne", 2, ANY, np.not_equal, to_bool=True)
-lt = _elementwise("lt", 2, ANY, np.less, to_bool=True)
-le = _elementwise("le", 2, ANY, np.less_equal, to_bool=True)
-gt = _elementwise("gt", 2, ANY, np.greater, to_bool=True)
-ge = _elementwise("ge", 2, ANY, np.greater_equal, to_bool=True)
+eq = _elementwise("eq", 2, dtypes.EVERY, np.equal, _bool)
+ne = _elementwise("ne", 2, dtypes.EVERY, np.not_equal, _bool)
+lt = _elementwise("lt", 2, ANY, np.less, _bool)
+le = _elementwise("le", 2, ANY, np.less_equal, _bool)
+gt = _elementwise("gt", 2, ANY, np.greater, _bool)
+ge = _elementwise("ge", 2, ANY, np.greater_equal, _bool)
 
 
 def _infer_select(types: tuple[TensorType, ...], _: Attrs) -> tuple[TensorType, ...]:
@@ -180,6 +205,8 @@ class DTypeAttrs(Attrs):
 
 def _infer_cast(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
     assert isinstance(attrs, DTypeAttrs)
+    if types[0].dtype.is_complex and not (attrs.dtype.is_complex or attrs.dtype.is_bool):
+        raise DTypeError(f"cast: {types[0]} is complex and {attrs.dtype} is not; take real(x), imag(x) or abs(x)")
     return (types[0].with_dtype(attrs.dtype),)
 
 
@@ -205,6 +232,8 @@ cast = register("cast", "elementwise", _infer_cast, _meaning_cast, DTypeAttrs)
 
 def _infer_bitcast(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
     assert isinstance(attrs, DTypeAttrs)
+    if types[0].dtype.is_complex or attrs.dtype.is_complex:
+        raise DTypeError(f"bitcast: {types[0]} to {attrs.dtype}: take real(x) or imag(x)")
     if dtypes.bool_ in (types[0].dtype, attrs.dtype) or types[0].dtype.bits != attrs.dtype.bits:
         raise DTypeError(f"bitcast: {types[0]} and {attrs.dtype} differ in width")
     return (types[0].with_dtype(attrs.dtype),)
@@ -218,10 +247,27 @@ bitcast = register(
     DTypeAttrs,
 )
 
+# Complex numbers and their parts.
+real = _elementwise("real", 1, COMPLEX, np.real, _part)
+imag = _elementwise("imag", 1, COMPLEX, np.imag, _part)
+
+
+def _of_parts(dtype: DType) -> DType:
+    return dtypes.promote(dtypes.complex64, dtype)
+
+
+def _joined(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    result = np.empty(x.shape, _of_parts(dtypes.dtype(x.dtype)).numpy)
+    result.real, result.imag = x, y
+    return result
+
+
+complex_ = _elementwise("complex", 2, (dtypes.float32, dtypes.float64), _joined, _of_parts)
+
 TRANSCENDENTAL = frozenset(_transcendental)
 
 # The identity; its derivative is zero. Removed by the canonicalise pass.
-stop_gradient = _elementwise("stop_gradient", 1, ANY, lambda x: x)
+stop_gradient = _elementwise("stop_gradient", 1, dtypes.EVERY, lambda x: x)
 
 # The identity; what it names is kept by a checkpoint around it. Removed by the canonicalise pass.
-saved = _elementwise("saved", 1, ANY, lambda x: x)
+saved = _elementwise("saved", 1, dtypes.EVERY, lambda x: x)

@@ -146,8 +146,8 @@ def _scatter(name: str, accepted: tuple[DType, ...], combine: Callable[..., None
 # operands: x, indices, updates (shaped like gather's result). Updates of one element take effect in index order: the
 # last one stays (scatter), or each is combined with what is there. Half types are combined in float32 and rounded at
 # the end.
-scatter = _scatter("scatter", dtypes.ALL, lambda result, at, updates: result.__setitem__(at, updates))
-scatter_add = _scatter("scatter_add", dtypes.NUMERIC, np.add.at)
+scatter = _scatter("scatter", dtypes.EVERY, lambda result, at, updates: result.__setitem__(at, updates))
+scatter_add = _scatter("scatter_add", (*dtypes.NUMERIC, *dtypes.COMPLEX), np.add.at)
 scatter_mul = _scatter("scatter_mul", dtypes.NUMERIC, np.multiply.at)
 scatter_min = _scatter("scatter_min", dtypes.ALL, np.minimum.at)
 scatter_max = _scatter("scatter_max", dtypes.ALL, np.maximum.at)

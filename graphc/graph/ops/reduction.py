@@ -39,6 +39,13 @@ def limits(dtype: DType) -> tuple[bool | int | float, bool | int | float]:
     return int(info.min), int(info.max)
 
 
+def _wide(x: np.ndarray) -> np.ndarray:
+    """What the oracle adds up: closer to the true value."""
+    if x.dtype.kind == "c":
+        return x.astype(np.complex128)
+    return x.astype(np.float64) if dtypes.holds_floats(x) else x
+
+
 def _reduce(
     name: str, accepted: tuple[DType, ...], numpy: Callable[..., np.ndarray], initial: Callable[[DType], object]
 ) -> Op:
@@ -46,15 +53,16 @@ def _reduce(
         if not attrs.axes:
             return (x,)
         with np.errstate(all="ignore"):
-            wide = x.astype(np.float64) if dtypes.holds_floats(x) else x  # the oracle is closer to the true value
+            wide = _wide(x)
             start = np.array(initial(dtypes.dtype(x.dtype)), wide.dtype)
             return (np.asarray(numpy(wide, axis=attrs.axes, initial=start)).astype(x.dtype),)
 
     return register(name, "reduction", _infer(name, accepted), meaning, AxesAttrs)
 
 
-reduce_sum = _reduce("reduce_sum", dtypes.NUMERIC, lambda x, **k: np.sum(x, dtype=x.dtype, **k), lambda _: 0)
-reduce_prod = _reduce("reduce_prod", dtypes.NUMERIC, lambda x, **k: np.prod(x, dtype=x.dtype, **k), lambda _: 1)
+_SUMMED = (*dtypes.NUMERIC, *dtypes.COMPLEX)
+reduce_sum = _reduce("reduce_sum", _SUMMED, lambda x, **k: np.sum(x, dtype=x.dtype, **k), lambda _: 0)
+reduce_prod = _reduce("reduce_prod", _SUMMED, lambda x, **k: np.prod(x, dtype=x.dtype, **k), lambda _: 1)
 reduce_max = _reduce("reduce_max", dtypes.ALL, np.max, lambda d: limits(d)[0])
 reduce_min = _reduce("reduce_min", dtypes.ALL, np.min, lambda d: limits(d)[1])
 
@@ -74,6 +82,8 @@ def _arg(name: str, numpy: Callable[..., np.ndarray]) -> Op:
             raise ShapeError(f"{name}: axis {attrs.axis} of {x} is empty")
         if x.dtype.is_bool:
             raise DTypeError(f"{name}: bool is not accepted, cast to an integer")
+        if x.dtype.is_complex:
+            raise DTypeError(f"{name}: {x.dtype} is not accepted, complex numbers have no order")
         shape = tuple(e for d, e in enumerate(x.shape) if d != attrs.axis)
         return (TensorType(shape, dtypes.int64),)
 

@@ -11,12 +11,13 @@ from graphc.core.records import dataclass
 from graphc.graph.cost import graph_flops
 from graphc.graph.ir import Graph, Value
 from graphc.kernel.ir import Buffer, Expr, Kernel, Load, Param, Store, Var
-from graphc.kernel.lower import elementwise, movement, windows
+from graphc.kernel.lower import elementwise, movement, pairs, windows
 from graphc.kernel.lower.emit import Emitter, PullRule, in_buffer
 from graphc.kernel.lower.expr import Index
 from graphc.kernel.lower.naming import labelled
+from graphc.kernel.lower.pairs import buffer_of
 
-RULES: dict[str, PullRule] = {**elementwise.RULES, **movement.RULES, **windows.RULES}
+RULES: dict[str, PullRule] = {**elementwise.RULES, **movement.RULES, **windows.RULES, **pairs.RULES}
 
 
 @dataclass(slots=True)
@@ -51,23 +52,26 @@ class KernelBuilder:
         memory = memory or Memory({}, [None] * len(body.inputs), [False] * len(body.outputs))
         self.emitter = Emitter(body, RULES, memory.names)
         self.inputs = [
-            buffer or Buffer(self.emitter.name("in"), value.dtype, value.shape)
+            buffer or buffer_of(self.emitter.name("in"), value)
             for value, buffer in zip(body.inputs, memory.inputs, strict=True)
         ]
         self.outputs = [
-            Buffer(self.emitter.name("mid"), value.dtype, value.shape, "arena")
-            if kept
-            else Buffer(self.emitter.name("out"), value.dtype, value.shape)
+            buffer_of(self.emitter.name("mid"), value, "arena") if kept else buffer_of(self.emitter.name("out"), value)
             for value, kept in zip(body.outputs, memory.kept, strict=True)
         ]
         for value, buffer in zip(body.inputs, self.inputs, strict=True):
-            self.emitter.stored[value] = in_buffer(buffer, value.shape)
+            if value.dtype.is_complex:
+                self.emitter.stored.update(pairs.parts_read(body, value, buffer))
+            else:
+                self.emitter.stored[value] = in_buffer(buffer, value.shape)
+        self.body, self.places = pairs.in_parts(body, self.outputs)
         self.stores: list[Output] = []
         self.outer: frozenset[str] | None = None
 
     def store(self, position: int, idx: Index, value: Expr) -> None:
         """Write output `position`."""
-        buffer = self.outputs[position]
+        buffer, part = self.places[position]
+        idx = (*idx, *part)
         self.stores.append(Output(buffer, idx, self.emitter.stage, self.outer))
         self.emitter.append(Store(buffer, idx, value))
 

@@ -28,12 +28,12 @@ LARGEST_UNROLLED_EXPONENT = 8
 
 def float_operand(x: ArrayLike) -> Array:
     """`x` as an array; a Python int is taken as a float."""
-    return as_array(float(x) if is_scalar(x) else x)
+    return as_array(float(x) if isinstance(x, int) else x)
 
 
 def float_operands(*xs: ArrayLike) -> list[ArrayLike]:
     """Python numbers as floats, which take the dtype of an array they meet; the rest as it is."""
-    return [float(x) if is_scalar(x) else x for x in xs]
+    return [float(x) if isinstance(x, int) else x for x in xs]
 
 
 def divide(x: ArrayLike, y: ArrayLike) -> Array:
@@ -109,9 +109,9 @@ def power(x: ArrayLike, y: ArrayLike) -> Array:
         dtype = dtype_of(base)
         if dtype.is_integer and isinstance(y, int):
             return _integer_power(base, y)
-        if dtype.is_float and y == 0.5:
+        if dtype.is_inexact and y == 0.5:
             return bind1(ops.sqrt, base)
-        if dtype.is_float and float(y).is_integer() and abs(y) <= LARGEST_UNROLLED_EXPONENT:
+        if dtype.is_inexact and float(y).is_integer() and abs(y) <= LARGEST_UNROLLED_EXPONENT:
             return _float_power(base, int(y))
     if common_dtype("power", (x, y)).is_integer:
         return _power_of_integers(*promoted("power", (x, y)))

@@ -34,7 +34,7 @@ def _accumulated(x: ArrayLike, dtype: DType | None) -> Array:
     array = as_array(x)
     if dtype is not None:
         return to_dtype(array, dtype)
-    if dtype_of(array).is_float:
+    if dtype_of(array).is_inexact:
         return array
     return to_dtype(array, dtypes.uint64 if dtype_of(array).kind == "uint" else dtypes.int64)
 
@@ -51,7 +51,7 @@ def _float_array(name: str, x: ArrayLike) -> Array:
     array = as_array(x)
     if dtype_of(array).is_bool:
         raise DTypeError(with_line(f"{name}: bool is not accepted, cast with .astype(...)"))
-    return array if dtype_of(array).is_float else to_dtype(array, DEFAULT_FLOAT)
+    return array if dtype_of(array).is_inexact else to_dtype(array, DEFAULT_FLOAT)
 
 
 def mean(x: ArrayLike, axis: Axis = None, dtype: DType | None = None, keepdims: bool = False) -> Array:

@@ -71,7 +71,7 @@ def vjp(graph: Graph, wrt: Sequence[bool]) -> Graph:
     builder.nodes += other
     seeds: list[tuple[Value, Value]] = []
     for value, tangent in zip(found.outputs, found.tangents, strict=True):
-        if not value.dtype.is_float:
+        if not value.dtype.is_inexact:
             continue
         cotangent = builder.input(value.type)
         if tangent is not None:
@@ -109,14 +109,14 @@ def _ordered(nodes: Sequence[Node], primal: frozenset[Node], other: set[Node]) -
 
 
 def _all_floats(c: Compose, outputs: Sequence[Value], tangents: Sequence[Tangent]) -> list[Value]:
-    return [zeros_for(c, t, v) for v, t in zip(outputs, tangents, strict=True) if v.dtype.is_float]
+    return [zeros_for(c, t, v) for v, t in zip(outputs, tangents, strict=True) if v.dtype.is_inexact]
 
 
 def _checked(graph: Graph, marked: Sequence[bool]) -> tuple[bool, ...]:
     if len(marked) != len(graph.inputs):
         raise ArgumentError(f"{graph.name} has {len(graph.inputs)} inputs, got {len(marked)} flags")
     for i, (value, is_marked) in enumerate(zip(graph.inputs, marked, strict=True)):
-        if is_marked and not value.dtype.is_float:
+        if is_marked and not value.dtype.is_inexact:
             users = graph.users.get(value, ())
             line = f" ({users[0].loc})" if users else ""
             name = f" ({value.name})" if value.name else ""

@@ -5,6 +5,10 @@ Where a derivative does not exist, what we give:
 - max(x, y) and min(x, y) at x == y: the whole derivative goes to y. One operand a constant: it goes to the constant, so
   that the derivative of max(x, 0) and of max(0, x) at 0 is 0 (ReLU).
 - pow(x, y) at x == 0: d/dy is 0.
+
+Complex numbers: tangents are complex, and a cotangent u of z stands for the linear function t -> real part of u t (no
+conjugate). So the rows of functions of one complex variable are those of floats, and the gradient of a real function
+f(a + ib) is df/da - i df/db, as in JAX: its conjugate is the direction of ascent.
 """
 
 import math
@@ -92,6 +96,22 @@ def _saved_jvp(c: Compose, node: Node, tangents: Sequence[Tangent]) -> Value:
     return tangent
 
 
+def _cast_transpose(c: Compose, node: Node, linear: Sequence[bool], ct: Value) -> tuple[Tangent, ...]:
+    dtype = node.operands[0].dtype
+    if ct.dtype.is_complex and not dtype.is_complex:
+        ct = c(ops.real, ct)
+    return (c.cast(ct, dtype),)
+
+
+def _abs_dx(c: Compose, t: Value, z: Value, x: Value) -> Value:
+    if not x.dtype.is_complex:
+        return c.mul(t, c(ops.sign, x))
+    # the real part of t conj(x) / |x|, and 0 at 0
+    size = c.select(c.eq(z, c.like(z, 0)), c.like(z, 1), z)
+    a, b = c.div(c(ops.real, x), size), c.div(c(ops.imag, x), size)
+    return c(ops.real, c.mul(t, c(ops.complex_, a, c.neg(b))))
+
+
 LINEAR: dict[Op, Row] = {
     ops.neg: Linear(lambda c, node, linear, ct: (c.neg(ct),)),
     ops.add: Linear(lambda c, node, linear, ct: (ct, ct), jvp=_add_jvp),
@@ -105,10 +125,15 @@ LINEAR: dict[Op, Row] = {
     ops.select: Linear(_select_transpose),
     ops.saved: Linear(lambda c, node, linear, ct: (ct,), jvp=_saved_jvp),  # tangents are not saved
     ops.cast: Linear(lambda c, node, linear, ct: (c.cast(ct, node.operands[0].dtype),)),
+    ops.cast: Linear(_cast_transpose),
+    # A cotangent u of z stands for the real part of the product u z.
+    ops.real: Linear(lambda c, node, linear, ct: (c(ops.complex_, ct, c.like(ct, 0)),)),
+    ops.imag: Linear(lambda c, node, linear, ct: (c(ops.complex_, c.like(ct, 0), c.neg(ct)),)),
+    ops.complex_: Linear(lambda c, node, linear, ct: (c(ops.real, ct), c.neg(c(ops.imag, ct)))),
 }
 
 PARTIALS: dict[Op, Row] = {
-    ops.abs_: Partials((lambda c, t, z, x: c.mul(t, c(ops.sign, x)),)),
+    ops.abs_: Partials((_abs_dx,)),
     ops.exp: Partials((lambda c, t, z, x: c.mul(t, z),)),
     ops.expm1: Partials((lambda c, t, z, x: c.mul(t, c(ops.exp, x)),)),  # z + 1 would lose everything near z == -1
     ops.log: Partials((lambda c, t, z, x: c.div(t, x),)),

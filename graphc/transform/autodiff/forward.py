@@ -51,7 +51,7 @@ def push_forward(graph: Graph, active: Sequence[bool], derive: Derive, role: str
 
     for original in graph.nodes:
         tangents = [tangent_of.get(value_of[v]) for v in original.operands]
-        if all(t is None for t in tangents) or not any(v.dtype.is_float for v in original.results):
+        if all(t is None for t in tangents) or not any(v.dtype.is_inexact for v in original.results):
             builder.copy(original, value_of)
             node = builder.nodes[-1]
             primal.add(node)
@@ -75,7 +75,7 @@ def push_forward(graph: Graph, active: Sequence[bool], derive: Derive, role: str
             results = node.results
             result_tangents = _tangents(c, node, tangents, constant)
         for result, tangent in zip(results, result_tangents, strict=True):
-            if tangent is not None and result.dtype.is_float:
+            if tangent is not None and result.dtype.is_inexact:
                 tangent_of[result] = tangent
 
     outputs = tuple(value_of[v] for v in graph.outputs)
@@ -109,7 +109,7 @@ def _linear(c: Compose, row: Linear, node: Node, tangents: Sequence[Tangent]) ->
     if row.apart:
         return _sum(c, [_one_operand(c, row, node, i, t) for i, t in enumerate(tangents) if t is not None])
     pairs = zip(node.operands, tangents, strict=True)
-    return c(node.op, *(zeros_for(c, t, x) if x.dtype.is_float else x for x, t in pairs), attrs=node.attrs)
+    return c(node.op, *(zeros_for(c, t, x) if x.dtype.is_inexact else x for x, t in pairs), attrs=node.attrs)
 
 
 def _one_operand(c: Compose, row: Linear, node: Node, i: int, tangent: Value) -> Value:

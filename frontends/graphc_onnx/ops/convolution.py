@@ -8,22 +8,10 @@ import numpy as np
 
 import graphc.numpy as gnp
 from graphc.api import ArgumentError, Array, ShapeError
-from graphc_onnx.ops.common import Ints, cast, dtype_of, only, size
+from graphc_onnx.ops.common import Ints, cast, dtype_of, only
 from graphc_onnx.ops.quantisation import quantise
-from graphc_onnx.ops.windows import AUTO_PADS, Window, taps, windows_of
+from graphc_onnx.ops.windows import AUTO_PADS, windows_of
 from graphc_onnx.table import Row
-
-
-def _convolved(x: Array, w: Array, windows: Sequence[Window], group: int) -> Array:
-    """x [N, C, *extents] with w [M, C / group, *sizes]: [N, M, *counts]."""
-    batch, channels = x.shape[:2]
-    filters = w.shape[0]
-    if channels != w.shape[1] * group or filters % group:
-        raise ShapeError(f"{channels} channels in {group} groups do not fit weights of shape {list(w.shape)}")
-    counts = [window.count for window in windows]
-    columns = gnp.reshape(taps(x, windows, 0), (batch, group, channels // group, -1, size(counts)))
-    weights = gnp.reshape(w, (group, filters // group, channels // group, -1))
-    return gnp.reshape(gnp.einsum("gmck,ngckp->ngmp", weights, columns), (batch, filters, *counts))
 
 
 def _with_bias(x: Array, bias: Array | None) -> Array:
@@ -46,20 +34,9 @@ def _conv(
     if kernel_shape is not None and tuple(kernel_shape) != tuple(sizes):
         raise ShapeError(f"kernel_shape {list(kernel_shape)} is not that of the weights, {list(w.shape)}")
     windows = windows_of(x.shape[2:], sizes, strides, dilations, pads, auto_pad)
-    return _with_bias(_convolved(x, w, windows, group), b)
-
-
-def _dilated(x: Array, strides: Sequence[int]) -> Array:
-    """Zeros between the elements along the spatial dims."""
-    for dim, stride in enumerate(strides, start=2):
-        if stride > 1:
-            apart = gnp.pad(
-                gnp.expand_dims(x, dim + 1), [(0, stride - 1 if d == dim + 1 else 0) for d in range(len(x.shape) + 1)]
-            )
-            extent = x.shape[dim]
-            flat = gnp.reshape(apart, (*x.shape[:dim], extent * stride, *x.shape[dim + 1 :]))
-            x = flat[(slice(None),) * dim + (slice(0, (extent - 1) * stride + 1),)]
-    return x
+    steps, spreads = [each.stride for each in windows], [each.dilation for each in windows]
+    widths = [(each.low, each.high) for each in windows]
+    return _with_bias(gnp.conv(x, w, steps, widths, spreads, group), b)
 
 
 def _transposed_pads(
@@ -114,20 +91,9 @@ def _conv_transpose(
     grouped = gnp.reshape(w, (group, channels // group, each, *sizes))
     turned = gnp.flip(gnp.swapaxes(grouped, 1, 2), axis=tuple(range(3, 3 + rank)))
     weights = gnp.reshape(turned, (group * each, channels // group, *sizes))
-    apart = _dilated(x, steps)
-    windows = []
-    for dim, (low, high) in enumerate(cut):
-        reach = (sizes[dim] - 1) * spreads[dim]
-        windows.append(Window(apart.shape[dim + 2], sizes[dim], 1, spreads[dim], reach - low, reach - high + more[dim]))
-    outside = [(min(w.low, 0), min(w.high, 0)) for w in windows]
-    if any(low or high for low, high in outside):
-        kept = tuple(slice(-low, extent + high) for (low, high), extent in zip(outside, apart.shape[2:], strict=True))
-        apart = apart[(slice(None), slice(None), *kept)]
-        windows = [
-            Window(e, w.size, 1, w.dilation, max(w.low, 0), max(w.high, 0))
-            for e, w in zip(apart.shape[2:], windows, strict=True)
-        ]
-    return _with_bias(_convolved(apart, weights, windows, group), b)
+    reach = [(size - 1) * spread for size, spread in zip(sizes, spreads, strict=True)]
+    widths = [(r - low, r - high + extra) for r, (low, high), extra in zip(reach, cut, more, strict=True)]
+    return _with_bias(gnp.conv(x, weights, 1, widths, spreads, group, input_dilation=steps), b)
 
 
 # ----------------------------------------------------------------------------------------------------------- integers

@@ -57,9 +57,9 @@ def _max_pool(
 ) -> Array | tuple[Array, ...]:
     """With a second result: where in the flattened input the first maximum of each window is."""
     windows = _pooled(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    lowest: float = -np.inf if is_float(x) else int(gnp.iinfo(dtype_of(x)).min)
     if len(node.outputs) < 2:
-        return reduced(x, windows, lowest, gnp.maximum)
+        return reduced(x, windows, "max")
+    lowest: float = -np.inf if is_float(x) else int(gnp.iinfo(dtype_of(x)).min)
     values = taps(x, windows, lowest)
     best = gnp.max(values, axis=2)
     places, _ = _places(windows)
@@ -87,7 +87,7 @@ def _average_pool(
 ) -> Array:
     """What ceil_mode adds behind the padding never counts."""
     windows = _pooled(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    total = reduced(x, windows, 0, gnp.add)
+    total = reduced(x, windows, "sum")
     places, inside = _places(windows)
     if count_include_pad:
         given = windows_of(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
@@ -108,7 +108,7 @@ def _norm_pool(
     strides: Ints | None = None,
 ) -> Array:
     windows = _pooled(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    return _root(reduced(_power(x, p), windows, 0, gnp.add), p)
+    return _root(reduced(_power(x, p), windows, "sum"), p)
 
 
 def _power(x: Array, p: int) -> Array:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import product
 
 import graphc.numpy as gnp
@@ -74,28 +73,27 @@ def windows_of(
     return found
 
 
-def _padded(x: Array, windows: Sequence[Window], fill: float) -> Array:
-    return gnp.pad(x, [(0, 0), (0, 0), *((w.low, w.high) for w in windows)], constant_values=fill)
-
-
 def _under(number: int, window: Window) -> slice:
     """What all windows have under a tap."""
     first = number * window.dilation
     return slice(first, first + (window.count - 1) * window.stride + 1, window.stride)
 
 
-def reduced(x: Array, windows: Sequence[Window], fill: float, combine: Callable[[Array, Array], Array]) -> Array:
-    """x [N, C, *extents] to [N, C, *counts]: the elements of each window combined, dim by dim."""
-    result = _padded(x, windows, fill)
-    for dim, window in enumerate(windows, start=2):
-        lead = (slice(None),) * dim
-        result = reduce(combine, (result[(*lead, _under(number, window))] for number in range(window.size)))
-    return result
+def reduced(x: Array, windows: Sequence[Window], reducer: str) -> Array:
+    """x [N, C, *extents] to [N, C, *counts]: the sum ("sum") or the largest ("max") of the elements of each window."""
+    return gnp.reduce_window(
+        x,
+        reducer,
+        [window.size for window in windows],
+        [window.stride for window in windows],
+        [(window.low, window.high) for window in windows],
+        [window.dilation for window in windows],
+    )
 
 
 def taps(x: Array, windows: Sequence[Window], fill: float) -> Array:
     """x [N, C, *extents] to [N, C, taps, *counts]: what each window has under each of its taps."""
-    padded = _padded(x, windows, fill)
+    padded = gnp.pad(x, [(0, 0), (0, 0), *((w.low, w.high) for w in windows)], constant_values=fill)
     found = []
     for numbers in product(*(range(w.size) for w in windows)):
         index = (_under(number, window) for number, window in zip(numbers, windows, strict=True))

@@ -17,6 +17,7 @@ from graphc.kernel.lower.lanes import Reducer, reducer
 from graphc.kernel.lower.merge import merge_dims
 
 WIDE = 64  # rows beside each other taken together
+SQUARE = 16  # steps along a row
 FEW_ROWS = 16  # fewer rows than this leave threads without work
 
 
@@ -98,10 +99,20 @@ class _Rows:
         return tuple(where[d] for d in range(self.node.result.type.rank))
 
     def along(self, count: int, write: Callable[[Expr], None]) -> None:
-        step = self.emitter.fresh("j")
-        self.emitter.open()
-        write(step)
-        self.emitter.close_nest([(step, count, "serial")])
+        """`write` for each of `count` steps, in order; where rows follow each other in memory, in blocks of steps, so
+        that several rows in lanes can be read as squares.
+        """
+        blocks, rest = divmod(count, SQUARE) if self.lanes is None else (0, count)
+        if blocks:
+            block, step = self.emitter.fresh("b"), self.emitter.fresh("j")
+            self.emitter.open()
+            write(add(mul(block, SQUARE), step))
+            self.emitter.close_nest([(block, blocks, "serial"), (step, SQUARE, "serial")])
+        if rest:
+            step = self.emitter.fresh("j")
+            self.emitter.open()
+            write(add(step, index(blocks * SQUARE)))
+            self.emitter.close_nest([(step, rest, "serial")])
 
     def store(self, place: Index, value: Expr) -> None:
         self.builder.store(0, place, convert(value, self.node.result.dtype))

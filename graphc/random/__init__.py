@@ -8,6 +8,7 @@ threads, and in a batch of keys (`gc.vmap`) as for each key alone.
 from graphc.random.choosing import choice
 from graphc.random.continuous import exponential, gumbel, laplace, logistic, normal, truncated_normal, uniform
 from graphc.random.discrete import bernoulli, categorical, randint
+from graphc.random.gamma_variates import gamma
 from graphc.random.keys import bits, fold_in, key, split
 from graphc.random.permutations import permutation, shuffle
 
@@ -18,6 +19,7 @@ __all__ = [
     "choice",
     "exponential",
     "fold_in",
+    "gamma",
     "gumbel",
     "key",
     "laplace",

@@ -11,7 +11,8 @@ from scipy import special, stats
 import graphc as gc
 from graphc import random
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError, DTypeError, ShapeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+from graphc.random.antilogarithm import exp_below_one
 from graphc.random.logarithm import log
 from graphc.random.normal_quantile import normal_quantile
 from graphc.tracing import spec, trace
@@ -43,6 +44,7 @@ DRAWS: dict[str, Callable[[object], object]] = {
     "choice_weighted": lambda key: random.choice(key, np.arange(6.0), (30,), p=WEIGHTS),
     "choice_in_turn": lambda key: random.choice(key, 6, (2, 2), replace=False, p=WEIGHTS),
     "choice_without": lambda key: random.choice(key, np.arange(12).reshape(3, 4), (3,), replace=False, axis=1),
+    "gamma": lambda key: random.gamma(key, np.array([0.3, 1.0, 4.5]), (20, 3)),
     "permutation": lambda key: random.permutation(key, 20),
     "permutation_of_rows": lambda key: random.permutation(key, np.arange(12.0).reshape(4, 3)),
 }
@@ -57,12 +59,14 @@ def test_traced_and_eager_draws_are_the_same_bits(name: str) -> None:
 
 
 EXACT = ["uniform", "normal", "normal64", "truncated_normal", "exponential", "gumbel", "laplace", "logistic"]
+EXACT += ["gamma"]
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_only_exact_operations(name: str) -> None:
     exact = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "floor", "cast", "bitcast", "select", "max", "min"}
     exact |= {"and", "or", "xor", "shift_left", "shift_right", "eq", "ne", "lt", "le", "gt", "ge"}
+    exact |= {"argmax", "round", "iota", "reduce_sum"}  # the sum is of one term and zeros
     exact |= {"constant", "broadcast", "random_bits", "reshape", "slice", "concatenate"}
     graph = trace(DRAWS[name], [spec((2,), "uint32")]).graph
     assert {node.op.name for node in graph.nodes} <= exact
@@ -170,6 +174,35 @@ def test_bernoulli_and_randint_frequencies() -> None:
     assert wide.min() < -(2**30) and wide.max() > 2**30
     edges = np.asarray(random.randint(KEY, (100,), 2**64 - 2, 2**64, "uint64"))
     assert set(edges.tolist()) == {2**64 - 2, 2**64 - 1}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("alpha", [0.1, 0.7, 1.0, 2.5, 300.0])
+def test_gamma(alpha: float, dtype: str) -> None:
+    sample = np.asarray(gc.compile(lambda key: random.gamma(key, alpha, (NUMBER,), dtype), KEY)(KEY))
+    assert sample.dtype == dtype and np.isfinite(sample).all() and (sample >= 0).all()
+    assert stats.kstest(sample.astype(np.float64), stats.gamma(alpha).cdf).pvalue > 0.01
+
+
+def test_gamma_of_what_it_does_not_take() -> None:
+    for alpha in (0.0, -1.0, [1.0, np.nan]):
+        with pytest.raises(ArgumentError, match="alpha must be above 0"):
+            random.gamma(KEY, alpha)
+    with pytest.raises(ArgumentError, match=r"alpha of shape \[2\] for draws of \[3, 1\]"):
+        random.gamma(KEY, [1.0, 2.0], (3, 1))
+    with pytest.raises(UnsupportedError, match=r"gamma: alpha must be known while tracing.*test_random\.py"):
+        gc.grad(lambda alpha: random.gamma(KEY, alpha))(2.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exponential_function(dtype: str) -> None:
+    x = -np.concatenate([np.geomspace(1e-30, 700 if dtype == "float64" else 87, 5000), np.linspace(0, 60, 5001)])
+    x = x.astype(dtype)
+    got, want = np.asarray(exp_below_one(x, dtypes.dtype(dtype))), np.exp(x.astype(np.longdouble))
+    assert np.max(np.abs(got - want) / want) < 3 * np.finfo(dtype).eps
+    ends = np.array([-0.0, -100.0, -103.0, -1e30, -np.inf], np.float32)
+    ends = ends if dtype == "float32" else np.array([0.0, -740.0, -745.0, -1e300, -np.inf])
+    np.testing.assert_allclose(exp_below_one(ends, dtypes.dtype(dtype)), np.exp(ends), rtol=1e-5, atol=3e-45)
 
 
 def test_choice_has_the_frequencies_asked_for() -> None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KernelCost:
-    """One kernel call: float operations, bytes it reads and writes (each once), the user lines it computes."""
+    """One kernel call: float operations, bytes it reads and writes (each once), the user lines it computes. What is
+    inside of a loop counts as often as the loop runs it, or once where that depends on data.
+    """
 
     kernel: str
     flops: int
@@ -60,11 +62,11 @@ def cost_report(entry: str, graph: Graph, loops: "LoopProgram | None") -> CostRe
     kernels = tuple(
         KernelCost(
             call.kernel.name,
-            call.kernel.flops,
-            bytes_moved(call.kernel),
+            times * call.kernel.flops,
+            times * bytes_moved(call.kernel),
             call.kernel.sources,
         )
-        for call in (loops.kernel_calls() if loops else ())
+        for call, times in (loops.counted_calls() if loops else ())
     )
     size = dimensions(graph)
     moved = sum(row.bytes for row in kernels) if loops else sum(node_bytes(node) for node in graph.nodes)

@@ -7,6 +7,7 @@ from math import prod
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value, regions
 from graphc.graph.ops.contraction import DotAttrs
+from graphc.graph.ops.control import BranchAttrs, ScanAttrs
 from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.sliding import ConvAttrs, ReduceWindowAttrs
 
@@ -47,9 +48,17 @@ def node_flops(node: Node) -> int:
             assert isinstance(node.attrs, ReduceWindowAttrs)
             return prod(node.attrs.size) * node.result.type.size
         case "structural":
-            return sum(graph_flops(region) for region in regions(node))
+            return _structural_flops(node)
         case "movement" | "index" | "source":
             return node.result.type.size if node.op.name in _COMBINING else 0
+
+
+def _structural_flops(node: Node) -> int:
+    """A scan counts its body as often as it has rows, a while each part once, a branch the longest."""
+    inside = [graph_flops(region) for region in regions(node)]
+    if isinstance(node.attrs, ScanAttrs):
+        return node.attrs.length * inside[0]
+    return max(inside) if isinstance(node.attrs, BranchAttrs) else sum(inside)
 
 
 def graph_flops(graph: Graph) -> int:

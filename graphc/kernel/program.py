@@ -175,10 +175,16 @@ class LoopProgram:
 
     def kernel_calls(self) -> Iterator[KernelCall]:
         """Every call of a kernel, those inside loops and branches too, in order."""
-        stack: list[Call] = list(reversed(self.calls))
+        return (call for call, _ in self.counted_calls())
+
+    def counted_calls(self) -> "Iterator[tuple[KernelCall, int]]":
+        """Every call of a kernel, and how often loops run it; once where that depends on data."""
+        stack: list[tuple[Call, int]] = [(call, 1) for call in reversed(self.calls)]
         while stack:
-            call = stack.pop()
+            call, times = stack.pop()
             if isinstance(call, KernelCall):
-                yield call
+                yield call, times
+            if isinstance(call, LoopCall) and call.cond is None:
+                times *= call.count or 0
             for program in reversed(call.programs):
-                stack += reversed(program.calls)
+                stack += [(inner, times) for inner in reversed(program.calls)]

@@ -8,6 +8,7 @@ disagree by a jump (a comparison that hangs on a rounding error) the bound is wi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ import numpy as np
 
 import graphc.numpy as gnp
 from graphc.core.dtypes import holds_floats
-from graphc.graph.ir import Attrs, Graph, Op, Value
+from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value
+from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
 from graphc.graph.ops.elementwise import TRANSCENDENTAL
 
 # Ops that round in ways an implementation may choose; all others are exact on exact operands.
@@ -107,12 +109,63 @@ def _apply(
     inner = getattr(attrs, "graph", None)
     if isinstance(inner, Graph):
         return _evaluate(inner, operands, rng, inexact)
+    if isinstance(attrs, ScanAttrs | WhileAttrs):
+        return _loop(attrs, operands, rng, inexact)
+    if isinstance(attrs, BranchAttrs):
+        chosen = min(max(int(operands[0].array), 0), len(attrs.branches) - 1)
+        return _evaluate(attrs.branches[chosen], operands[1:], rng, inexact)
     plain = [np.asarray(x) for x in op.meaning(attrs, *(x.array for x in operands))]
     rounds = op.name in inexact and holds_floats(plain[0])
     if not rounds and all(x.exact for x in operands):
         return [Bounded(x, (x,) * _RUNS, True) for x in plain]
     runs = [_noisy(op, attrs, [x.noisy[i] for x in operands], rounds, rng) for i in range(_RUNS)]
     return [Bounded(x, noisy, False) for x, noisy in zip(plain, zip(*runs, strict=True), strict=True)]
+
+
+def _loop(
+    attrs: ScanAttrs | WhileAttrs, operands: Sequence[Bounded], rng: np.random.Generator, inexact: frozenset[str]
+) -> list[Bounded]:
+    """A loop, iteration by iteration; how many there are is taken for exact."""
+    body, carries = attrs.body, attrs.num_carries
+    is_scan = isinstance(attrs, ScanAttrs)
+    first = len(operands) - len(body.inputs)
+    captures = operands[first : first + attrs.num_captures]
+    found = list(operands[first + attrs.num_captures : first + attrs.num_captures + carries])
+    xs = operands[first + attrs.num_captures + carries :]
+    length = attrs.length if is_scan else attrs.bound or 0
+    count = min(max(int(operands[0].array), 0), length) if first else length
+    rows: list[list[Bounded]] = [_zeros(body.output_types[carries:]) for _ in range(length)]
+    steps = reversed(range(count)) if is_scan and attrs.reverse else itertools.count()
+    made = 0
+    for t in steps:
+        done = made == count if is_scan else not _evaluate(attrs.cond, [*captures, *found], rng, inexact)[0].array
+        if done:
+            break
+        results = _evaluate(body, [*captures, *found, *(_row(x, t) for x in xs)], rng, inexact)
+        found = results[:carries]
+        if length:
+            rows[t] = results[carries:]
+        made += 1
+    stacked = [_stacked([row[k] for row in rows], type) for k, type in enumerate(body.output_types[carries:])]
+    last = np.array(made)
+    return [*found, *stacked, *([] if is_scan or attrs.bound is None else [Bounded(last, (last,) * _RUNS, True)])]
+
+
+def _zeros(types: Sequence[TensorType]) -> list[Bounded]:
+    arrays = [np.zeros(type.shape, type.dtype.numpy) for type in types]
+    return [Bounded(x, (x,) * _RUNS, True) for x in arrays]
+
+
+def _row(x: Bounded, t: int) -> Bounded:
+    return Bounded(np.asarray(x.array[t]), tuple(np.asarray(each[t]) for each in x.noisy), x.exact)
+
+
+def _stacked(rows: Sequence[Bounded], type: TensorType) -> Bounded:
+    if not rows:
+        (empty,) = _zeros([type.with_shape((0, *type.shape))])
+        return empty
+    noisy = tuple(np.stack([row.noisy[i] for row in rows]) for i in range(_RUNS))
+    return Bounded(np.stack([row.array for row in rows]), noisy, all(row.exact for row in rows))
 
 
 def _noisy(
@@ -127,7 +180,7 @@ def _noisy(
     if op.name in _SUMS:
         terms = list(op.meaning(attrs, *(np.abs(x) if holds_floats(x) else x for x in operands)))
     return [
-        (x + _ULPS * _eps(x) * np.abs(t) * rng.uniform(-1, 1, x.shape)).astype(x.dtype)
+        (x + _ULPS * _eps(x) * np.abs(t) * rng.uniform(-1, 1, x.shape)).astype(x.dtype) if holds_floats(x) else x
         for x, t in zip(results, terms, strict=True)
     ]
 

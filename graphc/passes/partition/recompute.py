@@ -103,12 +103,12 @@ class _Recompute:
         seen: set[Value] = set()
         while stack:
             for user in self.graph.users.get(stack.pop(), ()):
-                if user in core or user.result in seen:
+                if user in core or user.results[0] in seen:
                     continue
-                seen.add(user.result)
-                largest = max(largest, user.result.type.size)
+                seen.update(user.results)
+                largest = max(largest, *(v.type.size for v in user.results))
                 if self.role[user] == "free" or user in self.dropped:
-                    stack.append(user.result)
+                    stack += user.results
         return largest // max(value.type.size, 1)
 
     def _chain(self, node: Node, core: set[Node], written: set[Value], repeats: int) -> set[Node] | None:

@@ -13,18 +13,12 @@ import numpy as np
 import graphc.numpy as gnp
 from graphc.core.errors import ArgumentError, DTypeError, ShapeError
 from graphc.core.pytree import register
-from graphc.numpy.segments import segment_sum
-from graphc.tracing.bind import as_array, dtype_of
+from graphc.graph.ops import sparse as ops
+from graphc.tracing.array import movement
+from graphc.tracing.bind import as_array, bind1, dtype_of, promoted
 from graphc.tracing.context import Array, ArrayLike, with_line
 
 __all__ = ["CSR", "csr_dot"]
-
-
-def _rows(indptr: Array, count: int) -> Array:
-    """The row of each of `count` stored elements."""
-    starts = indptr[1:-1]
-    begun = gnp.cumsum(segment_sum(gnp.ones_like(starts), starts, count))
-    return begun
 
 
 def csr_dot(data: ArrayLike, indices: ArrayLike, indptr: ArrayLike, dense: ArrayLike) -> Array:
@@ -42,12 +36,11 @@ def csr_dot(data: ArrayLike, indices: ArrayLike, indptr: ArrayLike, dense: Array
         raise ShapeError(with_line(f"csr_dot: indptr {list(starts.shape)} and dense array {list(right.shape)}"))
     if not (dtype_of(columns).is_integer and dtype_of(starts).is_integer):
         raise DTypeError(with_line(f"csr_dot: indices are integers, got {dtype_of(columns)} and {dtype_of(starts)}"))
-    count, rows = values.shape[0], starts.shape[0] - 1
-    if count == 0 or rows == 0 or 0 in right.shape:
-        return gnp.zeros((rows, *right.shape[1:]), dtype_of(right))
-    taken = gnp.take(right, columns, axis=0, mode="clip")
-    factors = values if len(right.shape) == 1 else gnp.expand_dims(values, 1)
-    return segment_sum(factors * taken, _rows(starts, count), rows)
+    values, right = promoted("csr_dot", (values, right))
+    if len(right.shape) == 2:
+        return bind1(ops.csr_dot, values, columns, starts, right)
+    found = bind1(ops.csr_dot, values, columns, starts, movement.reshape(right, (*right.shape, 1)))
+    return movement.reshape(found, found.shape[:1])
 
 
 @dataclass(frozen=True, slots=True)

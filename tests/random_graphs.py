@@ -29,6 +29,7 @@ from graphc.graph.ops import (
     sliding,
     sorting,
     source,
+    sparse,
     structural,
     windows,
 )
@@ -516,6 +517,15 @@ def _linalg(g: _Grower) -> None:
         g.add(linalg.triangular_solve, positive, x, attrs=attrs)
 
 
+def _sparse(g: _Grower) -> None:
+    dense = g.pick(lambda v: v.type.rank == 2 and v.dtype in sparse.ACCEPTED and v.shape[0] > 0)
+    count, rows = g.below(6), 1 + g.below(4)
+    indptr = np.sort([0, count, *(g.below(count + 1) for _ in range(rows - 1))]).astype(np.int32)
+    indices = np.array([g.below(dense.shape[0]) for _ in range(count)], np.int32)
+    places = [g.add(source.constant, attrs=source.ConstantAttrs(x)) for x in (indices, indptr)]
+    g.add(sparse.csr_dot, g.of_type(TensorType((count,), dense.dtype)), *places, dense)
+
+
 def _source(g: _Grower) -> None:
     if g.chance(0.5):
         type = g.random_type()
@@ -738,6 +748,7 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "sort": _sort,
     "linalg": _linalg,
     "source": _source,
+    "sparse": _sparse,
     "again": _again,
     "call": _call,
     "scan": _scan,

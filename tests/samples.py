@@ -763,6 +763,22 @@ def _linalg() -> Iterator[Sample]:
     yield Sample("triangular_solve", "singular", (np.zeros((2, 2)), np.ones((2, 1))), TriangleAttrs())
 
 
+def _sparse() -> Iterator[Sample]:
+    for dtype in (dtypes.float32, dtypes.float64):
+        for rows, columns, count, width in ((4, 3, 7, 2), (5, 4, 0, 3), (3, 2, 5, 1), (20, 30, 90, 70), (2, 3, 4, 0)):
+            rng = _generator("sparse", dtype, rows, width)
+            data, dense = (random_array(rng, s, dtype, -1, 1) for s in ((count,), (columns, width)))
+            inner = np.sort(rng.integers(0, count + 1, rows - 1))
+            indptr = np.array([0, *inner, count], np.int32)
+            indices = rng.integers(0, columns, count, dtype=np.int32)
+            small = dtype is dtypes.float64 and 0 < count < 10 and width > 0
+            arrays, chosen = (data, indices, indptr, dense), (0, 3) if small else ()
+            name = f"{dtype.short}{rows}x{columns}x{width}"
+            yield Sample("csr_dot", name, arrays, rtol=_RTOL[dtype], differentiate=chosen)
+    outside = (np.ones(2), np.array([-1, 9]), np.array([-3, 1, 8], np.int64), np.arange(6.0).reshape(3, 2))
+    yield Sample("csr_dot", "outside", outside)
+
+
 _TRIANGLES = tuple(TriangleAttrs(*flags) for flags in product((True, False), (False, True), (False, True)))
 
 
@@ -893,6 +909,7 @@ _FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
     _cumulative,
     _sorting,
     _linalg,
+    _sparse,
     _sources,
     _structural,
     _control,

@@ -33,7 +33,7 @@ _SUMS = frozenset(
         "cumprod",
         "linear_recurrence",
     }
-    | {"cholesky", "triangular_solve", "lu"}
+    | {"cholesky", "triangular_solve", "lu", "qr", "svd", "eigh", "csr_dot"}
 )  # errors are relative to the terms, not to the result
 INEXACT = _SUMS | TRANSCENDENTAL | {"reduce_prod", "scatter_mul"}
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "sqrt", "rem", "cast"})  # rounded once, the same everywhere

@@ -17,6 +17,7 @@ from graphc.graph.ops import (
     sliding,
     sorting,
     source,
+    sparse,
     structural,
     windows,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "sliding",
     "sorting",
     "source",
+    "sparse",
     "structural",
     "windows",
 ]

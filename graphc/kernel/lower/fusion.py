@@ -20,6 +20,7 @@ from graphc.kernel.lower.naming import kernel_name, labelled
 from graphc.kernel.lower.rows import lower_rows
 from graphc.kernel.lower.scatter import lower_scatter
 from graphc.kernel.lower.sorting import lower_sort
+from graphc.kernel.lower.sparse import lower_csr_dot
 
 # Primitives with a kernel form of their own; all others are lowered element by element (`RULES`).
 FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
@@ -29,6 +30,7 @@ FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "sort": lower_sort,
     "argsort": lower_sort,
     **{op.name: lower_linalg for op in LINALG},
+    "csr_dot": lower_csr_dot,
     "reduce_sum": lower_rows,
     "reduce_prod": lower_rows,
     "reduce_max": lower_rows,

@@ -25,7 +25,7 @@ FEW_ROWS = 8
 SMALL = 16384  # elements: below, too few rows do not matter
 MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
 MOVES |= frozenset({"dynamic_slice", "dynamic_update_slice", "windows"})
-ALONE = SCATTER_NAMES | {op.name for op in (*CUMULATIVE, *SORTS, *LINALG)}  # have a kernel of their own
+ALONE = SCATTER_NAMES | {"csr_dot"} | {op.name for op in (*CUMULATIVE, *SORTS, *LINALG)}  # have a kernel of their own
 LOOKS_UP = frozenset({"gather", "dynamic_slice"})  # in an array that lies in memory
 
 

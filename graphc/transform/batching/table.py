@@ -17,6 +17,7 @@ from graphc.transform.batching import (
     sliding,
     sorting,
     source,
+    sparse,
     structural,
     windows,
 )
@@ -34,6 +35,7 @@ _FAMILIES = (
     windows,
     sliding,
     sorting,
+    sparse,
     structural,
     control,
     custom,

@@ -30,7 +30,7 @@ from graphc.core.dtypes import (
     uint64,
 )
 from graphc.core.errors import UnsupportedError
-from graphc.numpy import linalg
+from graphc.numpy import fft, linalg
 from graphc.numpy.binary import (
     add,
     astype,
@@ -363,6 +363,7 @@ __all__ = [
     "expm1",
     "eye",
     "fabs",
+    "fft",
     "finfo",
     "flip",
     "float16",

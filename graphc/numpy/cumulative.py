@@ -35,7 +35,7 @@ def _accumulated(x: ArrayLike, dtype: DTypeLike | None) -> Array:
     if dtype is not None:
         return to_dtype(array, dtypes.dtype(dtype))
     kind = dtype_of(array)
-    if kind.is_float:
+    if kind.is_inexact:
         return array
     return to_dtype(array, dtypes.uint64 if kind.kind == "uint" else dtypes.int64)
 

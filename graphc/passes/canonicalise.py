@@ -151,7 +151,23 @@ def _transpose_of_dot(context: Context, node: Node) -> Value | None:
     return context.compose(node).dot_general(rhs, lhs, swapped)
 
 
+def _part(context: Context, node: Node) -> Value | None:
+    """real(complex(x, y)) = x;  imag(complex(x, y)) = y"""
+    whole = context.made_by(node.operands[0], elementwise.complex_)
+    return None if whole is None else whole.operands[0 if node.op is elementwise.real else 1]
+
+
+def _whole(context: Context, node: Node) -> Value | None:
+    """complex(real(z), imag(z)) = z"""
+    real, imag = (context.made_by(v, op) for v, op in zip(node.operands, (elementwise.real, elementwise.imag)))
+    if real is None or imag is None or real.operands != imag.operands:
+        return None
+    return real.operands[0]
+
+
 RULES: tuple[AnyRule, ...] = (
+    NodeRule((elementwise.real, elementwise.imag), _part),
+    NodeRule((elementwise.complex_,), _whole),
     NodeRule(tuple(_MIRRORED), _constant_to_the_right),
     NodeRule((source.constant,), _uniform_constant),
     NodeRule((elementwise.stop_gradient, elementwise.saved), _itself),

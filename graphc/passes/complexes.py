@@ -33,7 +33,7 @@ from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
-from graphc.graph.ops import contraction, indexing, reduction, source
+from graphc.graph.ops import contraction, cumulative, indexing, reduction, source
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.movement import AxesAttrs
 from graphc.passes.rewrite import with_regions
@@ -262,7 +262,7 @@ _READS: dict[Op, Callable[[Compose, list[Pair]], Value]] = {
 }
 _PARTWISE: frozenset[Op] = frozenset(
     {ops.neg, ops.add, ops.sub, ops.select, ops.stop_gradient, ops.saved}
-    | {reduction.reduce_sum, indexing.gather, indexing.scatter, indexing.scatter_add}
+    | {reduction.reduce_sum, cumulative.cumsum, indexing.gather, indexing.scatter, indexing.scatter_add}
 )
 
 

@@ -96,6 +96,13 @@ def _check_scalar(point: Point) -> None:
                 "Sum or average it (gnp.sum, gnp.mean), or use gc.vjp with a cotangent of that shape"
             )
         )
+    if type.dtype.is_complex:
+        raise GradientError(
+            with_line(
+                f"{point.name}: grad needs a real scalar, this function returns {type}. Take real(x), imag(x) or "
+                "abs(x) of it, or use gc.vjp with a cotangent"
+            )
+        )
     check_float_outputs(point)
 
 

@@ -49,6 +49,7 @@ def _cumulative(name: str, accepted: tuple[DType, ...], numpy: Callable[..., np.
 
     def meaning(attrs: CumulativeAttrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
         wide = x.astype(np.float64) if dtypes.holds_floats(x) else x  # the oracle is closer to the true value
+        wide = x.astype(np.complex128) if x.dtype.kind == "c" else wide
         with np.errstate(all="ignore"):
             found = numpy(_flipped(wide, attrs), axis=attrs.axis, dtype=wide.dtype)
             return (_flipped(found, attrs).astype(x.dtype),)
@@ -56,7 +57,7 @@ def _cumulative(name: str, accepted: tuple[DType, ...], numpy: Callable[..., np.
     return register(name, "cumulative", infer, meaning, CumulativeAttrs)
 
 
-cumsum = _cumulative("cumsum", dtypes.NUMERIC, np.add.accumulate)
+cumsum = _cumulative("cumsum", (*dtypes.NUMERIC, *dtypes.COMPLEX), np.add.accumulate)
 cumprod = _cumulative("cumprod", dtypes.NUMERIC, np.multiply.accumulate)
 cummax = _cumulative("cummax", dtypes.ALL, np.maximum.accumulate)
 cummin = _cumulative("cummin", dtypes.ALL, np.minimum.accumulate)

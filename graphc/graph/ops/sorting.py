@@ -7,7 +7,7 @@ whose other equal elements cannot be told apart, puts -0 before +0.
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.errors import ShapeError
+from graphc.core.errors import DTypeError, ShapeError
 from graphc.core.records import dataclass
 from graphc.graph.ir import Attrs, TensorType
 from graphc.graph.registry import register
@@ -23,6 +23,8 @@ def _check(name: str, x: TensorType, attrs: Attrs) -> None:
     assert isinstance(attrs, SortAttrs)
     if not 0 <= attrs.axis < x.rank:
         raise ShapeError(f"{name}: axis {attrs.axis} is outside {x}")
+    if x.dtype.is_complex:
+        raise DTypeError(f"{name}: {x.dtype} is not accepted, complex numbers have no order")
 
 
 def _infer_sort(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:

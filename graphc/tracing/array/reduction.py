@@ -69,20 +69,28 @@ def _wide(array: Array) -> Array:
 
 
 def var(x: ArrayLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Array:
-    """Mean squared distance from the mean, in two passes; the divisor is the count less `correction`."""
+    """Mean squared distance from the mean, in two passes; the divisor is the count less `correction`. Real."""
     given = _float_array("var", x)
     array = _wide(given)
     axes = normal_axes("var", axis, len(array.shape))
     count = product(array.shape[a] for a in axes)
     centred = bind1(elementwise.sub, array, mean(array, axes, None, True))
-    squares = sum(bind1(elementwise.mul, centred, centred), axes, None, keepdims)
+    squares = sum(_squared(centred), axes, None, keepdims)
     divisor = float(count - correction)
-    return to_dtype(bind1(elementwise.div, squares, divisor if divisor > 0 else 0.0), dtype_of(given))
+    return to_dtype(bind1(elementwise.div, squares, divisor if divisor > 0 else 0.0), dtype_of(given).part)
+
+
+def _squared(x: Array) -> Array:
+    """|x|^2"""
+    if not dtype_of(x).is_complex:
+        return bind1(elementwise.mul, x, x)
+    real, imag = bind1(elementwise.real, x), bind1(elementwise.imag, x)
+    return bind1(elementwise.add, bind1(elementwise.mul, real, real), bind1(elementwise.mul, imag, imag))
 
 
 def std(x: ArrayLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Array:
     given = _float_array("std", x)
-    return to_dtype(bind1(elementwise.sqrt, var(_wide(given), axis, correction, keepdims)), dtype_of(given))
+    return to_dtype(bind1(elementwise.sqrt, var(_wide(given), axis, correction, keepdims)), dtype_of(given).part)
 
 
 def _check_not_empty(name: str, x: Array, axis: Axis) -> None:

@@ -16,6 +16,7 @@ from graphc.graph.verify import verify
 from graphc.passes.partition import partition
 from graphc.passes.pipeline import pipeline, run_passes
 from graphc.transform.autodiff import jvp, vjp
+from graphc.transform.batching import batch
 from tests.fuzz.bounds import Bounded, differences, expected
 from tests.fuzz.cases import Case
 
@@ -110,6 +111,44 @@ def check_derivatives(case: Case) -> None:
     right, right_bound = _inner(found["vjp"], forward.inputs[inputs:])
     if np.isfinite(left_bound + right_bound):  # a derivative that is infinite has no inner products
         assert abs(left - right) <= left_bound + right_bound, f"<ct, jvp(t)> = {left!r}, <vjp(ct), t> = {right!r}"
+
+
+def batched(case: Case, seed: int = 0, size: int = 3) -> tuple[Case, list[Case], tuple[bool, ...]]:
+    """A case for several examples at once, each of them alone, and which outputs hold one row per example.
+
+    Some inputs are batched; an example of them has the elements of the case in another order.
+    """
+    rng = np.random.default_rng(seed)
+    flags = [bool(flag) for flag in rng.random(len(case.inputs)) < 0.7]
+    found = batch(case.graph, size, flags)
+    rows = [
+        [np.roll(np.ascontiguousarray(x).reshape(-1), number).reshape(x.shape) for number in range(size)]
+        for x in case.inputs
+    ]
+    together = [np.stack(row) if flag else x for row, x, flag in zip(rows, case.inputs, flags, strict=True)]
+    alone = [
+        Case(
+            case.graph,
+            tuple(row[number] if flag else x for row, x, flag in zip(rows, case.inputs, flags, strict=True)),
+        )
+        for number in range(size)
+    ]
+    return Case(found.graph, tuple(together)), alone, found.outputs
+
+
+def check_batch(case: Case, seed: int = 0) -> None:
+    """Every example gives in a batch what it gives alone."""
+    together, alone, flags = batched(case, seed)
+    verify(together.graph)
+    results = interpret(together.graph, together.inputs)
+    for number, example in enumerate(alone):
+        mine = [x[number] if flag else x for x, flag in zip(results, flags, strict=True)]
+        _assert_fits(f"example {number}", mine, expected(example.graph, example.inputs))
+
+
+def check_batch_on_cpu(case: Case) -> None:
+    """The batched graph is a graph like others."""
+    check_backend(batched(case)[0])
 
 
 def _inner(results: Sequence[Bounded], vectors: Sequence[np.ndarray]) -> tuple[float, float]:

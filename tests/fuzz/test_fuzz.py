@@ -30,6 +30,8 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "cpu": checks.check_backend,
     "state": checks.check_state,
     "derivatives_on_cpu": check_derivatives_on_cpu,
+    "batch": checks.check_batch,
+    "batch_on_cpu": checks.check_batch_on_cpu,
 }
 WEIGHTS = {"unary": 2, "unary_again": 2, "binary": 3, "binary_again": 3, "reduce": 2, "dot": 2}
 WAYS = {"cpu": ("forward",), "derivatives": ("vjp", "jvp")}

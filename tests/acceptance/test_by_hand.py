@@ -30,7 +30,7 @@ def test_two_weights_two_weights_one_output() -> None:
 
 def test_vanishing_gradients_of_fifty_layers() -> None:
     """A chain of sigmoids with weights and biases from N(0, 0.1^2): the gradient shrinks by |w| s'(u), at most about
-    0.25 * 0.1, in each layer. In float64 no factor of it is lost, whatever is fused; the chain rule by hand gives every one.
+    0.25 * 0.1, in each layer. In float64 no factor of it is lost, whatever is fused; the chain rule gives every one.
     """
     layers = 50
     rng = np.random.default_rng(50)

@@ -73,19 +73,19 @@ def fuzz_coverage(terminalreporter: pytest.TerminalReporter) -> None:
         for cell in found
     )
     if cells:
-        terminalreporter.section("fuzzed graphs per primitive and dtype: forward/vjp/jvp")
+        terminalreporter.section("fuzzed graphs per primitive and dtype: forward/vjp/jvp/vmap")
         for line in coverage_table(cells):
             terminalreporter.write_line(line)
 
 
 def coverage_table(cells: Mapping[tuple[str, str, str], int]) -> list[str]:
-    """One line per primitive, one column per dtype; `cells` counts (primitive, dtype, forward | vjp | jvp)."""
+    """One line per primitive, one column per dtype; `cells` counts (primitive, dtype, forward | vjp | jvp | vmap)."""
     columns = [dtype.short for dtype in dtypes.ALL]
     lines = [" ".join([f"{'':14}", *(f"{column:>9}" for column in columns)])]
     for op in sorted({op for op, _, _ in cells}):
         texts = []
         for column in columns:
-            counts = [str(cells.get((op, column, way), 0)) for way in ("forward", "vjp", "jvp")]
+            counts = [str(cells.get((op, column, way), 0)) for way in ("forward", "vjp", "jvp", "vmap")]
             while len(counts) > 1 and counts[-1] == "0":
                 counts.pop()
             texts.append("." if counts == ["0"] else "/".join(counts))

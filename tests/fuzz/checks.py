@@ -146,11 +146,6 @@ def check_batch(case: Case, seed: int = 0) -> None:
         _assert_fits(f"example {number}", mine, expected(example.graph, example.inputs))
 
 
-def check_batch_on_cpu(case: Case) -> None:
-    """The batched graph is a graph like others."""
-    check_backend(batched(case)[0])
-
-
 def _inner(results: Sequence[Bounded], vectors: Sequence[np.ndarray]) -> tuple[float, float]:
     """The inner product, and how far it may be away: the rounding of the results and of what leads to them."""
     total = bound = 0.0

@@ -31,10 +31,9 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "state": checks.check_state,
     "derivatives_on_cpu": check_derivatives_on_cpu,
     "batch": checks.check_batch,
-    "batch_on_cpu": checks.check_batch_on_cpu,
 }
 WEIGHTS = {"unary": 2, "unary_again": 2, "binary": 3, "binary_again": 3, "reduce": 2, "dot": 2}
-WAYS = {"cpu": ("forward",), "derivatives": ("vjp", "jvp")}
+WAYS = {"cpu": ("forward",), "derivatives": ("vjp", "jvp"), "batch": ("vmap",)}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,7 +61,7 @@ def coverage(graph: Graph, ways: tuple[str, ...]) -> list[tuple[str, str, str]]:
     while stack:
         for node in stack.pop().nodes:
             dtype = (node.operands or node.results)[0].dtype
-            found += [(node.op.name, dtype.short, way) for way in ways if way == "forward" or dtype.is_float]
+            found += [(node.op.name, dtype.short, way) for way in ways if way not in ("vjp", "jvp") or dtype.is_float]
             stack += regions(node)
     return found
 

@@ -91,7 +91,6 @@ DIFFERS = {
     "__floordiv__": "as `floor_divide`",
     "__getitem__": "a mask must be known while tracing; `where(mask, x, other)` takes a traced one",
     "astype": "float to integer saturates, and NaN becomes 0, where the standard leaves it open",
-    "finfo": "gives NumPy's finfo, whose numbers are NumPy's scalars",
     "empty": "zeros: nothing is left undefined",
     "empty_like": "zeros: nothing is left undefined",
     "floor_divide": "has NumPy's values where x or y is infinite: NaN for `inf // 2`, -1 for `-2 // inf`",

@@ -5,6 +5,7 @@ import numpy as np
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.errors import ArgumentError, DTypeError
+from graphc.core.records import dataclass
 from graphc.tracing.bind import as_array, common_dtype, dtype_of, is_scalar
 from graphc.tracing.context import ArrayLike, TracedValue, with_line
 from graphc.tracing.spec import DEFAULT_FLOAT, DEFAULT_INT
@@ -25,14 +26,37 @@ _KINDS: dict[str, tuple[str, ...]] = {
 _OTHERS = ("bfloat16", "float16")
 
 
-def finfo(dtype: DTypeLike | ArrayLike) -> "np.finfo[np.floating]":
-    """The limits of a float dtype (or of an array's): eps, max, min, smallest_normal, ...
+@dataclass(frozen=True, slots=True)
+class FloatInfo:
+    """The limits of a float dtype, as Python numbers; `tiny` is NumPy's name for `smallest_normal`."""
+
+    dtype: np.dtype[np.generic]
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    smallest_subnormal: float
+
+    @property
+    def tiny(self) -> float:
+        return self.smallest_normal
+
+
+def finfo(dtype: DTypeLike | ArrayLike) -> FloatInfo:
+    """The limits of a float dtype (or of an array's): eps, max, min, smallest_normal, ... Of a complex one those of the
+    parts.
 
     >>> import graphc.numpy as gnp
-    >>> float(gnp.finfo(gnp.float32).eps) == 2.0**-23
+    >>> gnp.finfo(gnp.float32).eps == 2.0**-23
     True
     """
-    return dtypes.finfo(_dtype_of(dtype))
+    part = _dtype_of(dtype).part
+    if not part.is_float:
+        raise DTypeError(with_line(f"finfo: {part} is not a float dtype; see iinfo"))
+    known = dtypes.finfo(part)
+    numbers = (known.eps, known.max, known.min, known.smallest_normal, known.smallest_subnormal)
+    return FloatInfo(part.numpy, part.bits, *map(float, numbers))
 
 
 def iinfo(dtype: DTypeLike | ArrayLike) -> "np.iinfo[np.integer]":
@@ -121,12 +145,13 @@ class NamespaceInfo:
     def default_dtypes(self, *, device: str | None = None) -> dict[str, DType]:
         """The dtypes that Python numbers and arrays without a dtype get."""
         check_device("default_dtypes", device)
-        return {"real floating": DEFAULT_FLOAT, "integral": DEFAULT_INT, "indexing": DEFAULT_INT}
+        floats = {"real floating": DEFAULT_FLOAT, "complex floating": dtypes.complex64}
+        return {**floats, "integral": DEFAULT_INT, "indexing": DEFAULT_INT}
 
     def dtypes(self, *, device: str | None = None, kind: str | tuple[str, ...] | None = None) -> dict[str, DType]:
         """The dtypes of the standard, by name: all, or those of some kinds."""
         check_device("dtypes", device)
-        standard = [d for d in dtypes.ALL if d.name not in _OTHERS]
+        standard = [d for d in dtypes.EVERY if d.name not in _OTHERS]
         return {d.name: d for d in standard if kind is None or isdtype(d, kind)}
 
 

@@ -15,7 +15,7 @@ from tests.evaluate import through_graph
 
 def test_kinds_of_dtypes() -> None:
     kinds = ("bool", "signed integer", "unsigned integer", "integral", "real floating", "complex floating", "numeric")
-    for dtype in dtypes.ALL:
+    for dtype in dtypes.EVERY:
         if dtype.name in ("bfloat16", "float16"):  # NumPy's question knows them not, or not as floats
             assert gnp.isdtype(dtype, "real floating") and gnp.isdtype(dtype, "numeric")
             continue
@@ -39,11 +39,25 @@ def test_the_namespace_describes_itself() -> None:
     assert info.dtypes(kind="real floating") == {"float32": gnp.float32, "float64": gnp.float64}
     assert set(info.dtypes(kind=("bool", "unsigned integer"))) == {"bool", "uint8", "uint16", "uint32", "uint64"}
     assert info.default_dtypes()["real floating"] == gnp.asarray(1.0).dtype
+    assert info.default_dtypes()["complex floating"] == gnp.asarray(1j).dtype
+    assert set(info.dtypes(kind="complex floating")) == {"complex64", "complex128"}
+    assert gnp.finfo("complex64").max == gnp.finfo("float32").max
     assert info.default_dtypes()["integral"] == gnp.asarray(1).dtype
     assert info.default_dtypes()["indexing"] == gnp.argmax(np.ones(2)).dtype
     for call in (lambda: gnp.zeros(2, device="gpu"), lambda: info.dtypes(device="gpu"), lambda: gnp.eye(2, device=0)):
         with pytest.raises(ArgumentError, match="device="):
             call()
+
+
+@pytest.mark.parametrize("dtype", dtypes.FLOATS)
+def test_limits_of_floats(dtype: dtypes.DType) -> None:
+    found, known = gnp.finfo(dtype), dtypes.finfo(dtype)
+    for name in ("eps", "max", "min", "smallest_normal", "tiny", "smallest_subnormal"):
+        assert type(getattr(found, name)) is float
+        assert getattr(found, name) == float(getattr(known, name)), name
+    assert (found.bits, found.dtype) == (dtype.bits, dtype.numpy)
+    with pytest.raises(DTypeError, match="finfo: int8 is not a float dtype"):
+        gnp.finfo("int8")
 
 
 def test_copies() -> None:

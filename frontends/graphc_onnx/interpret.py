@@ -13,15 +13,16 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import onnx
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
 import graphc.api as gc
-from graphc.api import Array, GraphcError, UnsupportedError
+from graphc.api import GraphcError, UnsupportedError
 from graphc_onnx import proto
+from graphc_onnx.definitions import definition
 from graphc_onnx.ops import TABLE
 from graphc_onnx.table import Body, Data, ModelError, NodeContext, NotInLoop, Row, WantsKnown
 
@@ -149,11 +150,11 @@ class Interpreter:
         if row is not None:
             context = self._context(node, opset, names, library, where) if row.takes_node else None
             return self._row(row, node, operands, names, place, context)
-        definition = _definition(node, operands, domain, opset)
-        if definition is not None:
-            opsets = {"": onnx.defs.onnx_opset_version(), **library.opsets, **_opsets(definition.opset_import)}
+        meaning = definition(node, [None if o is None else o.data for o in operands], domain, opset)
+        if meaning is not None:
+            opsets = {"": onnx.defs.onnx_opset_version(), **library.opsets, **_opsets(meaning.opset_import)}
             inner = Library(library.file, opsets, library.functions)
-            return self._function(definition, node, operands, names, inner, place)
+            return self._function(meaning, node, operands, names, inner, place)
         raise _no_row(domain, node.op_type, opset, place)
 
     def _operand(self, name: str, names: Scope, place: str) -> Value | None:
@@ -359,61 +360,3 @@ def _free_names(graph: GraphProto) -> set[str]:
         free |= read - made
         made |= set(node.output)
     return free | ({info.name for info in graph.output} - made)
-
-
-# ------------------------------------------------------------------------------------------- definitions from schemas
-
-
-class _Schema(Protocol):
-    """What ONNX's schemas have and its type hints lack."""
-
-    has_function: bool
-    has_context_dependent_function: bool
-    function_body: FunctionProto
-    context_dependent_function_opset_versions: Sequence[int]
-    attributes: Mapping[str, onnx.defs.OpSchema.Attribute]
-
-    def get_context_dependent_function_with_opset_version(
-        self, opset: int, node: bytes, types: Sequence[bytes]
-    ) -> bytes: ...
-
-
-def _definition(node: NodeProto, operands: Sequence[Value | None], domain: str, opset: int) -> FunctionProto | None:
-    """What ONNX says the op means in terms of others, for these operands."""
-    try:
-        schema = cast(_Schema, onnx.defs.get_schema(node.op_type, opset, domain))
-    except onnx.defs.SchemaError:
-        return None
-    function = FunctionProto()
-    if schema.has_function:
-        function.CopyFrom(schema.function_body)
-    elif schema.has_context_dependent_function:
-        types = [_type_of(operand).SerializeToString() for operand in operands]
-        version = max(v for v in schema.context_dependent_function_opset_versions if v <= opset)
-        plain = NodeProto()
-        plain.CopyFrom(node)
-        del plain.input[len(operands) :]
-        text = schema.get_context_dependent_function_with_opset_version(version, plain.SerializeToString(), types)
-        function.ParseFromString(text)
-    else:
-        return None
-    defaults = (attribute.default_value for attribute in schema.attributes.values())
-    function.attribute_proto.extend(default for default in defaults if default.name)
-    return function
-
-
-def _type_of(operand: Value | None) -> TypeProto:
-    if operand is None:
-        return TypeProto()
-    if isinstance(operand.data, list):
-        item = _type_of(Value(operand.data[0])) if operand.data else TypeProto()
-        return onnx.helper.make_sequence_type_proto(item)
-    if operand.data is None:
-        return TypeProto()
-    array: Array = operand.data
-    code = onnx.helper.np_dtype_to_tensor_dtype(_numpy_dtype(array))
-    return onnx.helper.make_tensor_type_proto(code, array.shape)
-
-
-def _numpy_dtype(array: Array) -> np.dtype[np.generic]:
-    return array.dtype if isinstance(array, np.ndarray) else np.dtype(array.dtype.numpy)

@@ -13,16 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
-import numpy as np
-
 from graphc.api import ArgumentError, Array, GraphcError, UnsupportedError
 
 # What an ONNX value is while a model is interpreted: a tensor, a sequence, or an optional without a value.
 Data: TypeAlias = "Array | list[Data] | None"
 Result: TypeAlias = "Data | tuple[Data, ...]"
-Attribute: TypeAlias = (
-    "int | float | str | bytes | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | np.ndarray | Body"
-)
 NEWEST = 10_000
 
 
@@ -122,7 +117,3 @@ class Table:
         """The row for an op in a model of that opset."""
         rows = self._rows.get((domain, name), ())
         return next((row for row in rows if row.since <= opset <= row.until), None)
-
-    def names(self) -> list[tuple[str, str]]:
-        """All (domain, name) that have rows."""
-        return sorted(self._rows)

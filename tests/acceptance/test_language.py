@@ -208,7 +208,6 @@ def test_a_program_is_as_long_as_its_loop_body() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="the frontend is not whole")
 def test_onnx_cases() -> None:
     """No case of the suite is wrong; those that are skipped have a reason each."""
     run = subprocess.run(

@@ -6,13 +6,14 @@ dense array that with the transpose, by the elements the dense product at their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 import graphc.numpy as gnp
 from graphc.core.errors import ArgumentError, DTypeError, ShapeError
-from graphc.core.pytree import register
+from graphc.core.pytree import Tree, register
 from graphc.graph.ops import sparse as ops
 from graphc.tracing.array import movement
 from graphc.tracing.bind import as_array, bind1, dtype_of, promoted
@@ -62,7 +63,7 @@ class CSR:
     @staticmethod
     def from_dense(matrix: np.ndarray) -> CSR:
         """The elements of a NumPy array that are not zero."""
-        if not isinstance(matrix, np.ndarray) or matrix.ndim != 2:
+        if matrix.ndim != 2:
             raise ArgumentError("CSR.from_dense: takes a NumPy array of two dims")
         rows, columns = np.nonzero(matrix)
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=matrix.shape[0]))])
@@ -80,8 +81,13 @@ class CSR:
         return csr_dot(self.data, self.indices, self.indptr, identity)
 
 
-register(
-    CSR,
-    lambda csr: ([("data", csr.data), ("indices", csr.indices), ("indptr", csr.indptr)], csr.shape),
-    lambda shape, parts: CSR(*parts, shape),  # type: ignore[call-overload, misc]
-)
+def _leaves(csr: CSR) -> tuple[list[tuple[str, Tree]], object]:
+    return [("data", csr.data), ("indices", csr.indices), ("indptr", csr.indptr)], csr.shape
+
+
+def _rebuilt(shape: object, parts: Sequence[Tree]) -> CSR:
+    data, indices, indptr = parts
+    return CSR(data, indices, indptr, shape)  # type: ignore[arg-type]  # whatever stands for the arrays
+
+
+register(CSR, _leaves, _rebuilt)

@@ -19,6 +19,7 @@ from graphc.kernel.ir import (
     Kernel,
     Load,
     Select,
+    Store,
     Unary,
     index,
 )
@@ -27,6 +28,7 @@ from graphc.kernel.lower.expr import Index, add, const, mul
 from graphc.kernel.lower.lapack import Eigh, Qr, Svd
 from graphc.kernel.lower.matrices import WIDE, Form, Place, as_stored, sub
 
+ROWS = 8  # of a solution that are found together
 PANEL = 32  # columns of a matrix that are eliminated before the others are touched
 
 
@@ -73,32 +75,53 @@ class _Cholesky(Form):
 
 
 class _Triangular(Form):
-    """A row of the solution after the other; blocks of columns do not depend on each other."""
+    """`ROWS` rows of the solution after the others; blocks of columns do not depend on each other."""
 
     def lower(self) -> None:
-        attrs, (a, b) = self.node.attrs, self.node.operands
-        assert isinstance(attrs, TriangleAttrs)
-        size, count = self.size, b.shape[-1]
+        count = self.node.operands[1].shape[-1]
         wide = min(count, WIDE)
-        forward = attrs.lower != attrs.transposed
         *counters, block = self.open("b")
-        at = tuple(counters)
+        whole, rest = divmod(self.size, ROWS)
+        for blocks, first, rows in ((whole, 0, ROWS), (1, whole * ROWS, rest)):
+            if not blocks * rows:
+                continue
+            with self.loop("s", blocks) as number, self.loop("l", wide, "parallel") as lane:
+                column = add(mul(block, wide), lane)
+                with self.when(Compare("lt", column, index(count)) if count % wide else None):
+                    self._rows(tuple(counters), add(mul(number, rows), index(first)), rows, column)
+        self.emitter.close_phase([*counters, block], (*self.batch, -(-count // wide)))
+
+    def _rows(self, at: Index, base: Expr, count: int, column: Expr) -> None:
+        """Elements of some rows, from step `base` of the elimination on: less the rows before them, then each other."""
+        attrs, (a, b), emitter = self.node.attrs, self.node.operands, self.emitter
+        assert isinstance(attrs, TriangleAttrs)
+        forward = attrs.lower != attrs.transposed
         place = Place(self, self.builder.outputs[0], at)
 
         def row_of(step: Expr) -> Expr:
-            return step if forward else sub(index(size - 1), step)
+            return step if forward else sub(index(self.size - 1), step)
 
-        def factor(row: Expr, column: Expr) -> Expr:
-            return self.emitter.pull(a, (*at, column, row) if attrs.transposed else (*at, row, column))
+        def factor(step: Expr, other: Expr) -> Expr:
+            row, beside = row_of(step), row_of(other)
+            return emitter.pull(a, (*at, beside, row) if attrs.transposed else (*at, row, beside))
 
-        with self.loop("s", size) as step, self.loop("l", wide, "parallel") as lane:
-            column = add(mul(block, wide), lane)
-            with self.when(Compare("lt", column, index(count)) if count % wide else None):
-                row = row_of(step)
-                start = self.emitter.pull(b, (*at, row, column))
-                rest = self.less(start, step, lambda k: (factor(row, row_of(k)), place.read(row_of(k), column)))
-                place.write(rest if attrs.unit else Binary("div", rest, factor(row, row)), row, column)
-        self.emitter.close_phase([*counters, block], (*self.batch, -(-count // wide)))
+        steps = [add(base, index(k)) for k in range(count)]
+        totals = [self.number("acc", emitter.pull(b, (*at, row_of(step), column))) for step in steps]
+
+        def subtract(total: Buffer, step: Expr, other: Expr, known: Expr) -> None:
+            value = Fma(Unary("neg", factor(step, other)), known, Load(total, ()))
+            emitter.append(Store(total, (), value))
+
+        with self.loop("k", base) as before:
+            known = place.read(row_of(before), column)
+            for step, total in zip(steps, totals, strict=True):
+                subtract(total, step, before, known)
+        for number, (step, total) in enumerate(zip(steps, totals, strict=True)):
+            found = emitter.read(Load(total, ()))
+            found = found if attrs.unit else emitter.let(Binary("div", found, factor(step, step)))
+            place.write(found, row_of(step), column)
+            for later, other in zip(steps[number + 1 :], totals[number + 1 :], strict=True):
+                subtract(other, later, step, found)
 
 
 class _Lu(Form):

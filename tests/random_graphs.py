@@ -15,7 +15,7 @@ from graphc.core.dtypes import DType
 from graphc.core.errors import GradientError
 from graphc.core.source import Loc
 from graphc.graph.builder import GraphBuilder
-from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value
+from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value, regions
 from graphc.graph.ops import (
     contraction,
     control,
@@ -591,7 +591,19 @@ def _plain_call(g: _Grower, graph: Graph) -> tuple[Op, Attrs]:
     return structural.call, structural.CallAttrs(graph)
 
 
+def _has_control(graph: Graph) -> bool:
+    stack = [graph]
+    while stack:
+        for node in stack.pop().nodes:
+            if node.op in control.CONTROL:
+                return True
+            stack += regions(node)
+    return False
+
+
 def _custom_jvp(g: _Grower, graph: Graph) -> tuple[Op, Attrs]:
+    if _has_control(graph):  # a loop of values and tangents in a rule is not taken apart
+        raise _Rejected
     return custom.custom_jvp, custom.CustomJvpAttrs(graph, autodiff.jvp(graph, _floats(graph)), 0)
 
 

@@ -18,10 +18,12 @@ from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc.kernel.schedule.nests import around, extent_of, in_order
 from graphc.kernel.schedule.quotients import find_shared, shared_blocks
 from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
+from graphc.kernel.schedule.traverse import facts
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import Packed, as_contraction, as_pack, paired, schedule_contraction
 from graphc_llvm.cost import cost
 from graphc_llvm.interchange import Interchange
+from graphc_llvm.squares import in_squares
 from graphc_llvm.streams import STEPS_OF_COLUMNS, STEPS_OF_ROWS, columns_in_step, rows_in_step, steps_together
 from graphc_llvm.width import vectors_at_once
 
@@ -122,6 +124,7 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
 
         return _blocks(outer, along, block, columns, names)
     body = in_order(leaf, MOST_UNROLLED)  # inside lanes: what short loops index stays in registers
+    body = in_squares(body, along, facts(leaf))
     if small or rows >= UNITS or along.extent <= 2 * lanes:
         kind: LoopKind = "serial" if small else "parallel"
         return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))

@@ -9,6 +9,7 @@ from graphc.kernel.ir import (
     Alloc,
     Buffer,
     CallLibrary,
+    Const,
     Expr,
     For,
     If,
@@ -96,7 +97,10 @@ def _each(touch: Touch, axis: Axis, known: Facts, own: Set[str]) -> float:
     if touch.buffer.name in own:
         cheap = not any(_varies(expr, axis, known, own) for expr in touch.index)
     else:
-        cheap = stride_of(touch.buffer, touch.index, axis.var, known) in (0, 1)
+        stride = stride_of(touch.buffer, touch.index, axis.var, known)
+        if stride == 2 and touch.buffer.shape[-1:] == (2,) and isinstance(touch.index[-1], Const):
+            return 2.0 / lanes  # pairs are read and written whole
+        cheap = stride in (0, 1)
     if cheap:
         return 1.0 / lanes
     return 2.0 if touch.is_store else 1.0

@@ -210,6 +210,9 @@ def _dot(c: Compose, node: Node, given: list[Pair]) -> Pair:
     return real, c.add(c.dot_general(a, q, attrs), c.dot_general(b, p, attrs))
 
 
+_AT_ONCE = 16  # pieces of a product that one kernel multiplies: a power of two, so the order is that of halves
+
+
 def _prod(c: Compose, node: Node, given: list[Pair]) -> Pair:
     assert isinstance(node.attrs, AxesAttrs)
     ((a, b),) = given
@@ -223,10 +226,16 @@ def _prod(c: Compose, node: Node, given: list[Pair]) -> Pair:
     axis = len(shape)
     x = tuple(c.pad_axis(part, fill, axis, 0, length - count) for part, fill in zip(x, (1.0, 0.0), strict=True))
     while length > 1:
-        length //= 2
-        low = tuple(c.slice_axis(part, axis, 0, length) for part in x)
-        high = tuple(c.slice_axis(part, axis, length, 2 * length) for part in x)
-        x = _product(c, (low[0], low[1]), (high[0], high[1]))
+        ways = min(length, _AT_ONCE)
+        length //= ways
+        pieces: list[Pair] = []
+        for i in range(ways):
+            real, imaginary = (c.slice_axis(part, axis, i * length, (i + 1) * length) for part in x)
+            pieces.append((real, imaginary))
+        while len(pieces) > 1:
+            half = len(pieces) // 2
+            pieces = [_product(c, low, high) for low, high in zip(pieces[:half], pieces[half:], strict=True)]
+        x = pieces[0]
     return c.reshape(x[0], shape), c.reshape(x[1], shape)
 
 

@@ -434,6 +434,7 @@ def _conv(g: _Grower) -> None:
         *(tuple(getattr(s, name) for s in rows) for name in ("stride", "low", "high", "base", "dilation")),
         tuple(batch),
         tuple(range(k, k + b)),
+        flipped=g.chance(0.3),
     )
     g.add(sliding.conv_general, lhs, rhs, attrs=attrs)
 

@@ -32,12 +32,19 @@ def padded(c: Compose, x: Value, dims: Sequence[int], sliding: Sequence[Sliding]
 
 
 def windows(
-    c: Compose, x: Value, dims: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    c: Compose,
+    x: Value,
+    dims: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    flipped: bool = False,
 ) -> Value:
-    """`windows` along `dims`, which increase."""
+    """`windows` along `dims`, which increase. flipped: the last element of each window comes first."""
     if not dims:
         return x
-    return c(ops.windows, x, attrs=WindowsAttrs(tuple(dims), tuple(size), tuple(stride), tuple(dilation)))
+    found = c(ops.windows, x, attrs=WindowsAttrs(tuple(dims), tuple(size), tuple(stride), tuple(dilation)))
+    return c.reverse(found, tuple(range(x.type.rank, found.type.rank))) if flipped else found
 
 
 def taps(c: Compose, x: Value, dims: Sequence[int], sliding: Sequence[Sliding]) -> Iterator[Value]:

@@ -5,7 +5,6 @@ from math import prod
 
 from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import sliding as ops
-from graphc.graph.ops.movement import AxesAttrs, reverse
 from graphc.graph.ops.sliding import ConvAttrs, ReduceWindowAttrs
 from graphc.tracing.array import movement
 from graphc.tracing.array.contraction import describe
@@ -83,26 +82,29 @@ def conv_transpose(
         raise ArgumentError(with_line(f"conv_transpose: output_padding={further} must be less than the stride"))
     low = tuple(d * (k - 1) - p for d, k, p in zip(between, rhs.shape[2:], pads))
     high = tuple(a + extra for a, extra in zip(low, further))
-    flipped = bind1(reverse, rhs, attrs=AxesAttrs(tuple(range(2, rank + 2))))
     shape = (groups, rhs.shape[0] // groups, *rhs.shape[1:])
-    return _grouped(lhs, flipped, shape, 0, groups, ((1,) * rank, low, high, steps, between))
+    return _grouped(lhs, rhs, shape, 0, groups, ((1,) * rank, low, high, steps, between), flipped=True)
 
 
 _Rows = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
-def _grouped(lhs: Array, rhs: Array, shape: tuple[int, ...], summed: int, groups: int, rows: _Rows) -> Array:
+def _grouped(
+    lhs: Array, rhs: Array, shape: tuple[int, ...], summed: int, groups: int, rows: _Rows, flipped: bool = False
+) -> Array:
     """x [n, c, ...] with a weight of `shape` [group, a, b, ...]; `summed`: which of a (0) and b (1) is summed over."""
     rank = len(shape) - 3
     if groups == 1:
         spatial = tuple(range(2, rank + 2))
         kernel = movement.reshape(rhs, shape[1:])
-        return bind1(ops.conv_general, lhs, kernel, attrs=ConvAttrs((1,), (summed,), spatial, spatial, *rows))
+        return bind1(
+            ops.conv_general, lhs, kernel, attrs=ConvAttrs((1,), (summed,), spatial, spatial, *rows, flipped=flipped)
+        )
     spatial = tuple(range(3, rank + 3))
     n, channels, *extents = lhs.shape
     split = movement.reshape(lhs, (n, groups, channels // groups, *extents))
     kernel = movement.reshape(rhs, shape)
-    attrs = ConvAttrs((2,), (summed + 1,), spatial, spatial, *rows, (1,), (0,))
+    attrs = ConvAttrs((2,), (summed + 1,), spatial, spatial, *rows, (1,), (0,), flipped=flipped)
     found = bind1(ops.conv_general, split, kernel, attrs=attrs)  # [group, n, out, ...]
     found = movement.transpose(found, (1, 0, *range(2, rank + 3)))
     return movement.reshape(found, (n, found.shape[1] * found.shape[2], *found.shape[3:]))

@@ -121,8 +121,9 @@ def _conv(c: Compose, node: Node, operands: Sequence[Value]) -> Value:
             return c.zeros(node.result.type.with_shape(shape))
         start, stop, step = [0] * rhs.type.rank, list(rhs.shape), [1] * rhs.type.rank
         for dim, each in zip(attrs.rhs_spatial, parts, strict=True):
-            start[dim], step[dim] = each.first, each.every
-            stop[dim] = each.first + (each.sliding.size - 1) * each.every + 1
+            reach = (each.sliding.size - 1) * each.every
+            start[dim] = rhs.shape[dim] - 1 - each.first - reach if attrs.flipped else each.first
+            stop[dim], step[dim] = start[dim] + reach + 1, each.every
         kernel = c.slice(rhs, tuple(start), tuple(stop), tuple(step))
         return _product(c, attrs, lhs, kernel, tuple(each.sliding for each in parts), node.result.dtype)
 
@@ -233,12 +234,14 @@ def _product(c: Compose, attrs: ConvAttrs, lhs: Value, rhs: Value, sliding: tupl
             else:
                 x = x.split(c, split, cut[1])
     form = _form(x, w, sliding, wide, [label for label in terms if label[0] == "tap"], kept)
-    x = _slid(c, x, sliding, [n for n in order if n in wide and not (form.slides and n == 0)], kept)
+    inner = [n for n in order if n in wide and not (form.slides and n == 0)]
+    # taps that become one with those of the first dim are flipped together with them
+    x = _slid(c, x, sliding, inner, kept, attrs.flipped and form != _Form("tap", True))
     if form.flat == "place":
-        x = _places_flat(c, x, sliding, form.slides)
+        x = _places_flat(c, x, sliding, form.slides, attrs.flipped)
     elif form.flat == "tap":
         taken = [label for label in terms if label[0] == "tap"]
-        x, w = _taps_flat(c, x, sliding, taken, form.slides, kept), w.merged(c, taken)
+        x, w = _taps_flat(c, x, sliding, taken, form.slides, kept, attrs.flipped), w.merged(c, taken)
         terms = [label for label in terms if label not in taken[1:]]
     found = _summed(c, x, w, terms, parts, attrs.dtype, dtype)
     if form.flat == "place":
@@ -290,7 +293,7 @@ def _form(
     return _Form(flat, slides) if work >= USES * written else _Form(None, False)
 
 
-def _places_flat(c: Compose, x: _Labelled, sliding: Sequence[Sliding], slides: bool) -> _Labelled:
+def _places_flat(c: Compose, x: _Labelled, sliding: Sequence[Sliding], slides: bool, flipped: bool) -> _Labelled:
     """All places as one dim; windows of the first dim step over whole rows of it."""
     places: list[Label] = [("place", n) for n in range(len(sliding))]
     written = [label for label in x.labels if label[0] == "tap"]
@@ -301,7 +304,7 @@ def _places_flat(c: Compose, x: _Labelled, sliding: Sequence[Sliding], slides: b
         return x
     row = prod(each.places for each in sliding[1:])
     rows = [(sliding[0].size, 1, sliding[0].dilation * row)]
-    value = windows(c, x.value, x.dims(places[:1]), *zip(*rows, strict=True))
+    value = windows(c, x.value, x.dims(places[:1]), *zip(*rows, strict=True), flipped)
     return _Labelled(value, (*x.labels, ("tap", 0)))
 
 
@@ -312,6 +315,7 @@ def _taps_flat(
     taken: Sequence[Label],
     slides: bool,
     kept: Mapping[Label, int],
+    flipped: bool,
 ) -> _Labelled:
     """The taps `taken` as one dim, the last; where windows slide over it, from the start of a row on."""
     if not slides:
@@ -322,10 +326,10 @@ def _taps_flat(
     size, stride = sliding[0].size, sliding[0].stride * row
     inner = kept.get(taken[0], size)
     dims = x.dims([place])
-    value = windows(c, x.value, dims, [inner * row], [stride if inner == size else 1], [1])
+    value = windows(c, x.value, dims, [inner * row], [stride if inner == size else 1], [1], flipped)
     labels = (*x.labels, taken[0])
     if inner < size:
-        value = windows(c, value, dims, [size // inner], [stride], [inner * row])
+        value = windows(c, value, dims, [size // inner], [stride], [inner * row], flipped)
         labels = (*labels, PART)
     return _Labelled(value, labels)
 
@@ -339,7 +343,7 @@ def _stepped(c: Compose, x: Value, dims: Sequence[int], sliding: Sequence[Slidin
 
 
 def _slid(
-    c: Compose, x: _Labelled, sliding: Sequence[Sliding], order: Sequence[int], kept: Mapping[Label, int]
+    c: Compose, x: _Labelled, sliding: Sequence[Sliding], order: Sequence[int], kept: Mapping[Label, int], flipped: bool
 ) -> _Labelled:
     """The windows of x; the taps of a sum that is cut there are windows of windows."""
     dims = x.dims([("place", n) for n in order])
@@ -347,12 +351,13 @@ def _slid(
     halves = [inner[n] < sliding[n].size for n in order]
     stride = [1 if half else sliding[n].stride for n, half in zip(order, halves)]
     dilation = [sliding[n].dilation for n in order]
-    value = windows(c, x.value, dims, [inner[n] for n in order], stride, dilation)
+    value = windows(c, x.value, dims, [inner[n] for n in order], stride, dilation, flipped)
     labels = (*x.labels, *(("tap", n) for n in order))
     for n, dim, half in zip(order, dims, halves):
         if half:
             each = sliding[n]
-            value = windows(c, value, [dim], [each.size // inner[n]], [each.stride], [each.dilation * inner[n]])
+            reach = [each.dilation * inner[n]]
+            value = windows(c, value, [dim], [each.size // inner[n]], [each.stride], reach, flipped)
             labels = (*labels, PART)
     return _Labelled(value, labels)
 

@@ -2,7 +2,8 @@
 
 `conv_general` is `dot_general` with dims that slide along each other besides (spatial dims). Its derivatives are
 `conv_general` again, which is why both operands may be dilated: holes between the elements of lhs are what a stride
-becomes in the gradient by the input. Kernels are not flipped, as in all of deep learning.
+becomes in the gradient by the input. Kernels are not flipped, as in all of deep learning, unless
+asked for.
 
 Where taps meet the padding they multiply zeros, so an infinite weight gives NaN there, as the product of a padded array
 does. The holes of a dilated lhs are not multiplied with anything.
@@ -171,6 +172,8 @@ class ConvAttrs(Attrs):
     Along a spatial dim result[i] = sum over k of lhs[i * stride + k * rhs_dilation - low] * rhs[k], where lhs has its
     elements lhs_dilation apart. low and high are added before and after; negative ones cut. The result has the batch
     dims, the free dims of lhs, those of rhs, and the spatial dims.
+
+    flipped: rhs is reversed along its spatial dims first, but its terms are added up in the order they come in.
     """
 
     lhs_contract: tuple[int, ...]
@@ -185,6 +188,7 @@ class ConvAttrs(Attrs):
     lhs_batch: tuple[int, ...] = ()
     rhs_batch: tuple[int, ...] = ()
     dtype: DType | None = None  # of the result; None: of the operands
+    flipped: bool = False
 
     @property
     def lhs_taken(self) -> tuple[int, ...]:
@@ -279,6 +283,7 @@ def _conv_meaning(attrs: ConvAttrs, lhs: np.ndarray, rhs: np.ndarray) -> tuple[n
     if found.size == 0:
         return (found,)
     dot, permutation = as_product(attrs, lhs.ndim, rhs.ndim)
+    rhs = np.flip(rhs, attrs.rhs_spatial) if attrs.flipped else rhs
     first = len(result.shape) - len(sliding)
     order = tuple(sorted(range(len(sliding)), key=attrs.lhs_spatial.__getitem__))
     for numbers, parts in phases(sliding):

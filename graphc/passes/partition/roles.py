@@ -89,7 +89,7 @@ class _Roles:
             for user in self.graph.users.get(stack.pop(), ()):
                 if user.op.name == name:
                     return True
-                if user.op.name in ("windows", "transpose"):
+                if user.op.name in ("windows", "transpose", "reverse"):
                     stack += user.results
         return False
 

@@ -7,6 +7,7 @@ derivative; among equals the first in row-major order.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from graphc.core import dtypes
@@ -79,17 +80,17 @@ def _conv(c: Compose, node: Node, linear: Sequence[bool], ct: Value) -> tuple[Ta
     end = middle + len(rhs_free)
     ct_lhs, ct_rhs, ct_spatial = range(len(batch), middle), range(middle, end), range(end, ct.type.rank)
     if by_lhs:
-        flipped = c.reverse(rhs, tuple(sorted(attrs.rhs_spatial)))
         back = [_reversed(each) for each in sliding]
         own = _conv_attrs(ct_rhs, rhs_free, ct_spatial, attrs.rhs_spatial, back, batch, attrs.rhs_batch)
-        product = c(ops.conv_general, ct, flipped, attrs=own)
+        product = c(ops.conv_general, ct, rhs, attrs=replace(own, flipped=not attrs.flipped))
         paired = [attrs.lhs_contract[attrs.rhs_contract.index(d)] for d in sorted(attrs.rhs_contract)]
         return _ordered(c, product, [*attrs.lhs_batch, *lhs_free, *paired, *attrs.lhs_spatial]), None
     back = [_by_taps(each) for each in sliding]
     own = _conv_attrs(lhs_free, ct_lhs, attrs.lhs_spatial, ct_spatial, back, attrs.lhs_batch, batch)
     product = c(ops.conv_general, lhs, ct, attrs=own)
     paired = [attrs.rhs_contract[attrs.lhs_contract.index(d)] for d in sorted(attrs.lhs_contract)]
-    return None, _ordered(c, product, [*attrs.rhs_batch, *paired, *rhs_free, *attrs.rhs_spatial])
+    found = _ordered(c, product, [*attrs.rhs_batch, *paired, *rhs_free, *attrs.rhs_spatial])
+    return None, c.reverse(found, tuple(sorted(attrs.rhs_spatial))) if attrs.flipped else found
 
 
 def _fold(c: Compose, ct: Value, x: TensorType, attrs: WindowsAttrs) -> Value:

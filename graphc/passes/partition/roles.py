@@ -11,6 +11,7 @@ from graphc.graph.dims import matching_dims
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.layout import is_flat_concatenate, one_number, slice_offset
 from graphc.graph.ops.control import CONTROL
+from graphc.graph.ops.movement import SliceAttrs
 from graphc.graph.ops.source import ConstantAttrs
 
 Role = Literal["core", "free", "view", "bare"]
@@ -72,6 +73,9 @@ class _Roles:
             return "view"
         if name == "slice" and node.operands[0] in self.in_memory and slice_offset(node) is not None:
             return "view"
+        if isinstance(node.attrs, SliceAttrs) and max(node.attrs.step, default=1) > 1:
+            # a product reads each element many times, and steps would be in the way each time
+            return "core" if self._feeds(node.result, "dot_general") else "free"
         if name == "pad" and self._feeds(node.result, "windows"):
             return "core" if self._feeds(node.result, "dot_general") else "free"
         if name == "pad" and any(x not in self.in_memory for x in node.operands[:1]):
@@ -89,7 +93,8 @@ class _Roles:
             for user in self.graph.users.get(stack.pop(), ()):
                 if user.op.name == name:
                     return True
-                if user.op.name in ("windows", "transpose", "reverse"):
+                moves = user.op.name in ("windows", "transpose", "reverse")
+                if moves or (user.op.name == "reshape" and keeps_dims(user)):
                     stack += user.results
         return False
 

@@ -403,9 +403,11 @@ def _adaptive(rank: int, x: Array, output_size: int | Sequence[int | None]) -> A
             raise ArgumentError(with_line(f"{name}: {list(extents)} to {list(wanted)}"))
         if all(e % o == 0 for e, o in zip(extents, wanted, strict=True)):
             sizes = tuple(e // o for e, o in zip(extents, wanted, strict=True))
-            return gnp.reduce_window(x, "sum", sizes) / math.prod(sizes)
+            mean: Array = gnp.reduce_window(x, "sum", sizes) / math.prod(sizes)
+            return mean
         for n, (extent, places) in enumerate(zip(extents, wanted, strict=True)):
-            x = gnp.moveaxis(gnp.tensordot(x, gnp.astype(_shares(extent, places), x.dtype), axes=(n + 2, 1)), -1, n + 2)
+            weights = gnp.astype(_shares(extent, places), x.dtype)
+            x = gnp.moveaxis(gnp.tensordot(x, weights, axes=(n + 2, 1)), -1, n + 2)
         return x
 
     return _batched(name, x, rank, pool)

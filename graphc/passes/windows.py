@@ -303,8 +303,8 @@ def _places_flat(c: Compose, x: _Labelled, sliding: Sequence[Sliding], slides: b
     if not slides:
         return x
     row = prod(each.places for each in sliding[1:])
-    rows = [(sliding[0].size, 1, sliding[0].dilation * row)]
-    value = windows(c, x.value, x.dims(places[:1]), *zip(*rows, strict=True), flipped)
+    size, reach = [sliding[0].size], [sliding[0].dilation * row]
+    value = windows(c, x.value, x.dims(places[:1]), size, [1], reach, flipped)
     return _Labelled(value, (*x.labels, ("tap", 0)))
 
 
@@ -423,8 +423,8 @@ def _reduced(c: Compose, attrs: ReduceWindowAttrs, x: Value, sliding: tuple[Slid
         for each in others:
             first = c(_COMBINE[attrs.reducer], first, each)
         return first
-    rows = [(each.size, each.stride, each.dilation) for each in sliding]
-    found = windows(c, given, attrs.dims, *zip(*rows, strict=True))
+    size, stride, dilation = zip(*((each.size, each.stride, each.dilation) for each in sliding), strict=True)
+    found = windows(c, given, attrs.dims, size, stride, dilation)
     return c(_REDUCE[attrs.reducer], found, attrs=AxesAttrs(tuple(range(x.type.rank, found.type.rank))))
 
 

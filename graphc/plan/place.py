@@ -106,6 +106,7 @@ def _take_over(program: LoopProgram, found: Accesses, homes: dict[int, Home], ke
             for argument in _named(call, out):
                 victim = argument.range.owner
                 free = victim not in homes and victim not in kept and victim not in taken
+                free = free and victim in found.writes  # nothing writes what is empty
                 if free and found.last(victim) == out.call and _may_replace(program, call, out, victim):
                     taken_from[owner] = victim
                     taken.add(victim)

@@ -83,3 +83,13 @@ def test_a_run_of_steps_loops_inside_each() -> None:
     _, seen = program.run("step", X, n=4)
     wanted = np.stack([(k + 1) * X.sum(axis=0) * (1 if k % 2 == 0 else -1) for k in range(4)])
     np.testing.assert_allclose(seen, wanted)
+
+
+def test_empty_carries_are_carried() -> None:
+    def fn(x: Any) -> Any:
+        first = gnp.sin(x[:, :0])
+        return gc.scan(lambda c, row: ((c[0] + 1, c[1] + row), None), (first, gnp.exp(x[0])), x)[0]
+
+    empty, total = gc.compile(fn, X)(X)
+    assert empty.shape == (7, 0)
+    np.testing.assert_allclose(total, np.exp(X[0]) + X.sum(axis=0))

@@ -254,9 +254,9 @@ def _complex_edges(dtype: DType) -> np.ndarray:
 
 
 _COMPLEX_RTOL = {dtypes.complex64: 4e-6, dtypes.complex128: 2e-14}
-_COMPLEX_UNARY = ("neg", "abs", "exp", "log", "sqrt", "sin", "cos", "tanh", "stop_gradient", "real", "imag")
+_COMPLEX_UNARY = ("neg", "abs", "exp", "log", "sqrt", "sin", "cos", "tanh", "stop_gradient", "saved", "real", "imag")
 _COMPLEX_BINARY = ("add", "sub", "mul", "div", "pow", "eq", "ne")
-_BY_PARTS = frozenset({"neg", "stop_gradient", "real", "imag", "add", "sub", "eq", "ne"})  # exact
+_BY_PARTS = frozenset({"neg", "stop_gradient", "saved", "real", "imag", "add", "sub", "eq", "ne"})  # exact
 
 
 def _complex_elementwise() -> Iterator[Sample]:
@@ -265,7 +265,7 @@ def _complex_elementwise() -> Iterator[Sample]:
             rng = _generator("complex", name, dtype)
             arity = 1 if name in _COMPLEX_UNARY else 2
             rtol = 0.0 if name in _BY_PARTS else _COMPLEX_RTOL[dtype]
-            smooth = dtype is dtypes.complex128 and name not in ("eq", "ne", "stop_gradient")
+            smooth = dtype is dtypes.complex128 and name not in ("eq", "ne", "stop_gradient", "saved")
             for shape in ((), (0,), (7,), (3, 17)):
                 arrays = tuple(complex_array(rng, shape, dtype, 0.3, 2.5) for _ in range(arity))
                 chosen = tuple(range(arity)) if smooth and shape == (7,) else ()

@@ -35,7 +35,8 @@ def grad(fn: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) 
 
     The result is shaped like the argument, or a tuple of these when `argnums` is a sequence; with `has_aux` (the
     function returns `(value, aux)`) it is `(gradient, aux)`. Raises `GradientError` when the value is not a float
-    scalar or an argument holds integers.
+    scalar or an argument holds integers. By a complex argument a + ib it is df/da - i df/db, as in JAX: its conjugate
+    is the direction of ascent.
 
     >>> import numpy as np
     >>> float(grad(lambda x: x * x * x)(np.float64(2)))

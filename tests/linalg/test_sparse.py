@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse
 
-import graphc as gc
+import graphc
 import graphc.numpy as gnp
 from graphc.core.errors import DTypeError, ShapeError
 from graphc.sparse import CSR, csr_dot
 
+gc: Any = graphc  # results are arrays
 RNG = np.random.default_rng(3)
 
 

@@ -117,7 +117,7 @@ class _Triangular(Form):
             for step, total in zip(steps, totals, strict=True):
                 subtract(total, step, before, known)
         for number, (step, total) in enumerate(zip(steps, totals, strict=True)):
-            found = emitter.read(Load(total, ()))
+            found: Expr = emitter.read(Load(total, ()))
             found = found if attrs.unit else emitter.let(Binary("div", found, factor(step, step)))
             place.write(found, row_of(step), column)
             for later, other in zip(steps[number + 1 :], totals[number + 1 :], strict=True):

@@ -150,7 +150,7 @@ def log2(x: ArrayLike) -> Array:
     >>> gnp.log2([1.0, 4.0]).tolist()
     [0.0, 2.0]
     """
-    return wide("log2", lambda number: bind1(ops.div, log(number), math.log(2.0)), x)
+    return wide("log2", lambda number: bind1(ops.div, log(number), math.log(2.0)), x, complex_too=True)
 
 
 def log10(x: ArrayLike) -> Array:
@@ -160,7 +160,7 @@ def log10(x: ArrayLike) -> Array:
     >>> gnp.log10([1.0]).tolist()
     [0.0]
     """
-    return wide("log10", lambda number: bind1(ops.div, log(number), math.log(10.0)), x)
+    return wide("log10", lambda number: bind1(ops.div, log(number), math.log(10.0)), x, complex_too=True)
 
 
 def sin(x: ArrayLike) -> Array:
@@ -190,7 +190,7 @@ def tan(x: ArrayLike) -> Array:
     >>> gnp.tan([0.0]).tolist()
     [0.0]
     """
-    return wide("tan", lambda angle: bind1(ops.div, sin(angle), cos(angle)), x)
+    return wide("tan", lambda angle: bind1(ops.div, sin(angle), cos(angle)), x, complex_too=True)
 
 
 def arctan(x: ArrayLike) -> Array:

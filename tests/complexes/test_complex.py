@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 
 import numpy as np
@@ -175,3 +176,16 @@ def test_what_complex_numbers_have_not_is_an_error_that_names_the_op(function: F
 def test_the_gradient_of_a_complex_result_is_an_error() -> None:
     with pytest.raises(GradientError, match=r"grad needs a real scalar, this function returns c64\[\]"):
         gc.grad(lambda z: gnp.sum(z))(Z)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of x86-64")
+def test_bits_do_not_depend_on_the_processor_or_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(z: gnp.Array, w: gnp.Array) -> tuple[gnp.Array, ...]:
+        return z * w, z / w, gnp.exp(z) + gnp.tanh(w), gnp.sum(z, axis=0), gnp.prod(w, axis=1), z @ w.T, gnp.abs(z)
+
+    z, w = draw(67, 43), draw(67, 43, seed=1)
+    found = []
+    for cpu, threads in (("", 1), ("", 2), ("x86-64-v3", 1), ("x86-64", 1)):
+        monkeypatch.setenv("GRAPHC_CPU", cpu)
+        found.append([np.asarray(x).tobytes() for x in gc.compile(f, z, w, threads=threads)(z, w)])
+    assert all(each == found[0] for each in found)

@@ -196,10 +196,10 @@ def _reduce_jvp_of_many(c: Compose, node: Node, given: Value, moved: Value, slid
     """With the windows side by side in memory."""
     attrs = node.attrs
     assert isinstance(attrs, ReduceWindowAttrs)
-    rows = [(each.size, each.stride, each.dilation) for each in sliding]
+    sizes, strides, dilations = zip(*((each.size, each.stride, each.dilation) for each in sliding), strict=True)
     rank, count = given.type.rank, prod(each.size for each in sliding)
     flat = (*node.result.shape, count)
-    seen, carried = (c.reshape(windows(c, x, attrs.dims, *zip(*rows, strict=True)), flat) for x in (given, moved))
+    seen, carried = (c.reshape(windows(c, x, attrs.dims, sizes, strides, dilations), flat) for x in (given, moved))
     number = (c.argmax if attrs.reducer == "max" else c.argmin)(seen, rank)
     first = c.broadcast_over(c.cast(number, dtypes.int32), flat, (rank,))
     chosen = c.select(c.eq(c.iota(flat, dtypes.int32, rank), first), carried, c.zeros(carried.type))

@@ -8,7 +8,7 @@ begin a class of their own and are marked *special*.
 Read by the partition (what can share a loop) and by lowering (which loop runs along which dim).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 
 from graphc.core.records import dataclass
@@ -72,6 +72,13 @@ class DimClasses:
         if right in self.special:
             self.special.discard(right)
             self.special.add(left)
+
+    def join_all(self, values: Sequence[Value]) -> None:
+        """Values of one shape, but for dims of extent 1, run along each other: one loop nest makes them."""
+        slots = [[(value, dim) for dim, extent in enumerate(value.shape) if extent != 1] for value in values]
+        for other in slots[1:]:
+            for a, b in zip(slots[0], other, strict=True):
+                self.join(a, b)
 
     def mark(self, value: Value, dims: Iterable[int]) -> None:
         """These dims are handled one by one by some op."""

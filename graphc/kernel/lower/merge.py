@@ -90,12 +90,11 @@ def _followers(graph: Graph, classes: DimClasses) -> dict[Slot, Slot]:
 def merge_dims(graph: Graph, together: bool = False) -> Graph:
     """The graph over merged dims; the same object when nothing can be merged.
 
-    together: the outputs have one shape and keep having one, because one loop nest writes them.
+    together: the outputs have one shape, but for dims of extent 1, and keep having one: one loop nest writes them.
     """
     classes = classes_of(graph)
-    for value in graph.outputs[1:] if together else ():
-        for dim in range(value.type.rank):
-            classes.join((graph.outputs[0], dim), (value, dim))
+    if together:
+        classes.join_all(graph.outputs)
     for node in graph.nodes:
         if node.op.name == "dot_general":
             _separate_dot(classes, node)

@@ -75,7 +75,7 @@ def _is_map(body: Graph, core: set[Node]) -> bool:
     if _is_uniform(body):
         return True
     classes = dim_classes(body.nodes)
-    _join_outputs(classes, body.outputs)
+    classes.join_all(body.outputs)
     wanted = classes.wide(body.outputs[0])
     if len(set(wanted)) != len(wanted) or any(classes.wide(v) != wanted for v in body.outputs):
         return False
@@ -97,13 +97,6 @@ def _is_uniform(body: Graph) -> bool:
             return False
         read.update(node.operands)
     return True
-
-
-def _join_outputs(classes: DimClasses, outputs: Sequence[Value]) -> None:
-    first = [d for d, extent in enumerate(outputs[0].shape) if extent != 1]
-    for value in outputs[1:]:
-        for dim, other in zip(first, (d for d, e in enumerate(value.shape) if e != 1), strict=True):
-            classes.join((outputs[0], dim), (value, other))
 
 
 def _runs_along(classes: DimClasses, value: Value, wanted: Sequence[Slot]) -> bool:

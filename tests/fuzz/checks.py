@@ -44,9 +44,9 @@ def check_passes(case: Case) -> None:
 
 
 def run_on(backend: str, graph: Graph, inputs: Sequence[np.ndarray], threads: int | None = None) -> list[np.ndarray]:
-    """The outputs of a graph compiled for a backend."""
+    """The outputs of a graph compiled for a backend; what the parts of the compiler hand each other is well formed."""
     program = GraphProgram((), {"main": EntryGraph(graph, len(graph.inputs), False)})
-    executable = compile_program(program, Options(backend=backend, threads=threads)).executable
+    executable = compile_program(program, Options(backend=backend, threads=threads, verify="passes")).executable
     assert executable is not None
     return executable.call("main", [np.ascontiguousarray(x).reshape(x.shape) for x in inputs])
 
@@ -73,7 +73,7 @@ def check_state(case: Case, backend: str = "cpu") -> None:
     stepped = Graph(graph.name, graph.inputs, graph.nodes, (*updated, *graph.outputs))
     slots = tuple((f"s{i}", v.type) for i, v in enumerate(graph.inputs))
     program = GraphProgram(slots, {"main": EntryGraph(stepped, 0, False)})
-    executable = compile_program(program, Options(backend=backend)).executable
+    executable = compile_program(program, Options(backend=backend, verify="passes")).executable
     assert executable is not None
     for slot, array in zip(executable.state(), case.inputs, strict=True):
         slot[...] = array

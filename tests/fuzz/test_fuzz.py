@@ -24,6 +24,11 @@ def check_derivatives_on_cpu(case: Case) -> None:
         checks.check_backend(way)
 
 
+def check_batch_on_cpu(case: Case) -> None:
+    """The graph for several examples is a graph like others."""
+    checks.check_backend(checks.batched(case)[0])
+
+
 CHECKS: dict[str, Callable[[Case], None]] = {
     "passes": checks.check_passes,
     "derivatives": checks.check_derivatives,
@@ -31,6 +36,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "state": checks.check_state,
     "derivatives_on_cpu": check_derivatives_on_cpu,
     "batch": checks.check_batch,
+    "batch_on_cpu": check_batch_on_cpu,
 }
 WEIGHTS = {"unary": 2, "unary_again": 2, "binary": 3, "binary_again": 3, "reduce": 2, "dot": 2}
 WAYS = {"cpu": ("forward",), "derivatives": ("vjp", "jvp"), "batch": ("vmap",)}

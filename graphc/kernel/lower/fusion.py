@@ -39,9 +39,10 @@ FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "argmin": lower_rows,
 }
 
-# Primitives that are in no kernel: `call` is inlined, windows are written out (`graphc.passes.windows`), the bodies of
-# loops and branches are programs of kernels.
-ELSEWHERE = frozenset({"call", "fusion", "conv_general", "reduce_window", "scan", "while", "branch"})
+# Primitives that are in no kernel: calls are inlined, barriers are between kernels, windows are written out
+# (`graphc.passes.windows`), the bodies of loops and branches are programs of kernels.
+ELSEWHERE = frozenset({"call", "custom_jvp", "custom_vjp", "checkpoint", "linear_call", "barrier"})
+ELSEWHERE |= frozenset({"fusion", "conv_general", "reduce_window", "scan", "while", "branch"})
 
 
 def lower_body(body: Graph) -> Kernel:

@@ -115,16 +115,17 @@ def _downstream(body: Graph, sources: Iterable[Node]) -> set[Value]:
 def _keeps(body: Graph, classes: DimClasses, after: set[Value], rows: set[Slot]) -> bool:
     """No move on the way from a result changes which row an element belongs to.
 
-    Whether a move keeps a dim is asked of the move alone: later ops may run its result along what it was made from
-    (`x + reverse(x)`).
+    Whether a move keeps a dim is asked of the move and one operand alone: later ops may run its result along what it
+    was made from (`x + reverse(x)`), and so may the move itself (x in place of a part of x).
     """
     for node in body.nodes:
         if node.op.name not in MOVES:
             continue
-        alone = dim_classes([node])
+        operands = tuple(Value(value.type) for value in node.operands)
+        alone = dim_classes([Node(node.op, operands, node.attrs, node.results, node.loc)])
         kept = set(alone.of(node.result))
-        for value in node.operands:
-            moved = [d for d, extent in enumerate(value.shape) if extent != 1 and alone.root(value, d) not in kept]
+        for value, other in zip(node.operands, operands, strict=True):
+            moved = [d for d, extent in enumerate(value.shape) if extent != 1 and alone.root(other, d) not in kept]
             if value in after and any(classes.root(value, d) in rows for d in moved):
                 return False
     return True

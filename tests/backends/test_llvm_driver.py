@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphc.core.dtypes import bool_, float32, int64
+from graphc.core.dtypes import float32, int32, int64
 from graphc.core.errors import ArgumentError, BackendError
 from graphc.kernel.ir import Binary, Buffer, Cast, Const, For, Kernel, Load, Param, Stmt, Store, Var, index
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Plan, Ref, Repeat, Slot, StateSlot
@@ -177,15 +177,12 @@ def test_repeat_moves_addresses_and_copy_moves_bytes() -> None:
 def test_branch_and_constants() -> None:
     values = np.array([1.0, 2.0], np.float32)
     out = Ref("output", 0, 8)
-    branch = Branch(
-        Ref("input", 0, 1, 0),
-        Block((Copy(Ref("constants", 64, 8), out),)),
-        Block((Copy(Ref("constants", 0, 8), out),)),
-    )
-    entry = Entry("main", (Slot("flag", bool_, ()),), (Slot("y", float32, (2,)),), Block((branch,)), 0, (), 0)
+    blocks = (Block((Copy(Ref("constants", 0, 8), out),)), Block((Copy(Ref("constants", 64, 8), out),)))
+    branch = Branch(Ref("input", 0, 4, 0), blocks)
+    entry = Entry("main", (Slot("index", int32, ()),), (Slot("y", float32, (2,)),), Block((branch,)), 0, (), 0)
     exe = CpuExecutable(Plan((), 0, ((0, values), (64, values * 10)), 128, {"main": entry}), 1)
-    assert np.array_equal(exe.call("main", [np.array(True)])[0], values * 10)
-    assert np.array_equal(exe.call("main", [np.array(False)])[0], values)
+    for number, factor in ((1, 10), (0, 1), (-3, 1), (7, 10)):  # the nearest block there is
+        assert np.array_equal(exe.call("main", [np.array(number, np.int32)])[0], values * factor)
 
 
 def test_many_callers_at_once_get_their_own_results() -> None:

@@ -15,7 +15,7 @@ from graphc.graph.ops import elementwise
 from graphc.graph.ops.structural import CallAttrs
 from graphc.graph.parser import parse
 from graphc.graph.verify import verify
-from graphc.transform.autodiff import jvp, linearize, vjp
+from graphc.transform.autodiff import jvp, linearize, transpose, vjp
 
 DOT = "{lhs_contract=(1,), rhs_contract=(0,), lhs_batch=(), rhs_batch=()}"
 
@@ -222,6 +222,24 @@ def test_linearize_hands_over_what_the_linear_part_needs() -> None:
     forward, linear = linearize(graph, [True])
     assert [str(v.type) for v in forward.outputs] == ["f64[2]"] * 3  # the result, cos x, sin x
     assert {node.op.name for node in linear.nodes} == {"mul", "add"}
+
+
+def test_linearize_hands_over_a_tangent_that_depends_on_none() -> None:
+    """The one window there would be does not fit, so nothing of the input is in the result."""
+    window = "size=(2,), stride=(1,), low=(0,), high=(0,), base_dilation=(1,), dilation=(1,)"
+    graph = parse(f"""
+    graph f(%0: f32[1], %1: f32[2], %2: u8[2]) {{
+      %3: f32[0] = reduce_window(%0) {{reducer="min", dims=(0,), {window}}}
+      %4: f32[0] = scatter(%3, %2, %1) {{axis=0, batch_dims=0}}
+      return %4
+    }}""")
+    forward, linear = linearize(graph, [True, False, False])
+    verify(forward)
+    verify(linear)
+    residuals = len(forward.outputs) - len(graph.outputs)
+    assert [v.shape for v in linear.inputs[residuals:]] == [(1,)]
+    assert [v.shape for v in linear.outputs] == [(0,)]
+    verify(transpose(linear, [number >= residuals for number in range(len(linear.inputs))]))
 
 
 def test_locations_say_what_a_node_is() -> None:

@@ -168,7 +168,8 @@ def divide(found: Forward) -> tuple[list[Node], tuple[Node, ...], tuple[Value, .
             repeated.update(node.results)
             sources.append(node)
     nodes = live_nodes([*sources, *linear], tangents)
-    used = dict.fromkeys(v for node in linear for v in node.operands if v not in depends)
+    read = [*(v for node in linear for v in node.operands), *tangents]  # a tangent may be a zero that depends on none
+    used = dict.fromkeys(v for v in read if v not in depends)
     return forward, nodes, tuple(v for v in used if v not in repeated)
 
 

@@ -49,6 +49,34 @@ def test_derivatives_are_the_transpose_and_the_product_where_there_are_elements(
     gc.gradcheck(lambda data, right: csr_dot(data**2, x.indices, x.indptr, right), x.data, dense, order=2, directions=1)
 
 
+def test_derivatives_of_some_rows_leave_out_the_elements_of_others() -> None:
+    x, dense, weight = matrix(9, 5, 0.6), RNG.normal(size=(5, 3)), RNG.normal(size=(4, 3))
+    some = x.indptr[3:8]
+    data = x.data.copy()
+    data[-1] = np.inf  # of the last row, which is none of them
+
+    def loss(data: gnp.Array, right: gnp.Array) -> gnp.Array:
+        return gnp.sum(csr_dot(data, x.indices, some, right) * weight)
+
+    by_data, by_dense = gc.jit(gc.grad(loss, argnums=(0, 1)))(data, dense)
+    wanted = np.zeros((9, 3))
+    wanted[3:7] = weight
+    rows, columns = x.nonzero()
+    np.testing.assert_allclose(by_data, (wanted @ dense.T)[rows, columns], rtol=1e-12)
+    np.testing.assert_allclose(by_dense, x.T @ wanted, rtol=1e-12)
+
+
+def test_derivatives_of_a_batch_of_matrices() -> None:
+    x, dense = matrix(6, 4, 0.5), RNG.normal(size=(4, 2))
+    data = RNG.normal(size=(3, x.data.size))
+
+    def loss(data: gnp.Array) -> gnp.Array:
+        return gnp.sum(csr_dot(data, x.indices, x.indptr, dense) ** 2)
+
+    got = gc.jit(gc.grad(lambda data: gnp.sum(gc.vmap(loss)(data))))(data)
+    np.testing.assert_allclose(got, [gc.grad(loss)(row) for row in data], rtol=1e-12)
+
+
 def test_vmap() -> None:
     x, dense = matrix(6, 4), RNG.normal(size=(3, 4))
     got = gc.jit(gc.vmap(lambda v: csr_dot(x.data, x.indices, x.indptr, v)))(dense)

@@ -17,7 +17,7 @@ from tests.emulated.kernels import Cases, needs_compiler, needs_sanitizer
 from tests.emulated.sanitized import under_sanitizer
 from tests.samples import SAMPLES, Sample, graph_of
 
-PARTS = 8
+PARTS = 32  # NVRTC takes more than twice the time for twice the source
 PART = [pytest.param(k, marks=[] if k == 0 else [pytest.mark.slow]) for k in range(PARTS)]
 
 

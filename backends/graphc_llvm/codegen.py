@@ -22,8 +22,7 @@ from graphc.core.records import dataclass
 from graphc.runtime.cache import ObjectCache
 from graphc_llvm import host, unlocked
 from graphc_llvm.background import Background, Pending
-from graphc_llvm.runtime_code import EXPORTS, runtime_text
-from graphc_llvm.statements import LIBRARY_PREFIX
+from graphc_llvm.runtime_code import EXPORTS, LIBRARY_PREFIX, runtime_text
 
 SETTINGS = "2"  # of the pass list and the code generator below; raise it when they change
 

@@ -28,13 +28,13 @@ from graphc.kernel.ir import (
 )
 from graphc_llvm.accumulate import combine
 from graphc_llvm.expressions import Place, Scope
+from graphc_llvm.runtime_code import LIBRARY_PREFIX
 from graphc_llvm.transpose import store_rows, transposed_loads, transposed_stores
 from graphc_llvm.types import memory
 from graphc_llvm.values import Linear, Value, emitted, integer, spread
 
 STACK_LIMIT = 16 * 1024  # bytes; larger worker scratch lies in the thread's heap scratch
 MAX_LANES = 64
-LIBRARY_PREFIX = "graphc_lapack_"  # of the symbols of library functions
 
 
 @dataclass(slots=True)

@@ -68,7 +68,7 @@ def _grow(children: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
 @given(st.recursive(LEAVES, _grow, max_leaves=8))
 def test_simplified_expressions_and_bounds_are_right(expr: Expr) -> None:
     columns = np.meshgrid(np.arange(10), np.arange(4))
-    frame = _Frame(40, {"i": columns[0].ravel(), "j": columns[1].ravel()}, {})
+    frame = _Frame(40, {"i": columns[0].ravel(), "j": columns[1].ravel()}, {}, {})
     want = np.broadcast_to(evaluate(expr, frame), 40)
     simple = simplify_expr(expr, FACTS)
     assert simple.dtype == int64

@@ -7,6 +7,7 @@ grow a sequence) is written out. Everything else is a branch or loop of the prog
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import cast
 
 import numpy as np
@@ -80,10 +81,8 @@ def _loop(count: Array | None = None, condition: Array | None = None, *state: Da
     if is_counted and (condition is None or isinstance(condition, np.ndarray)):
         if condition is not None and not condition.reshape(()):
             count = np.zeros((), np.int64)
-        try:
+        with suppress(_Depends):  # then it is a while loop, or written out
             return _counted(integers(count)[0], list(state), body)
-        except _Depends:
-            pass
     if stacks == 0 and all(map(_is_array, state)):
         return _while(count, condition, list(state), body)
     if not is_counted and count is not None:

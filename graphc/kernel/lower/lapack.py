@@ -2,6 +2,7 @@
 of it. Where the function says that it failed, or an element is not finite, all of them are NaN.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from graphc.core.dtypes import DType, float64, int32, uint8
@@ -46,15 +47,17 @@ class _Library(Form):
         self.good = Compare("eq", self.emitter.read(Load(self.info, (index(0),))), const(0, int32))
         self.results(at)
 
+    @abstractmethod
     def prepare(self) -> None:
         """Allocate what the calls need."""
-        raise NotImplementedError
 
+    @abstractmethod
     def calls(self) -> None:
-        raise NotImplementedError
+        """Call the library."""
 
+    @abstractmethod
     def results(self, at: Index) -> None:
-        raise NotImplementedError
+        """Write what it left to the results of the matrix at `at`."""
 
     def is_read(self, row: Expr, column: Expr) -> Expr | None:
         """Which elements of the matrix matter; None: all."""

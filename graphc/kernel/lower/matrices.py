@@ -1,5 +1,6 @@
 """What kernels of linear algebra are written with: loops, variables, and the matrices in memory they work on."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,7 +17,7 @@ def sub(lhs: Expr, rhs: Expr) -> Expr:
     return Binary("sub", lhs, rhs)
 
 
-class Form:
+class Form(ABC):
     """A kernel whose parallel iterations have a matrix each. Results nobody asked for lie in scratch."""
 
     def __init__(self, builder: KernelBuilder, node: Node) -> None:
@@ -32,9 +33,9 @@ class Form:
         self.body(tuple(counters))
         self.emitter.close_phase(counters, self.batch)
 
+    @abstractmethod
     def body(self, at: Index) -> None:
         """What is done with the matrix at `at`."""
-        raise NotImplementedError
 
     def open(self, *more: str) -> list[Var]:
         counters = [self.emitter.fresh(base) for base in (*("i" for _ in self.batch), *more)]

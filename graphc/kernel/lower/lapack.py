@@ -23,13 +23,13 @@ from graphc.kernel.ir import (
     index,
 )
 from graphc.kernel.lower.expr import Index, add, const
-from graphc.kernel.lower.matrices import Form, Place
+from graphc.kernel.lower.matrices import Matrixwise, Place
 
 Vector = Callable[[Expr, Expr], Load]  # the number of a vector, and of its element
 BLOCK = 64  # columns that LAPACK takes together at most; it is given room for them
 
 
-class _Library(Form):
+class _Library(Matrixwise):
     """A kernel around one or two calls."""
 
     def body(self, at: Index) -> None:

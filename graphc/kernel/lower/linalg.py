@@ -26,7 +26,7 @@ from graphc.kernel.ir import (
 from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.expr import Index, add, const, mul
 from graphc.kernel.lower.lapack import Eigh, Qr, Svd
-from graphc.kernel.lower.matrices import WIDE, Form, Place, as_stored, sub
+from graphc.kernel.lower.matrices import WIDE, Form, Matrixwise, Place, as_stored, sub
 
 ROWS = 8  # of a solution that are found together
 PANEL = 32  # columns of a matrix that are eliminated before the others are touched
@@ -40,7 +40,7 @@ def lower_linalg(original: Graph, name: str, memory: Memory | None = None) -> Ke
     return builder.finish(name)
 
 
-class _Cholesky(Form):
+class _Cholesky(Matrixwise):
     """The transpose of the factor, row by row; then it is transposed where it lies."""
 
     def body(self, at: Index) -> None:
@@ -124,7 +124,7 @@ class _Triangular(Form):
                 subtract(other, later, step, found)
 
 
-class _Lu(Form):
+class _Lu(Matrixwise):
     """Panels of columns: one is eliminated row by row, then all columns after it take its part in one sum."""
 
     def body(self, at: Index) -> None:

@@ -18,7 +18,7 @@ def sub(lhs: Expr, rhs: Expr) -> Expr:
 
 
 class Form(ABC):
-    """A kernel whose parallel iterations have a matrix each. Results nobody asked for lie in scratch."""
+    """A kernel that works on matrices. Results nobody asked for lie in scratch."""
 
     def __init__(self, builder: KernelBuilder, node: Node) -> None:
         self.builder = builder
@@ -28,14 +28,9 @@ class Form(ABC):
         self.size = node.operands[0].shape[-1]
         self.dtype: DType = node.results[0].dtype
 
-    def lower(self) -> None:
-        counters = self.open()
-        self.body(tuple(counters))
-        self.emitter.close_phase(counters, self.batch)
-
     @abstractmethod
-    def body(self, at: Index) -> None:
-        """What is done with the matrix at `at`."""
+    def lower(self) -> None:
+        """Emit the kernel."""
 
     def open(self, *more: str) -> list[Var]:
         counters = [self.emitter.fresh(base) for base in (*("i" for _ in self.batch), *more)]
@@ -108,6 +103,19 @@ class Form(ABC):
             left, right = factors(k)
             self.emitter.append(Store(total, (), Fma(Unary("neg", left), right, Load(total, ()))))
         return self.emitter.read(Load(total, ()))
+
+
+class Matrixwise(Form):
+    """A form with one parallel iteration for each matrix."""
+
+    def lower(self) -> None:
+        counters = self.open()
+        self.body(tuple(counters))
+        self.emitter.close_phase(counters, self.batch)
+
+    @abstractmethod
+    def body(self, at: Index) -> None:
+        """What is done with the matrix at `at`."""
 
 
 class Place:

@@ -13,7 +13,7 @@ DIFFERENTIABLE = sorted({sample.op for sample in SAMPLES if sample.differentiate
 
 def test_every_primitive_has_samples():
     missing = [op.name for op in all_ops() if not samples_of(op)]
-    assert not missing, f"add rows to tests/samples.py for {missing}"
+    assert not missing, f"add rows to tests/samples for {missing}"
 
 
 def test_sample_names_are_unique():

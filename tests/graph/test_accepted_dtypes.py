@@ -52,9 +52,9 @@ def test_what_is_accepted_is_sampled_and_what_is_not_is_an_error_that_names_the_
     kinds = {(d.kind, d.bits if d.is_inexact and not d.is_half else 0) for d in accepted}
     found = {(d.kind, d.bits if d.is_inexact and not d.is_half else 0) for d in sampled(op)}
     if op.kind == "elementwise" and op.name != "bitcast":
-        assert set(accepted) == set(sampled(op)), "add rows to tests/samples.py, or do not accept it"
+        assert set(accepted) == set(sampled(op)), "add rows to tests/samples, or do not accept it"
     elif op.kind not in MOVES and op.name != "bitcast":
-        assert {k for k in kinds if k[0] not in ("int", "uint", "bool")} <= found, "add rows to tests/samples.py"
+        assert {k for k in kinds if k[0] not in ("int", "uint", "bool")} <= found, "add rows to tests/samples"
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

@@ -13,7 +13,8 @@ from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.prune import dependents, live_nodes
 from graphc.transform.autodiff.backward import pull_back
-from graphc.transform.autodiff.derive import Deriver, divide, order_late
+from graphc.transform.autodiff.derive import Deriver, order_late
+from graphc.transform.autodiff.divide import divide
 from graphc.transform.autodiff.rows import Tangent, zeros_for
 
 TANGENT, GRADIENT = "tangent of", "gradient of"

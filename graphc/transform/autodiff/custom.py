@@ -74,7 +74,7 @@ def _custom_jvp(derive: Derive, c: Compose, node: Node, tangents: Sequence[Tange
 
 def _custom_jvp_linearise(derive: Derive, c: Compose, node: Node, tangents: Sequence[Tangent]) -> Derived:
     assert isinstance(node.attrs, CustomJvpAttrs)
-    derived = derive.divide(_rule(node), len(node.operands))
+    derived = derive.divide(_rule(node), len(node.operands), node.loc)
     captures = node.attrs.captures
     return in_two_calls(c, derived, node.operands, lambda: _moving(c, node, tangents, captures), len(node.results))
 

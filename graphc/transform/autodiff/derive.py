@@ -6,16 +6,16 @@ a caller expects every one.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from graphc.core.errors import GradientError
+from graphc.core.source import Loc
 from graphc.graph.builder import GraphBuilder
-from graphc.graph.ir import Graph, Node, Value
-from graphc.graph.ops.source import ConstantAttrs
-from graphc.graph.prune import dependents, live_nodes, prune
+from graphc.graph.ir import Graph, Node
+from graphc.graph.prune import dependents, prune
 from graphc.transform.autodiff.backward import pull_back
+from graphc.transform.autodiff.divide import linearised
 from graphc.transform.autodiff.forward import Forward, push_forward
 from graphc.transform.autodiff.rows import JvpGraph, LinearisedGraph, Tangent, TransposedGraph
+from graphc.transform.autodiff.separate import is_zero, separated
 
 Flags = tuple[bool, ...]
 
@@ -46,12 +46,12 @@ class Deriver:
     def linearise(self, graph: Graph, active: Flags) -> LinearisedGraph:
         key = (graph, active)
         if key not in self._linearised:
-            self._linearised[key] = _linearised(graph.name, self.forward(graph, active, split=True))
+            self._linearised[key] = linearised(graph.name, self.forward(graph, active, split=True))
         return self._linearised[key]
 
-    def divide(self, rule: Graph, primals: int) -> LinearisedGraph:
+    def divide(self, rule: Graph, primals: int, loc: Loc) -> LinearisedGraph:
         if (rule, primals) not in self._divided:
-            self._divided[rule, primals] = _linearised(rule.name, _of_rule(rule, primals))
+            self._divided[rule, primals] = linearised(rule.name, _of_rule(rule, primals, loc))
         return self._divided[rule, primals]
 
     def transpose(self, graph: Graph, linear: Flags, cotangents: Flags) -> TransposedGraph:
@@ -60,7 +60,8 @@ class Deriver:
             self._transposed[key] = self._transpose(graph, linear, cotangents)
         return self._transposed[key]
 
-    def _transpose(self, graph: Graph, linear: Flags, cotangents: Flags) -> TransposedGraph:
+    def _transpose(self, given: Graph, linear: Flags, cotangents: Flags) -> TransposedGraph:
+        graph = separated(given, [v for v, is_linear in zip(given.inputs, linear, strict=True) if is_linear])
         unknowns = [v for v, is_linear in zip(graph.inputs, linear, strict=True) if is_linear]
         depends = dependents(graph.nodes, unknowns)
         builder = GraphBuilder(f"{graph.name}.transpose")
@@ -74,29 +75,9 @@ class Deriver:
         return TransposedGraph(prune(builder.build(outputs)), tuple(v in found for v in unknowns))
 
 
-def _linearised(name: str, found: Forward) -> LinearisedGraph:
-    forward, linear, residuals = divide(found)
-    places = {v: ("output", i) for i, v in reversed(list(enumerate(found.outputs)))}
-    places |= {v: ("input", i) for i, v in enumerate(found.inputs)}
-    extra = [v for v in residuals if v not in places]
-    places |= {v: ("output", len(found.outputs) + i) for i, v in enumerate(extra)}
-    outputs = (*found.outputs, *extra)
-    return LinearisedGraph(
-        Graph(f"{name}.forward", found.inputs, live_nodes(forward, outputs), outputs),
-        Graph(
-            f"{name}.linear",
-            (*residuals, *found.tangent_inputs),
-            linear,
-            tuple(t for t in found.tangents if t is not None),
-        ),
-        tuple(places[v] for v in residuals),
-        tuple(t is not None for t in found.tangents),
-    )
-
-
-def _of_rule(rule: Graph, primals: int) -> Forward:
+def _of_rule(rule: Graph, primals: int, loc: Loc) -> Forward:
     """A rule for tangents as the walk would have left it."""
-    opened = _opened(rule, rule.inputs[primals:])
+    opened = separated(rule, rule.inputs[primals:])
     count = 0
     while count + sum(v.dtype.is_float for v in opened.outputs[:count]) < len(opened.outputs):
         count += 1
@@ -106,10 +87,10 @@ def _of_rule(rule: Graph, primals: int) -> Forward:
     for value in outputs:
         tangent = next(given) if value.dtype.is_float else None
         if value in depends:
-            raise GradientError(f"custom_jvp: a result of the rule of {rule.name} depends on the tangents")
-        if tangent is not None and tangent not in depends and not _is_zero(opened, tangent):
+            raise GradientError(f"custom_jvp: a result of the rule of {rule.name} depends on the tangents ({loc})")
+        if tangent is not None and tangent not in depends and not is_zero(opened, tangent):
             raise GradientError(
-                f"custom_jvp: a tangent that the rule of {rule.name} gives is not linear in the tangents"
+                f"custom_jvp: a tangent that the rule of {rule.name} gives is not linear in the tangents ({loc})"
             )
         tangents.append(tangent if tangent in depends else None)
     return Forward(
@@ -121,56 +102,6 @@ def _of_rule(rule: Graph, primals: int) -> Forward:
         outputs,
         tuple(tangents),
     )
-
-
-def _is_zero(graph: Graph, value: Value) -> bool:
-    """A constant zero, rearranged or not."""
-    node = graph.producers.get(value)
-    while node is not None and node.op.kind == "movement" and len(node.operands) == 1:
-        node = graph.producers.get(node.operands[0])
-    return node is not None and isinstance(node.attrs, ConstantAttrs) and not np.any(node.attrs.value)
-
-
-def _opened(graph: Graph, tangents: Sequence[Value]) -> Graph:
-    """The graph with every call of tangents and other things inlined, so that each node has one part."""
-    while True:
-        depends = dependents(graph.nodes, tangents)
-        builder = GraphBuilder(graph.name)
-        known: dict[Value, Value] = {v: v for v in graph.inputs}
-        changed = False
-        for node in graph.nodes:
-            inner = getattr(node.attrs, "graph", None)
-            if isinstance(inner, Graph) and not depends.isdisjoint(node.operands):
-                results = builder.inline(inner, [known[v] for v in node.operands])
-                known.update(zip(node.results, results, strict=True))
-                changed = True
-            else:
-                builder.copy(node, known)
-        if not changed:
-            return graph
-        graph = Graph(graph.name, graph.inputs, tuple(builder.nodes), tuple(known[v] for v in graph.outputs))
-
-
-def divide(found: Forward) -> tuple[list[Node], tuple[Node, ...], tuple[Value, ...]]:
-    """The nodes that do not depend on tangents; those that do and are needed; the values that cross.
-
-    What depends on no input and only moves elements (a broadcast constant) is repeated on the linear side rather than
-    handed over.
-    """
-    depends = dependents(found.nodes, found.tangent_inputs)
-    forward = [node for node in found.nodes if depends.isdisjoint(node.operands)]
-    tangents = [t for t in found.tangents if t is not None]
-    linear = live_nodes([node for node in found.nodes if not depends.isdisjoint(node.operands)], tangents)
-    repeated: set[Value] = set()
-    sources: list[Node] = []
-    for node in forward:
-        if node.op.kind in ("source", "movement") and repeated.issuperset(node.operands):
-            repeated.update(node.results)
-            sources.append(node)
-    nodes = live_nodes([*sources, *linear], tangents)
-    read = [*(v for node in linear for v in node.operands), *tangents]  # a tangent may be a zero that depends on none
-    used = dict.fromkeys(v for v in read if v not in depends)
-    return forward, nodes, tuple(v for v in used if v not in repeated)
 
 
 def order_late(first: Sequence[Node], others: Sequence[Node], last: Sequence[Node]) -> tuple[Node, ...]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from graphc.core.records import dataclass
+from graphc.core.source import Loc
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
 
@@ -67,9 +68,9 @@ class Derive(Protocol):
 
     def transpose(self, graph: Graph, linear: tuple[bool, ...], cotangents: tuple[bool, ...]) -> TransposedGraph: ...
 
-    def divide(self, rule: Graph, primals: int) -> LinearisedGraph:
+    def divide(self, rule: Graph, primals: int, loc: Loc) -> LinearisedGraph:
         """A rule for tangents, from primals and tangents of all its float inputs, as what does not depend on tangents
-        and what does; its last outputs are the tangents of its float outputs.
+        and what does; its last outputs are the tangents of its float outputs. `loc`: where it is used.
         """
         ...
 

@@ -134,9 +134,9 @@ def _take(statement: Store, frame: _Frame) -> None:
 
 def _write(buffer: Buffer, index: tuple[Expr, ...], value: Value, frame: _Frame) -> None:
     place = _place(buffer, index, frame)
-    if place.ndim == 0 and frame.lanes is not None and frame.lanes > 1:
+    if isinstance(place, int) and frame.lanes is not None and frame.lanes > 1:
         raise VerifyError(f"{frame.lanes} lanes store to the same element of {buffer.name}")
-    if place.ndim == 0 and value.ndim == 1:  # the one active lane
+    if isinstance(place, int) and value.ndim == 1:  # the one active lane
         value = value[0]
     frame.memory[buffer.name][place] = value
 
@@ -254,29 +254,7 @@ _STATEMENTS: dict[type, Callable[..., None]] = {
 
 def evaluate(expr: Expr, frame: _Frame) -> Value:
     """The value of an expression in all lanes of a frame."""
-    match expr:
-        case Var(name):
-            return frame.values[name]
-        case Const(value, dtype):
-            return np.asarray(value, dtype.numpy)
-        case Load():
-            return _load(expr, frame)
-        case Binary(op, lhs, rhs):
-            return arith.binary(op, evaluate(lhs, frame), evaluate(rhs, frame))
-        case Unary(op, x):
-            return arith.unary(op, evaluate(x, frame))
-        case Compare(op, lhs, rhs):
-            return arith.compare(op, evaluate(lhs, frame), evaluate(rhs, frame))
-        case Fma(a, b, c):
-            return arith.fma(evaluate(a, frame), evaluate(b, frame), evaluate(c, frame))
-        case DotPair(a, b, c):
-            return arith.dot_pair(evaluate(a, frame), evaluate(b, frame), evaluate(c, frame))
-        case Select(cond, on_true, on_false):
-            return np.where(evaluate(cond, frame), evaluate(on_true, frame), evaluate(on_false, frame))
-        case Cast(x, dtype):
-            return arith.cast(evaluate(x, frame), dtype)
-        case Bitcast(x, dtype):
-            return evaluate(x, frame).view(dtype.numpy)
+    return _EXPRESSIONS[type(expr)](expr, frame)
 
 
 def _load(expr: Load, frame: _Frame) -> Value:
@@ -286,14 +264,49 @@ def _load(expr: Load, frame: _Frame) -> Value:
     return np.asarray(memory[_place(expr.buffer, expr.index, frame)])
 
 
-def _place(buffer: Buffer, index: tuple[Expr, ...], frame: _Frame) -> Value:
-    """Flat element numbers; checks every dimension against its extent."""
-    place: Value = frame.values.get("@" + buffer.name, _ZERO)
+def _binary(expr: Binary, frame: _Frame) -> Value:
+    return arith.binary(expr.op, evaluate(expr.lhs, frame), evaluate(expr.rhs, frame))
+
+
+def _fused(combine: Callable[[Value, Value, Value], Value]) -> Callable[..., Value]:
+    return lambda e, frame: combine(evaluate(e.a, frame), evaluate(e.b, frame), evaluate(e.c, frame))
+
+
+def _select(expr: Select, frame: _Frame) -> Value:
+    cond = evaluate(expr.cond, frame)
+    return np.where(cond, evaluate(expr.on_true, frame), evaluate(expr.on_false, frame))
+
+
+_EXPRESSIONS: dict[type, Callable[..., Value]] = {
+    Var: lambda e, frame: frame.values[e.name],
+    Const: lambda e, frame: np.asarray(e.value, e.dtype.numpy),
+    Load: _load,
+    Binary: _binary,
+    Unary: lambda e, frame: arith.unary(e.op, evaluate(e.x, frame)),
+    Compare: lambda e, frame: arith.compare(e.op, evaluate(e.lhs, frame), evaluate(e.rhs, frame)),
+    Fma: _fused(arith.fma),
+    DotPair: _fused(arith.dot_pair),
+    Select: _select,
+    Cast: lambda e, frame: arith.cast(evaluate(e.x, frame), e.dtype),
+    Bitcast: lambda e, frame: evaluate(e.x, frame).view(e.dtype.numpy),
+}
+
+
+def _place(buffer: Buffer, index: tuple[Expr, ...], frame: _Frame) -> int | Value:
+    """Flat element numbers, one for all lanes as an int; checks every dimension against its extent."""
+    own = frame.values.get("@" + buffer.name)
+    place: int | Value = 0 if own is None else own
     for extent, expr in zip(buffer.shape, index, strict=True):
-        value = arith.cast(evaluate(expr, frame), int64)
-        if ((value < 0) | (value >= extent)).any():
-            raise VerifyError(f"{buffer.name}{list(buffer.shape)}: index {value.ravel()[:4]}... is out of bounds")
-        place = np.asarray(place * extent + value)
+        found = evaluate(expr, frame)
+        if found.ndim == 0:  # most of them: Python is faster at numbers than NumPy
+            value: int | Value = int(found)
+            inside = 0 <= value < extent
+        else:
+            value = arith.cast(found, int64)
+            inside = value.size == 0 or bool(value.view(np.uint64).max() < extent)  # negative ones are huge
+        if not inside:
+            raise VerifyError(f"{buffer.name}{list(buffer.shape)}: index {found.ravel()[:4]}... is out of bounds")
+        place = place * extent + value
     return place
 
 

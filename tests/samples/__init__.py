@@ -15,14 +15,14 @@ from tests.samples.indexing import indexing
 from tests.samples.linalg import linalg, sparse
 from tests.samples.movement import movement
 from tests.samples.reduction import reductions
-from tests.samples.sample import Sample, assert_matches, graph_of, ulp_distance
+from tests.samples.sample import Sample, all_pass, assert_matches, graph_of, ulp_distance
 from tests.samples.sliding import sliding
 from tests.samples.sorting import sorting
 from tests.samples.source import sources
 from tests.samples.structural import structural
 from tests.samples.windows import windows
 
-__all__ = ["FAMILIES", "SAMPLES", "Sample", "assert_matches", "graph_of", "samples_of", "ulp_distance"]
+__all__ = ["FAMILIES", "SAMPLES", "Sample", "all_pass", "assert_matches", "graph_of", "samples_of", "ulp_distance"]
 
 FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
     elementwise,

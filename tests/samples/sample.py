@@ -1,5 +1,6 @@
 """What a sample is, the graph of samples, and whether a result agrees with one."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,3 +70,17 @@ def assert_matches(sample: Sample, got: np.ndarray, want: np.ndarray) -> None:
         return
     distance = ulp_distance(got, want)
     assert distance <= sample.ulp, f"{sample.id}: {distance} ulp\n got {got}\nwant {want}"
+
+
+def all_pass(check: Callable[[Sample], None], samples: Iterable[Sample]) -> None:
+    """`check` on every sample; all that fail are told together, after the first lines of what they say."""
+    told: list[str] = []
+    first: Exception | None = None
+    for sample in samples:
+        try:
+            check(sample)
+        except Exception as error:
+            told.append(f"{sample.id}: {type(error).__name__}: {str(error)[:300]}")
+            first = first or error
+    if told:
+        raise AssertionError(f"{len(told)} samples fail:\n" + "\n".join(told)) from first

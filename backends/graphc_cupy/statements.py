@@ -40,6 +40,8 @@ from graphc_cupy.spelling import kind_of, memory
 from graphc_cupy.teams import ALL, EVERYONE, Layout, distance, extent_of, holder, iterations, leaf_nest
 
 ALIGNMENT = 16  # of shared scratch
+SHORT = 16  # iterations of a loop that the compiler may write out as a whole
+UNROLLED = 4  # iterations of a longer one that it may write out; by itself it takes hundreds, and minutes over them
 
 
 @dataclass(slots=True)
@@ -252,6 +254,9 @@ class StatementEmitter:
         extent, counter, name = self.together(loop.extent, self.scope.place), self.count(loop), loop.var.name
         if loop.kind == "unroll":
             self.line("#pragma unroll")
+        elif isinstance(loop.extent, Const) and loop.extent.value > SHORT:
+            has_loops = any(isinstance(statement, For) for statement in walk(loop.body))
+            self.line(f"#pragma unroll {1 if has_loops else UNROLLED}")
         with self.braces(f"for ({counter} = 0; {name} < {extent}; ++{name})"):
             self.block(loop.body)
 

@@ -14,12 +14,14 @@ import graphc
 import graphc.numpy as gnp
 from graphc.core import lapack
 from graphc.core.errors import ArgumentError, BackendError, DTypeError, ShapeError, UnsupportedError, VerifyError
+from graphc.graph.ops.linalg import BY_LIBRARY
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.program import KernelCall
 from graphc.kernel.text import parse_kernel, print_kernel
 from graphc.kernel.verify import verify
 from graphc.passes.partition import partition
 from graphc_cupy.recipes import schedule
+from tests.conftest import ROOT
 from tests.samples import SAMPLES, graph_of
 
 gc: Any = graphc  # results are arrays
@@ -144,12 +146,14 @@ def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     lapack.address.cache_clear()
 
 
-def test_the_gpu_names_what_it_cannot_do() -> None:
-    graph = partition(graph_of(next(s for s in SAMPLES if s.op == "svd")))
+@pytest.mark.parametrize("op", [op.name for op in BY_LIBRARY])
+def test_the_gpu_names_what_it_cannot_do(op: str) -> None:
+    graph = partition(graph_of(next(s for s in SAMPLES if s.op == op)))
     (call,) = lower_graph(graph, name="main").calls
     assert isinstance(call, KernelCall)
-    with pytest.raises(UnsupportedError, match="svd: sgesdd of LAPACK runs on the cpu backend only"):
+    with pytest.raises(UnsupportedError, match=rf"{op}: s\w+ of LAPACK runs on the cpu backend only"):
         schedule(call.kernel)
+    assert f"`{op}`" in (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
 
 
 def test_calls_of_a_library_are_text_and_verified() -> None:

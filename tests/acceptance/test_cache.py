@@ -30,6 +30,8 @@ STAGES = ("trace", "grad", "optimized", "fused", "loop", "plan", "llvm", "asm")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of this test's own. Nothing is verified: a program whose passes are to be checked is compiled."""
     monkeypatch.delenv("GRAPHC_VERIFY")
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path / "first"))
+    compiled()  # a process reads what its programs share once: no test is the first to need it
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
     yield tmp_path / "objects"
 

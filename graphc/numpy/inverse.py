@@ -7,6 +7,7 @@ import math
 
 from graphc.core import dtypes
 from graphc.graph.ops import elementwise as ops
+from graphc.numpy import turned
 from graphc.numpy.float_bits import copysign, signbit
 from graphc.numpy.wide import wide
 from graphc.tracing.bind import bind1, dtype_of
@@ -17,31 +18,35 @@ _LARGE = {dtypes.float32: 2.0**14, dtypes.float64: 2.0**28}
 
 
 def asin(x: ArrayLike) -> Array:
-    """The angle in [-pi/2, pi/2], in radians, whose sine is x; NaN outside [-1, 1]. Floats.
+    """The angle in [-pi/2, pi/2], in radians, whose sine is x; NaN outside [-1, 1]. Floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.asin([0.0, -0.0, 2.0]).tolist()
     [0.0, -0.0, nan]
     """
-    return wide("asin", _asin, x)
+    return wide("asin", _asin, x, complex_too=True)
 
 
 def _asin(x: Array) -> Array:
+    if dtype_of(x).is_complex:
+        return bind1(ops.asin, x)
     other = bind1(ops.sqrt, bind1(ops.mul, bind1(ops.sub, 1.0, x), bind1(ops.add, 1.0, x)))
     return bind1(ops.atan, bind1(ops.div, x, other))
 
 
 def acos(x: ArrayLike) -> Array:
-    """The angle in [0, pi], in radians, whose cosine is x; NaN outside [-1, 1]. Floats.
+    """The angle in [0, pi], in radians, whose cosine is x; NaN outside [-1, 1]. Floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.acos([1.0, 2.0]).tolist()
     [0.0, nan]
     """
-    return wide("acos", _acos, x)
+    return wide("acos", _acos, x, complex_too=True)
 
 
 def _acos(x: Array) -> Array:
+    if dtype_of(x).is_complex:
+        return bind1(ops.acos, x)
     # tan(a / 2)**2 = (1 - cos(a)) / (1 + cos(a))
     ratio = bind1(ops.div, bind1(ops.sub, 1.0, x), bind1(ops.add, 1.0, x))
     return bind1(ops.mul, bind1(ops.atan, bind1(ops.sqrt, ratio)), 2.0)
@@ -73,16 +78,18 @@ def _atan2(y: Array, x: Array) -> Array:
 
 
 def asinh(x: ArrayLike) -> Array:
-    """The number whose hyperbolic sine is x; floats.
+    """The number whose hyperbolic sine is x; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.asinh([0.0, -0.0]).tolist()
     [0.0, -0.0]
     """
-    return wide("asinh", _asinh, x)
+    return wide("asinh", _asinh, x, complex_too=True)
 
 
 def _asinh(x: Array) -> Array:
+    if dtype_of(x).is_complex:
+        return turned.turned(ops.asin, x)
     size = bind1(ops.abs_, x)
     large = _LARGE[dtype_of(x)]
     near = bind1(ops.min_, size, large)
@@ -96,16 +103,18 @@ def _asinh(x: Array) -> Array:
 
 
 def acosh(x: ArrayLike) -> Array:
-    """The number that is not negative whose hyperbolic cosine is x; NaN below 1. Floats.
+    """The number that is not negative whose hyperbolic cosine is x; NaN below 1. Floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.acosh([1.0, 0.5]).tolist()
     [0.0, nan]
     """
-    return wide("acosh", _acosh, x)
+    return wide("acosh", _acosh, x, complex_too=True)
 
 
 def _acosh(x: Array) -> Array:
+    if dtype_of(x).is_complex:
+        return turned.acosh(x)
     large = _LARGE[dtype_of(x)]
     over = bind1(ops.sub, bind1(ops.min_, x, large), 1.0)
     square = bind1(ops.mul, over, bind1(ops.add, over, 2.0))
@@ -115,16 +124,18 @@ def _acosh(x: Array) -> Array:
 
 
 def atanh(x: ArrayLike) -> Array:
-    """The number whose hyperbolic tangent is x; infinite at 1 and -1, NaN outside. Floats.
+    """The number whose hyperbolic tangent is x; infinite at 1 and -1, NaN outside. Floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.atanh([0.0, 1.0, 2.0]).tolist()
     [0.0, inf, nan]
     """
-    return wide("atanh", _atanh, x)
+    return wide("atanh", _atanh, x, complex_too=True)
 
 
 def _atanh(x: Array) -> Array:
+    if dtype_of(x).is_complex:
+        return turned.turned(ops.atan, x)
     size = bind1(ops.abs_, x)
     ratio = bind1(ops.div, bind1(ops.add, size, size), bind1(ops.sub, 1.0, size))
     return odd(x, bind1(ops.mul, bind1(ops.log1p, ratio), 0.5))

@@ -7,6 +7,7 @@ from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
 from graphc.numpy.complexes import complex, imag, real
 from graphc.numpy.inverse import odd
+from graphc.numpy.turned import turn, turned
 from graphc.numpy.wide import wide
 from graphc.tracing.array import elementwise
 from graphc.tracing.bind import as_array, bind1, dtype_of
@@ -44,13 +45,18 @@ def abs(x: ArrayLike) -> Array:
 
 
 def sign(x: ArrayLike) -> Array:
-    """-1, 0 or 1 with the sign of x; NaN stays NaN. Any number.
+    """-1, 0 or 1 with the sign of x; NaN stays NaN. Any number; of a complex one x / |x|, and 0 at 0.
 
     >>> import graphc.numpy as gnp
     >>> gnp.sign([-3.0, 0.0, 2.0]).tolist()
     [-1.0, 0.0, 1.0]
     """
-    return bind1(ops.sign, x)
+    array = as_array(x)
+    if not dtype_of(array).is_complex:
+        return bind1(ops.sign, array)
+    size = bind1(ops.abs_, array)
+    size = bind1(ops.select, bind1(ops.eq, size, 0.0), 1.0, size)
+    return complex(*(bind1(ops.div, part, size) for part in (real(array), imag(array))))
 
 
 def square(x: ArrayLike) -> Array:
@@ -74,7 +80,7 @@ def reciprocal(x: ArrayLike) -> Array:
 
 
 def sqrt(x: ArrayLike) -> Array:
-    """Square root, correctly rounded; NaN below 0. Floats.
+    """Square root, correctly rounded; NaN below 0. Floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.sqrt([4.0, 2.25]).tolist()
@@ -94,7 +100,7 @@ def rsqrt(x: ArrayLike) -> Array:
 
 
 def exp(x: ArrayLike) -> Array:
-    """e to the power x; floats.
+    """e to the power x; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.exp([0.0, -1e9]).tolist()
@@ -114,7 +120,7 @@ def exp2(x: ArrayLike) -> Array:
 
 
 def expm1(x: ArrayLike) -> Array:
-    """`exp(x) - 1` without cancellation near 0; floats.
+    """`exp(x) - 1` without cancellation near 0; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.expm1([0.0]).tolist()
@@ -124,7 +130,7 @@ def expm1(x: ArrayLike) -> Array:
 
 
 def log(x: ArrayLike) -> Array:
-    """Natural logarithm; NaN below 0, -inf at 0. Floats.
+    """Natural logarithm; NaN below 0, -inf at 0. Floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.log([1.0, 0.0]).tolist()
@@ -134,7 +140,7 @@ def log(x: ArrayLike) -> Array:
 
 
 def log1p(x: ArrayLike) -> Array:
-    """`log(1 + x)` without cancellation near 0; floats.
+    """`log(1 + x)` without cancellation near 0; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.log1p([0.0, -1.0]).tolist()
@@ -144,27 +150,33 @@ def log1p(x: ArrayLike) -> Array:
 
 
 def log2(x: ArrayLike) -> Array:
-    """Logarithm to base 2, `log(x) / log(2)`; floats.
+    """Logarithm to base 2, `log(x) / log(2)`; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.log2([1.0, 4.0]).tolist()
     [0.0, 2.0]
     """
-    return wide("log2", lambda number: bind1(ops.div, log(number), math.log(2.0)), x, complex_too=True)
+    return wide("log2", lambda number: _quotient(log(number), math.log(2.0)), x, complex_too=True)
 
 
 def log10(x: ArrayLike) -> Array:
-    """Logarithm to base 10, `log(x) / log(10)`; floats.
+    """Logarithm to base 10, `log(x) / log(10)`; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.log10([1.0]).tolist()
     [0.0]
     """
-    return wide("log10", lambda number: bind1(ops.div, log(number), math.log(10.0)), x, complex_too=True)
+    return wide("log10", lambda number: _quotient(log(number), math.log(10.0)), x, complex_too=True)
+
+
+def _quotient(x: Array, divisor: float) -> Array:
+    if not dtype_of(x).is_complex:
+        return bind1(ops.div, x, divisor)
+    return complex(*(bind1(ops.div, part, divisor) for part in (real(x), imag(x))))
 
 
 def sin(x: ArrayLike) -> Array:
-    """Sine of x in radians; floats.
+    """Sine of x in radians; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.sin([0.0]).tolist()
@@ -174,7 +186,7 @@ def sin(x: ArrayLike) -> Array:
 
 
 def cos(x: ArrayLike) -> Array:
-    """Cosine of x in radians; floats.
+    """Cosine of x in radians; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.cos([0.0]).tolist()
@@ -184,17 +196,20 @@ def cos(x: ArrayLike) -> Array:
 
 
 def tan(x: ArrayLike) -> Array:
-    """Tangent, `sin(x) / cos(x)`; floats.
+    """Tangent, `sin(x) / cos(x)`; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.tan([0.0]).tolist()
     [0.0]
     """
-    return wide("tan", lambda angle: bind1(ops.div, sin(angle), cos(angle)), x, complex_too=True)
+    array = as_array(x)
+    if dtype_of(array).is_complex:
+        return turned(ops.tanh, array)
+    return wide("tan", lambda angle: bind1(ops.div, sin(angle), cos(angle)), x)
 
 
 def arctan(x: ArrayLike) -> Array:
-    """The angle in (-pi/2, pi/2), in radians, whose tangent is x; floats.
+    """The angle in (-pi/2, pi/2), in radians, whose tangent is x; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.arctan([0.0, -0.0]).tolist()
@@ -204,7 +219,7 @@ def arctan(x: ArrayLike) -> Array:
 
 
 def tanh(x: ArrayLike) -> Array:
-    """Hyperbolic tangent; floats.
+    """Hyperbolic tangent; floats and complex numbers.
 
     >>> import graphc.numpy as gnp
     >>> gnp.tanh([0.0, 100.0]).tolist()
@@ -348,10 +363,8 @@ def sinh(x: ArrayLike) -> Array:
     >>> gnp.sinh([0.0]).tolist()
     [0.0]
     """
-    if dtype_of(as_array(x)).is_complex:
-        a, b = real(x), imag(x)
-        return complex(bind1(ops.mul, sinh(a), cos(b)), bind1(ops.mul, cosh(a), sin(b)))
-    return wide("sinh", _sinh, x)
+    array = as_array(x)
+    return turned(ops.sin, array) if dtype_of(array).is_complex else wide("sinh", _sinh, x)
 
 
 def _sinh(x: Array) -> Array:
@@ -369,10 +382,8 @@ def cosh(x: ArrayLike) -> Array:
     >>> gnp.cosh([0.0]).tolist()
     [1.0]
     """
-    if dtype_of(as_array(x)).is_complex:
-        a, b = real(x), imag(x)
-        return complex(bind1(ops.mul, cosh(a), cos(b)), bind1(ops.mul, sinh(a), sin(b)))
-    return wide("cosh", _cosh, x)
+    array = as_array(x)
+    return bind1(ops.cos, turn(array)) if dtype_of(array).is_complex else wide("cosh", _cosh, x)
 
 
 def _cosh(x: Array) -> Array:
@@ -392,13 +403,17 @@ def _half_exp(size: Array) -> Array:
 
 
 def round(x: ArrayLike, decimals: int = 0) -> Array:
-    """Rounded to `decimals` places, ties to even; integers stay as they are for `decimals >= 0`.
+    """Rounded to `decimals` places, ties to even; integers stay as they are for `decimals >= 0`. Complex numbers: both
+    parts.
 
     >>> import graphc.numpy as gnp
     >>> gnp.round([0.5, 1.5, 2.6]).tolist()
     [0.0, 2.0, 3.0]
     """
-    return elementwise.round_to(x, decimals)
+    array = as_array(x)
+    if dtype_of(array).is_complex:
+        return complex(*(elementwise.round_to(part, decimals) for part in (real(array), imag(array))))
+    return elementwise.round_to(array, decimals)
 
 
 def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:

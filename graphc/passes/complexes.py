@@ -4,8 +4,8 @@ In: any graph. Out: the same function, in which complex values are only the inpu
 what calls take and give, made by `complex` and read by `real` and `imag`. Lowering stores them as NumPy does, real part
 first; everything between the two sees floats.
 
-The formulas below are the meaning of the ops in bits: each operation rounds once, in this order. Special values follow
-from them; where NumPy's rules for infinite parts differ, they are not followed.
+The formulas are the meaning of the ops in bits: each operation rounds once, in the order they are written. Special
+values of functions are those of C99; those of products and quotients follow from the formulas.
 
 | op                     | result                                                                              |
 |------------------------|-------------------------------------------------------------------------------------|
@@ -13,17 +13,14 @@ from them; where NumPy's rules for infinite parts differ, they are not followed.
 | mul                    | (ac - bd, ad + bc)                                                                   |
 | div                    | Smith's quotient, by the larger part of the divisor                                  |
 | abs                    | m sqrt(1 + (n/m)^2), m the larger part and n the smaller, which overflows only late  |
-| log                    | (log m + log1p((n/m)^2) / 2, atan2(b, a))                                            |
-| exp, sin, cos          | e^a (cos b, sin b); (sin a cosh b, cos a sinh b); (cos a cosh b, -sin a sinh b)      |
-| tanh                   | Kahan's, which does not overflow                                                     |
-| sqrt                   | Kahan's; the real part is not negative                                               |
-| pow                    | exp(y log x); x^0 is 1, and 0^y is 0                                                 |
+| functions              | see `complex_functions`                                                              |
 | prod                   | halves are multiplied, then the halves of that, and so on; padded with ones          |
+| cumprod, recurrences   | in chunks of 16, see `complex_scans`                                                 |
 | dot_general            | (ac - bd, ad + bc) of four real products, each added up as any other                 |
 """
 
 from collections.abc import Callable
-from math import pi, prod
+from math import prod
 
 import numpy as np
 
@@ -36,168 +33,23 @@ from graphc.graph.ir import Graph, Node, Op, Value
 from graphc.graph.ops import contraction, cumulative, indexing, reduction, source
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.movement import AxesAttrs
+from graphc.passes import complex_functions as functions
+from graphc.passes import complex_scans as scans
+from graphc.passes.complex_functions import Pair
 from graphc.passes.rewrite import with_regions
 
-Pair = tuple[Value, Value]
 Formula = Callable[[Compose, Node, list[Pair]], Pair]
-
-
-# --------------------------------------------------------------------------------------------------------- real parts
-
-
-@dataclass(frozen=True, slots=True)
-class _Reals:
-    """Real formulas that several complex ones share."""
-
-    c: Compose
-
-    def less(self, x: Value, y: Value) -> Value:
-        return self.c(ops.lt, x, y)
-
-    def below(self, x: Value, number: float) -> Value:
-        return self.less(x, self.c.like(x, number))
-
-    def plus(self, x: Value, number: float) -> Value:
-        return self.c.add(x, self.c.like(x, number))
-
-    def is_zero(self, x: Value) -> Value:
-        return self.c.eq(x, self.c.like(x, 0))
-
-    def abs(self, x: Value) -> Value:
-        return self.c(ops.abs_, x)
-
-    def sqrt(self, x: Value) -> Value:
-        return self.c(ops.sqrt, x)
-
-    def exp(self, x: Value) -> Value:
-        return self.c(ops.exp, x)
-
-    def is_negative(self, x: Value) -> Value:
-        """Whether the sign is minus, that of -0 too."""
-        c = self.c
-        return self.below(c.select(self.is_zero(x), c.div(c.like(x, 1), x), x), 0)
-
-    def with_sign(self, size: Value, of: Value) -> Value:
-        return self.c.select(self.is_negative(of), self.c.neg(size), size)
-
-    def larger(self, a: Value, b: Value) -> tuple[Value, Value]:
-        """The larger of |a| and |b|, and what the smaller is to it; 1 where they are equal, 0 and infinite ones too."""
-        c = self.c
-        x, y = self.abs(a), self.abs(b)
-        m, n = c(ops.max_, x, y), c(ops.min_, x, y)
-        return m, c.select(c.eq(m, n), c.like(m, 1), c.div(n, m))
-
-    def size(self, a: Value, b: Value) -> Value:
-        c = self.c
-        m, r = self.larger(a, b)
-        return c.mul(m, self.sqrt(self.plus(c.mul(r, r), 1.0)))
-
-    def angle(self, b: Value, a: Value) -> Value:
-        """atan2(b, a)"""
-        c = self.c
-        m, r = self.larger(a, b)
-        t = c(ops.atan, c.select(self.is_zero(m), m, r))
-        t = c.select(self.less(self.abs(a), self.abs(b)), c.sub(c.like(t, pi / 2), t), t)
-        return self.with_sign(c.select(self.is_negative(a), c.sub(c.like(t, pi), t), t), b)
-
-    def sinh_cosh(self, x: Value) -> Pair:
-        c = self.c
-        size = self.abs(x)
-        e, less = self.exp(size), c(ops.expm1, size)
-        inverse = c.div(c.like(e, 1), e)
-        near = c.add(less, c.div(less, self.plus(less, 1.0)))
-        sinh = c.scale(c.select(self.below(size, 1.0), near, c.sub(e, inverse)), 0.5)
-        return self.with_sign(sinh, x), c.scale(c.add(e, inverse), 0.5)
 
 
 # ----------------------------------------------------------------------------------------------------------- formulas
 
 
-def _product(c: Compose, x: Pair, y: Pair) -> Pair:
-    (a, b), (p, q) = x, y
-    return c.sub(c.mul(a, p), c.mul(b, q)), c.add(c.mul(a, q), c.mul(b, p))
-
-
 def _mul(c: Compose, node: Node, given: list[Pair]) -> Pair:
-    return _product(c, *given)
+    return functions.product(c, *given)
 
 
-def _div(c: Compose, node: Node, given: list[Pair]) -> Pair:
-    (a, b), (p, q) = given
-    reals = _Reals(c)
-    swapped = reals.less(reals.abs(p), reals.abs(q))
-    large, small = c.select(swapped, q, p), c.select(swapped, p, q)
-    r = c.select(reals.is_zero(large), large, c.div(small, large))
-    divisor = c.add(large, c.mul(small, r))
-    x, y = c.select(swapped, b, a), c.select(swapped, a, b)
-    imaginary = c.sub(y, c.mul(x, r))
-    imaginary = c.select(swapped, c.neg(imaginary), imaginary)
-    return c.div(c.add(x, c.mul(y, r)), divisor), c.div(imaginary, divisor)
-
-
-def _exponential(c: Compose, a: Value, b: Value) -> Pair:
-    size = _Reals(c).exp(a)
-    imaginary = c.mul(size, c(ops.sin, b))
-    return c.mul(size, c(ops.cos, b)), c.select(_Reals(c).is_zero(b), b, imaginary)
-
-
-def _logarithm(c: Compose, a: Value, b: Value) -> Pair:
-    reals = _Reals(c)
-    m, r = reals.larger(a, b)
-    return c.add(c(ops.log, m), c.scale(c(ops.log1p, c.mul(r, r)), 0.5)), reals.angle(b, a)
-
-
-def _sqrt(c: Compose, node: Node, given: list[Pair]) -> Pair:
-    ((a, b),) = given
-    reals = _Reals(c)
-    t = reals.sqrt(c.add(c.scale(reals.abs(a), 0.5), c.scale(reals.size(a, b), 0.5)))
-    other = c.div(reals.abs(b), c.add(t, t))
-    left = reals.is_negative(a)
-    nothing = reals.is_zero(t)
-    real = c.select(nothing, t, c.select(left, other, t))
-    return real, c.select(nothing, b, reals.with_sign(c.select(left, t, other), b))
-
-
-def _sin(c: Compose, node: Node, given: list[Pair]) -> Pair:
-    ((a, b),) = given
-    sinh, cosh = _Reals(c).sinh_cosh(b)
-    return c.mul(c(ops.sin, a), cosh), c.mul(c(ops.cos, a), sinh)
-
-
-def _cos(c: Compose, node: Node, given: list[Pair]) -> Pair:
-    ((a, b),) = given
-    sinh, cosh = _Reals(c).sinh_cosh(b)
-    return c.mul(c(ops.cos, a), cosh), c.neg(c.mul(c(ops.sin, a), sinh))
-
-
-def _tanh(c: Compose, node: Node, given: list[Pair]) -> Pair:
-    """W. Kahan, "Branch cuts for complex elementary functions", 1987."""
-    ((a, b),) = given
-    reals = _Reals(c)
-    sine, cosine = c(ops.sin, b), c(ops.cos, b)
-    far = reals.less(c.like(a, 11 if a.dtype is dtypes.float32 else 22), reals.abs(a))
-    s, _ = reals.sinh_cosh(c.select(far, c.like(a, 0), a))
-    t = c.div(sine, cosine)
-    beta = reals.plus(c.mul(t, t), 1.0)
-    rho = reals.sqrt(reals.plus(c.mul(s, s), 1.0))
-    divisor = reals.plus(c.mul(c.mul(beta, s), s), 1.0)
-    rest = c.scale(c.mul(c.mul(sine, cosine), reals.exp(c.scale(reals.abs(a), -2.0))), 4.0)
-    real = c.select(far, reals.with_sign(c.like(a, 1), a), c.div(c.mul(c.mul(beta, rho), s), divisor))
-    return real, c.select(far, rest, c.div(t, divisor))
-
-
-def _pow(c: Compose, node: Node, given: list[Pair]) -> Pair:
-    x, y = given
-    is_zero, is_one = _both_zero(c, x), _both_zero(c, y)
-    base = c.select(is_zero, c.like(x[0], 1), x[0])
-    real, imaginary = _exponential(c, *_product(c, y, _logarithm(c, base, x[1])))
-    one, zero = c.like(real, 1), c.like(real, 0)
-    real = c.select(is_one, one, c.select(is_zero, zero, real))
-    return real, c.select(c(ops.or_, is_one, is_zero), zero, imaginary)
-
-
-def _both_zero(c: Compose, x: Pair) -> Value:
-    return c(ops.and_, _Reals(c).is_zero(x[0]), _Reals(c).is_zero(x[1]))
+def _of_one(formula: Callable[[Compose, Value, Value], Pair]) -> Formula:
+    return lambda c, node, given: formula(c, *given[0])
 
 
 def _dot(c: Compose, node: Node, given: list[Pair]) -> Pair:
@@ -234,7 +86,7 @@ def _prod(c: Compose, node: Node, given: list[Pair]) -> Pair:
             pieces.append((real, imaginary))
         while len(pieces) > 1:
             half = len(pieces) // 2
-            pieces = [_product(c, low, high) for low, high in zip(pieces[:half], pieces[half:], strict=True)]
+            pieces = [functions.product(c, low, high) for low, high in zip(pieces[:half], pieces[half:], strict=True)]
         x = pieces[0]
     return c.reshape(x[0], shape), c.reshape(x[1], shape)
 
@@ -248,23 +100,30 @@ def _cast(c: Compose, node: Node, given: list[Pair]) -> Pair:
 
 _FORMULAS: dict[Op, Formula] = {
     ops.mul: _mul,
-    ops.div: _div,
-    ops.exp: lambda c, node, given: _exponential(c, *given[0]),
-    ops.log: lambda c, node, given: _logarithm(c, *given[0]),
-    ops.sqrt: _sqrt,
-    ops.sin: _sin,
-    ops.cos: _cos,
-    ops.tanh: _tanh,
-    ops.pow_: _pow,
+    ops.div: lambda c, node, given: functions.quotient(c, *given),
+    ops.exp: _of_one(functions.exponential),
+    ops.expm1: _of_one(functions.exponential_less_one),
+    ops.log: _of_one(functions.logarithm),
+    ops.log1p: _of_one(functions.logarithm_of_one_more),
+    ops.sqrt: _of_one(functions.square_root),
+    ops.sin: _of_one(functions.sine),
+    ops.cos: _of_one(functions.cosine),
+    ops.tanh: _of_one(functions.hyperbolic_tangent),
+    ops.asin: _of_one(functions.arcsine),
+    ops.acos: _of_one(functions.arccosine),
+    ops.atan: _of_one(functions.arctangent),
+    ops.pow_: lambda c, node, given: functions.power(c, *given),
     ops.cast: _cast,
     contraction.dot_general: _dot,
     reduction.reduce_prod: _prod,
+    cumulative.cumprod: scans.cumulative_product,
+    cumulative.linear_recurrence: scans.linear_recurrence,
 }
 # Of complex operands something else: the parts come in, one value goes out.
 _READS: dict[Op, Callable[[Compose, list[Pair]], Value]] = {
     ops.real: lambda c, given: given[0][0],
     ops.imag: lambda c, given: given[0][1],
-    ops.abs_: lambda c, given: _Reals(c).size(*given[0]),
+    ops.abs_: lambda c, given: functions.Reals(c).size(*given[0]),
     ops.eq: lambda c, given: c(ops.and_, *(c.eq(x, y) for x, y in zip(*given, strict=True))),
     ops.ne: lambda c, given: c(ops.or_, *(c(ops.ne, x, y) for x, y in zip(*given, strict=True))),
     ops.cast: lambda c, given: c(ops.or_, *(c.cast(part, dtypes.bool_) for part in given[0])),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from graphc.core import dtypes
+from graphc.graph.ops.cumulative import CumulativeAttrs
 from graphc.graph.ops.elementwise import DTypeAttrs
 from graphc.graph.ops.indexing import GatherAttrs
 from graphc.graph.ops.movement import AxesAttrs
@@ -16,6 +17,7 @@ from tests.samples.sample import Sample
 
 _COMPLEX_RTOL = {dtypes.complex64: 4e-6, dtypes.complex128: 2e-14}
 _COMPLEX_UNARY = ("neg", "abs", "exp", "log", "sqrt", "sin", "cos", "tanh", "stop_gradient", "saved", "real", "imag")
+_COMPLEX_UNARY += ("expm1", "log1p", "asin", "acos", "atan")
 _COMPLEX_BINARY = ("add", "sub", "mul", "div", "pow", "eq", "ne")
 _BY_PARTS = frozenset({"neg", "stop_gradient", "saved", "real", "imag", "add", "sub", "eq", "ne"})  # exact
 
@@ -76,6 +78,12 @@ def complex_others() -> Iterator[Sample]:
             both = (0, 1) if chosen and arrays[0].size <= 60 else ()
             yield Sample("dot_general", f"{name}-{dtype.short}", arrays, attrs, rtol=rtol * 3, differentiate=both)
         x, updates = complex_array(rng, (5, 3), dtype, -3, 3), complex_array(rng, (4, 3), dtype, -3, 3)
+        for shape, axis, reverse in (((2, 5), 1, False), ((19, 2), 0, True), ((3, 0), 1, False)):
+            name, attrs = f"{dtype.short}{list(shape)}{axis}{reverse}", CumulativeAttrs(axis, reverse)
+            a, b = complex_array(rng, shape, dtype, 0.6, 0.75), complex_array(rng, shape, dtype, -1, 1)
+            first, both = ((0,), (0, 1)) if chosen and shape == (2, 5) else ((), ())
+            yield Sample("cumprod", name, (a,), attrs, rtol=rtol * 20, differentiate=first)
+            yield Sample("linear_recurrence", name, (a, b), attrs, rtol=rtol * 20, differentiate=both)
         indices = np.array([0, 4, 2, 4])
         yield Sample("gather", f"{dtype.short}", (x, indices), GatherAttrs(0), differentiate=(0,) if chosen else ())
         for op in ("scatter", "scatter_add"):

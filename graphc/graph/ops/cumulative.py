@@ -5,7 +5,8 @@ with h[0] = b[0]: a[0] is not looked at.
 
 The order of rounding: elements are combined one after the other in aligned chunks of 1040, counted in the direction of
 the axis; what a chunk gives is then combined with that of all chunks before it, which are combined one after the other.
-A recurrence is one chain of fused multiply-adds. Half types are computed in float32 and each result rounded.
+A recurrence is one chain of fused multiply-adds. Half types are computed in float32 and each result rounded. Products
+and recurrences of complex numbers have an order of their own (`graphc.passes.complex_scans`).
 """
 
 from collections.abc import Callable
@@ -58,21 +59,22 @@ def _cumulative(name: str, accepted: tuple[DType, ...], numpy: Callable[..., np.
 
 
 cumsum = _cumulative("cumsum", (*dtypes.NUMERIC, *dtypes.COMPLEX), np.add.accumulate)
-cumprod = _cumulative("cumprod", dtypes.NUMERIC, np.multiply.accumulate)
+cumprod = _cumulative("cumprod", (*dtypes.NUMERIC, *dtypes.COMPLEX), np.multiply.accumulate)
 cummax = _cumulative("cummax", dtypes.ALL, np.maximum.accumulate)
 cummin = _cumulative("cummin", dtypes.ALL, np.minimum.accumulate)
 
 
 def _infer_recurrence(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
     a, b = types
-    _check("linear_recurrence", b, attrs, dtypes.FLOATS)
+    _check("linear_recurrence", b, attrs, (*dtypes.FLOATS, *dtypes.COMPLEX))
     if a != b:
         raise ShapeError(f"linear_recurrence: factors {a} and terms {b} differ")
     return (b,)
 
 
 def _recurrence(attrs: CumulativeAttrs, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    factors, terms = (np.moveaxis(_flipped(x, attrs), attrs.axis, 0).astype(np.float64) for x in (a, b))
+    wide = np.complex128 if b.dtype.kind == "c" else np.float64
+    factors, terms = (np.moveaxis(_flipped(x, attrs), attrs.axis, 0).astype(wide) for x in (a, b))
     result = np.array(terms)
     with np.errstate(all="ignore"):
         for i in range(1, len(result)):

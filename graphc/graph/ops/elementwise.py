@@ -117,6 +117,26 @@ def _rem(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(y == 0, np.zeros_like(x), x - _trunc_div(x, safe) * safe)
 
 
+def _expm1(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind == "f":
+        return np.expm1(x)
+    found = np.asarray(np.exp(x))
+    real = np.expm1(x.real) * np.cos(x.imag) - 2 * np.sin(x.imag / 2) ** 2
+    found.real = np.where(np.abs(x.real) < 64, real, found.real - 1)
+    return found
+
+
+def _log1p(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind == "f":
+        return np.log1p(x)
+    found = np.asarray(np.log(1 + x))  # NumPy's log1p is no closer near 0
+    wide = x.astype(np.clongdouble)
+    excess = 2 * wide.real + wide.real**2 + wide.imag**2
+    found.real = np.where(np.abs(excess) < 0.5, np.log1p(excess) / 2, found.real)
+    found.imag = np.arctan2(x.imag, 1 + x.real)
+    return found
+
+
 def _widest(x: np.ndarray) -> type:
     return np.complex128 if x.dtype.kind == "c" else np.float64
 
@@ -135,13 +155,13 @@ neg = _elementwise("neg", 1, SIGNED, np.negative)
 abs_ = _elementwise("abs", 1, (*NUMERIC, *COMPLEX), np.abs, _part)  # of complex numbers real
 sign = _elementwise("sign", 1, NUMERIC, np.sign)
 exp = _function("exp", 1, _wide(np.exp), (*FLOATS, *COMPLEX))
-expm1 = _function("expm1", 1, _wide(np.expm1))
+expm1 = _function("expm1", 1, _wide(_expm1), (*FLOATS, *COMPLEX))
 log = _function("log", 1, _wide(np.log), (*FLOATS, *COMPLEX))
-log1p = _function("log1p", 1, _wide(np.log1p))
+log1p = _function("log1p", 1, _wide(_log1p), (*FLOATS, *COMPLEX))
 sqrt = _elementwise("sqrt", 1, (*FLOATS, *COMPLEX), np.sqrt)
 sin = _function("sin", 1, _wide(np.sin), (*FLOATS, *COMPLEX))
 cos = _function("cos", 1, _wide(np.cos), (*FLOATS, *COMPLEX))
-atan = _function("atan", 1, _wide(np.arctan))
+atan = _function("atan", 1, _wide(np.arctan), (*FLOATS, *COMPLEX))
 tanh = _function("tanh", 1, _wide(np.tanh), (*FLOATS, *COMPLEX))
 erf = _function("erf", 1, _through_math(math.erf))
 erfc = _function("erfc", 1, _through_math(math.erfc))
@@ -246,6 +266,10 @@ bitcast = register(
     lambda attrs, x: (np.ascontiguousarray(x).reshape(x.shape).view(attrs.dtype.numpy),),
     DTypeAttrs,
 )
+
+# Of complex numbers alone; of floats they are compositions.
+asin = _function("asin", 1, _wide(np.arcsin), COMPLEX)
+acos = _function("acos", 1, _wide(np.arccos), COMPLEX)
 
 # Complex numbers and their parts.
 real = _elementwise("real", 1, COMPLEX, np.real, _part)

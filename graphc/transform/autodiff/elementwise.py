@@ -29,7 +29,16 @@ def _gaussian(c: Compose, x: Value, factor: float) -> Value:
 
 def _atan_dx(c: Compose, t: Value, z: Value, x: Value) -> Value:
     # t / (1 + x^2); far out, where x^2 overflows, the quotient is 0 as it should be
+    if x.dtype.is_complex:
+        turned = c(ops.complex_, c.neg(c(ops.imag, x)), c(ops.real, x))
+        return c.div(c.div(t, c.add(c.like(x, 1), turned)), c.sub(c.like(x, 1), turned))
     return c.div(t, c.add(c.mul(x, x), c.like(x, 1)))
+
+
+def _asin_dx(c: Compose, t: Value, z: Value, x: Value) -> Value:
+    # t / (sqrt(1 - x) sqrt(1 + x)), on the side of the branch cuts that the sign of zero says: 0 - 0 would lose it
+    less, more = c.neg(c.sub(x, c.like(x, 1))), c.sub(x, c.like(x, -1))
+    return c.div(c.div(t, c(ops.sqrt, less)), c(ops.sqrt, more))
 
 
 def _pow_dx(c: Compose, t: Value, z: Value, x: Value, y: Value) -> Value:
@@ -124,7 +133,6 @@ LINEAR: dict[Op, Row] = {
     ),
     ops.select: Linear(_select_transpose),
     ops.saved: Linear(lambda c, node, linear, ct: (ct,), jvp=_saved_jvp),  # tangents are not saved
-    ops.cast: Linear(lambda c, node, linear, ct: (c.cast(ct, node.operands[0].dtype),)),
     ops.cast: Linear(_cast_transpose),
     # A cotangent u of z stands for the real part of the product u z.
     ops.real: Linear(lambda c, node, linear, ct: (c(ops.complex_, ct, c.like(ct, 0)),)),
@@ -142,6 +150,8 @@ PARTIALS: dict[Op, Row] = {
     ops.sin: Partials((lambda c, t, z, x: c.mul(t, c(ops.cos, x)),)),
     ops.cos: Partials((lambda c, t, z, x: c.mul(t, c.neg(c(ops.sin, x))),)),
     ops.atan: Partials((_atan_dx,)),
+    ops.asin: Partials((_asin_dx,)),
+    ops.acos: Partials((lambda c, t, z, x: c.neg(_asin_dx(c, t, z, x)),)),
     # 1 - z^2 with less cancellation where z is near 1
     ops.tanh: Partials((lambda c, t, z, x: c.mul(t, c.mul(c.sub(c.like(z, 1), z), c.add(c.like(z, 1), z))),)),
     ops.erf: Partials((lambda c, t, z, x: c.mul(t, _gaussian(c, x, _TWO_OVER_SQRT_PI)),)),

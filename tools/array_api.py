@@ -90,12 +90,10 @@ TRACED = """
 
 # What is there under the standard's name and means something else, or less.
 DIFFERS = {
-    "__floordiv__": "as `floor_divide`",
     "__getitem__": "a mask must be known while tracing; `where(mask, x, other)` takes a traced one",
     "astype": "float to integer saturates, and NaN becomes 0, where the standard leaves it open",
     "empty": "zeros: nothing is left undefined",
     "empty_like": "zeros: nothing is left undefined",
-    "floor_divide": "has NumPy's values where x or y is infinite: NaN for `inf // 2`, -1 for `-2 // inf`",
     "from_dlpack": "takes what lies in the host's memory; while tracing, as a constant",
     "repeat": "several repetitions must be known while tracing, since the shape depends on them",
     "take": "an index outside is an error if it is known while tracing; a traced one takes the nearest element",

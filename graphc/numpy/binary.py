@@ -56,7 +56,8 @@ def divide(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def floor_divide(x: ArrayLike, y: ArrayLike) -> Array:
-    """The largest whole number not above `x / y`; integers give 0 for `y == 0`.
+    """The largest whole number not above `x / y`; integers give 0 for `y == 0`. Where x or y is infinite, it is `x / y`
+    as the array API standard has it, and not what NumPy gives (NaN for `inf // 2`, -1 for `-2 // inf`).
 
     >>> import graphc.numpy as gnp
     >>> gnp.floor_divide([7, -7], 2).tolist()

@@ -23,6 +23,7 @@ FLAGS = RNG.random((3, 4)) < 0.5
 SMALL = np.array([0, 1, -1, 2, -2, 3, -7, 127, -128], np.int8)
 TINY = np.array([0.0, 1e-45, -1e-45, 1.1754944e-38, 3.4028235e38, -3.4028235e38], np.float32)
 ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.5, -2.5], np.float32)
+FINITE = np.array([0.0, -0.0, np.nan, 1.5, -2.5], np.float32)
 
 UNARY = {
     "negative": [A, INTS, BITS],
@@ -109,7 +110,7 @@ BINARY = {
     "subtract": [(A, ROW), (INTS, MORE_INTS)],
     "multiply": [(A, ROW), (INTS, MORE_INTS), (A, CUBE)],
     "divide": [(A, B), (A, ODD[:4])],
-    "floor_divide": [(A, B), (INTS, np.abs(MORE_INTS) + 1), (INTS, MORE_INTS), (ODD[:, None], ODD), (BITS, BITS)],
+    "floor_divide": [(A, B), (INTS, np.abs(MORE_INTS) + 1), (INTS, MORE_INTS), (FINITE[:, None], FINITE), (BITS, BITS)],
     "remainder": [(A, B), (INTS, MORE_INTS), (ODD[:, None], ODD), (BITS, BITS)],
     "fmod": [(A, B), (INTS, MORE_INTS)],
     "arctan2": [(A, B), (A, ROW), (CUBE * 1e200, CUBE[::-1]), (ODD[:, None], ODD)],

@@ -93,6 +93,14 @@ def test_integers_to_negative_powers() -> None:
         np.testing.assert_array_equal(got, want)
 
 
+def test_floor_divide_at_infinities_is_the_quotient() -> None:
+    """As the standard has it; NumPy gives NaN and -1."""
+    x, y = np.array([[np.inf, 2, -2, 2, -2, np.inf], [2, np.inf, np.inf, -np.inf, -np.inf, -np.inf]], np.float32)
+    for got in (gnp.floor_divide(x, y), *through_graph(gnp.floor_divide, x, y)):
+        np.testing.assert_array_equal(got, [np.inf, 0, -0.0, -0.0, 0, np.nan])
+        np.testing.assert_array_equal(np.signbit(got)[:5], [False, False, True, True, False])
+
+
 def test_signs_need_floats() -> None:
     for call in (gnp.signbit, lambda x: gnp.copysign(x, x), lambda x: gnp.nextafter(x, x)):
         with pytest.raises(DTypeError, match="takes floats, got int64"):

@@ -77,7 +77,7 @@ def _signs_differ(rest: Array, y: Array) -> Array:
 
 
 def floor_divide(x: ArrayLike, y: ArrayLike) -> Array:
-    """The largest integer not above `x / y`, with NumPy's corner cases. Integers give 0 for `y == 0`."""
+    """The largest integer not above `x / y`, where one of them is infinite `x / y`. Integers give 0 for `y == 0`."""
     x, y = promoted("floor_divide", (x, y))
     if dtype_of(x).is_float:
         return _float_floor_divide(x, y)
@@ -99,7 +99,8 @@ def _float_floor_divide(x: Array, y: Array) -> Array:
     ratio = bind1(ops.div, x, y)
     signed_zero = bind1(ops.mul, ratio, 0.0)
     result = bind1(ops.select, bind1(ops.eq, exact, 0.0), signed_zero, lower)
-    return bind1(ops.select, bind1(ops.eq, y, 0.0), ratio, result)
+    infinite = bind1(ops.eq, bind1(ops.max_, bind1(ops.abs_, x), bind1(ops.abs_, y)), float("inf"))
+    return bind1(ops.select, bind1(ops.or_, bind1(ops.eq, y, 0.0), infinite), ratio, result)
 
 
 def power(x: ArrayLike, y: ArrayLike) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from graphc.core import dtypes
 from graphc.core.errors import ShapeError
 from graphc.graph.ops import elementwise as ops
+from graphc.numpy.complexes import conj
 from graphc.tracing.array import contraction, movement
 from graphc.tracing.array.contraction import contract, describe
 from graphc.tracing.bind import bind1, broadcast_shape, promoted
@@ -37,13 +38,13 @@ def dot(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def vecdot(x: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
-    """Inner products along one axis; the other dims broadcast.
+    """Inner products along one axis, of complex numbers with the conjugate of x; the other dims broadcast.
 
     >>> import graphc.numpy as gnp
     >>> gnp.vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]).tolist()
     [3.0, 7.0]
     """
-    lhs, rhs = promoted("vecdot", (x, y))
+    lhs, rhs = promoted("vecdot", (conj(x), y))
     shape = broadcast_shape("vecdot", (lhs.shape, rhs.shape))
     lhs, rhs = movement.broadcast_to(lhs, shape), movement.broadcast_to(rhs, shape)
     position = movement.normal_axis("vecdot", axis, len(shape))

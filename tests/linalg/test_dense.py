@@ -80,6 +80,97 @@ def test_against_numpy(number: int) -> None:
             np.testing.assert_allclose(np.asarray(left), right, rtol=1e-9, atol=1e-10)
 
 
+Z = X + 1j * RNG.normal(size=X.shape)
+ZB = B + 1j * RNG.normal(size=B.shape)
+HERMITIAN = Z @ np.swapaxes(Z.conj(), -1, -2)
+COMPLEX: list[tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = [
+    (lambda m, z, b: m.linalg.solve(z, b), (Z, ZB)),
+    (lambda m, z, b: m.linalg.solve(z, b), (Z[0], ZB[0, :, 0])),
+    (lambda m, z, b: m.linalg.solve(z, b), (X, ZB)),
+    (lambda m, z: m.linalg.inv(z), (Z,)),
+    (lambda m, z: m.linalg.matrix_power(z, -3), (Z,)),
+    (lambda m, z: m.linalg.pinv(z), (Z[:, :3],)),
+    (lambda m, z: m.linalg.pinv(z), (np.outer(Z[0, 0], Z[0, 1]),)),
+    (lambda m, z: m.linalg.svdvals(z), (Z[:, :, :2],)),
+    (lambda m, z: m.linalg.cond(z), (Z,)),
+    (lambda m, z: m.linalg.matrix_rank(z), (np.stack([np.outer(Z[0, 0], Z[0, 1]), Z[0]]),)),
+    (lambda m, z: m.linalg.eigvalsh(z), (HERMITIAN,)),
+    (lambda m, z: [m.linalg.matrix_norm(z, ord=p) for p in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)], (Z,)),
+    (lambda m, z: [m.linalg.vector_norm(z, axis=1, ord=p) for p in (0, 1, 2, 3, np.inf, -np.inf)], (Z,)),
+    (lambda m, z: [m.linalg.norm(z), m.linalg.vecdot(z, z[::-1]), m.linalg.cross(z[..., :3], z[..., 2:])], (Z,)),
+]
+
+
+@pytest.mark.parametrize("number", range(len(COMPLEX)))
+def test_complex_matrices_against_numpy(number: int) -> None:
+    fn, arrays = COMPLEX[number]
+    wanted = fn(np, *arrays)
+    for got in (fn(gnp, *arrays), gc.jit(lambda *args: fn(gnp, *args))(*arrays)):
+        for left, right in zip(got, wanted, strict=True) if isinstance(got, list | tuple) else [(got, wanted)]:
+            np.testing.assert_allclose(np.asarray(left), right, rtol=1e-9, atol=1e-10)
+
+
+def test_derivatives_of_complex_solutions() -> None:
+    gc.gradcheck(lambda z, b: gnp.sum(gnp.real(gnp.linalg.solve(z, b))), Z[0, :3, :3] + 3, ZB[0, :3], order=2)
+    gc.gradcheck(lambda z: gnp.sum(gnp.linalg.svdvals(z) ** 2), Z[0, :2, :3])
+
+
+@pytest.mark.parametrize("name", ["cholesky", "lu", "det", "slogdet", "qr", "svd", "eigh"])
+def test_what_is_of_real_matrices_says_so(name: str) -> None:
+    op = {"det": "lu", "slogdet": "lu"}.get(name, name)
+    with pytest.raises(DTypeError, match=f"{op}: complex128 is not accepted, only float32, float64.*test_dense"):
+        gc.jit(getattr(gnp.linalg, name))(HERMITIAN)
+
+
+def test_the_order_of_many_products() -> None:
+    arrays = [RNG.normal(size=shape) for shape in ((7, 2), (2, 40), (40, 3), (3, 9))]
+    for given in (arrays, [arrays[0][0], *arrays[1:]], [*arrays, V[:4].repeat(3)[:9]]):
+        got = gc.jit(lambda *a: gnp.linalg.multi_dot(a))(*given)
+        np.testing.assert_allclose(got, np.linalg.multi_dot(given), rtol=1e-12)
+    shapes = [str(node.result.type.shape) for node in gc.trace(lambda *a: gnp.linalg.multi_dot(a), *arrays).nodes]
+    assert shapes == ["(2, 3)", "(2, 9)", "(7, 9)"]
+    with pytest.raises(ShapeError, match="multi_dot: needs two or more"):
+        gnp.linalg.multi_dot([V])
+
+
+def test_results_have_names() -> None:
+    found = gnp.linalg.slogdet(X)
+    np.testing.assert_allclose(found.sign * np.exp(found.logabsdet), np.linalg.det(X))
+
+
+def cofactors(x: np.ndarray) -> np.ndarray:
+    size = len(x)
+    found = np.empty_like(x)
+    for i, j in np.ndindex(size, size):
+        minor = np.delete(np.delete(x, i, 0), j, 1)
+        found[i, j] = (-1) ** (i + j) * (np.linalg.det(minor) if size > 1 else 1)
+    return found
+
+
+SINGULAR = [
+    np.array([[1.0, 2.0], [2.0, 4.0]]),
+    np.array([[0.0, 2.0], [0.0, 4.0]]),
+    np.array([[0.0, 0.0], [3.0, 4.0]]),
+    np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 5.0, 2.0]]),
+    np.array([[2.0, 2.0, 3.0], [4.0, 4.0, 6.0], [1.0, 1.0, 7.0]]),
+    np.zeros((3, 3)),
+    np.zeros((1, 1)),
+    np.diag([0.0, 2.0, 5.0]),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SINGULAR)))
+def test_the_derivative_of_a_determinant_that_is_zero(number: int) -> None:
+    x = SINGULAR[number]
+    np.testing.assert_allclose(gc.jit(gc.grad(gnp.linalg.det))(x), cofactors(x), atol=1e-12)
+
+
+def test_the_derivative_of_a_determinant() -> None:
+    np.testing.assert_allclose(gc.jit(gc.grad(gnp.linalg.det))(X[0]), cofactors(X[0]), rtol=1e-9)
+    both = gc.jit(gc.vmap(gc.grad(gnp.linalg.det)))(np.stack([X[0], np.zeros((5, 5))]))
+    np.testing.assert_allclose(both, [cofactors(X[0]), np.zeros((5, 5))], rtol=1e-9)
+
+
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("trans", [True, False])
 @pytest.mark.parametrize("unit", [True, False])

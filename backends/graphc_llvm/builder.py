@@ -46,6 +46,7 @@ class Builder:
         self.block = "body"
         self.helpers: set[Helper] = set()
         self._counter = 0
+        self._below: dict[str, int] = {}  # register -> what it is less than; it is not negative
         self._regions = [_Region(None)]
         self._depths: dict[str, int] = {}  # register -> number of the region it is defined in; those not here: 0
         # What is known to lie in memory within this basic block: memory -> what is read of it -> registers.
@@ -116,6 +117,17 @@ class Builder:
     def depth(self, register: str) -> int:
         """How many regions are around its definition."""
         return self._depths.get(register, 0)
+
+    def bound(self, register: str, extent: int) -> None:
+        """Remember that 0 <= register < extent."""
+        self._below[register] = extent
+
+    def range(self, terms: Sequence[tuple[str, int]]) -> tuple[int, int] | None:
+        """The least and the largest sum of registers times factors."""
+        if any(name not in self._below for name, _ in terms):
+            return None
+        ends = [factor * (self._below[name] - 1) for name, factor in terms]
+        return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends)
 
     def counter(self) -> str:
         """A register that the code of this region defines by a phi."""

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from graphc.core.dtypes import DType, int64
+from graphc.core.dtypes import DType, bool_, int64
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
+from graphc.kernel import affine
+from graphc.kernel.affine import Facts
 from graphc.kernel.ir import (
     Binary,
     Bitcast,
@@ -27,10 +29,11 @@ from graphc.kernel.ir import (
     Var,
     index,
 )
-from graphc_llvm import arithmetic, operations
+from graphc_llvm import arithmetic, operations, spans
 from graphc_llvm.builder import Builder
 from graphc_llvm.types import constant, memory, register, suffix, widen, wrap
 from graphc_llvm.values import Linear, Sum, Value, emitted, linear, scaled, spread
+from graphc_llvm.values import add as difference
 
 LINE_BYTES, LINES_AHEAD = 64, 64  # lines prefetched at a time: more of them push each other out of the first cache
 _TO_FIRST_CACHE = (("i32", "0"), ("i32", "3"), ("i32", "1"))
@@ -73,6 +76,9 @@ class Scope:
     active: int = 1  # lanes of the vector loop that exist
     read: dict[Load, Value] = field(default_factory=dict)  # loads whose value is known at this point
     counter: str | None = None  # the register that counts the innermost loop
+    lets: dict[str, Expr] = field(default_factory=dict)  # what conditions and indices are made of
+    deferred: dict[str, Load] = field(default_factory=dict)  # loads that are emitted where a select takes them
+    conditions: list[tuple[Expr, bool]] = field(default_factory=list)  # of the selects around, and whether they hold
     fetched: dict[str, Fetch] = field(default_factory=dict)  # what is prefetched in it, by its address now
     # Where accesses lie, by buffer and identity of the index (which is kept): a constant and summands with factors.
     _sums: dict[tuple[str, int], tuple[tuple[Expr, ...], int, tuple[tuple[Expr, int], ...]]] = field(
@@ -187,6 +193,8 @@ class Scope:
             return self._from_memory(buffer.dtype, self._read(buffer, offset, vector, align), lanes)
         if offset.step == 2 and self.mask is None and _is_half_of_pair(buffer, index):
             return self._from_memory(buffer.dtype, self._half_of_pairs(buffer, index, element, align), lanes)
+        if isinstance(offset, Linear) and spans.is_short(offset.step) and self._reads_whole(buffer):
+            return self._from_memory(buffer.dtype, self._span(buffer, offset, None), lanes)
         spelled = suffix(buffer.dtype, lanes, in_memory=True)
         rest = [(f"<{lanes} x i1>", self.active_lanes()), (vector, "zeroinitializer")]
         if offset.step == 1:
@@ -204,6 +212,91 @@ class Scope:
         (part,) = (expr.value for expr in idx[-1:] if isinstance(expr, Const))
         order = ", ".join(f"i32 {2 * lane + int(part)}" for lane in range(self.lanes))
         return self.builder.emit(f"shufflevector {whole} {pairs}, {whole} poison, <{self.lanes} x i32> <{order}>")
+
+    def _reads_whole(self, buffer: Buffer) -> bool:
+        """Whether all lanes read, and what lies between their elements is of the buffer."""
+        return self.mask == self.padding and self.places[buffer.name].lanes == 1
+
+    def _span(self, buffer: Buffer, offset: Linear, bounds: spans.Bounds | None) -> str:
+        """Elements that lie near each other, by whole vectors. bounds: of the elements that may be read."""
+        b, lanes, element, step = self.builder, self.lanes, memory(buffer.dtype), offset.step or 0
+        align = f"align {2 if buffer.is_view else buffer.dtype.itemsize}"
+        span = spans.span(step, self.active, lanes)
+        low = min(step, 0) * (self.active - 1)
+        vector, spelled = widen(element, lanes), suffix(buffer.dtype, lanes, in_memory=True)
+        parts: list[str] = []
+        for start in span.starts:
+            at = Linear(offset.constant + low + start, offset.terms)
+            count = min(span.length - start, lanes)
+            mask = spans.first_lanes(count, lanes)
+            if bounds is not None:
+                mask = spans.in_bounds(b, bounds, low + start, count, lanes)
+            if mask == spans.first_lanes(lanes, lanes):
+                parts.append(self._read(buffer, at, vector, align))
+                continue
+            where = (f"ptr {align}", self.address(buffer, at))
+            rest = [(f"<{lanes} x i1>", mask), (vector, "zeroinitializer")]
+            parts.append(b.call(f"llvm.masked.load.{spelled}.p0", vector, [where, *rest]))
+        return span.picked(b, element, parts)
+
+    def guarded(self, load: Load, conditions: Sequence[tuple[Expr, bool]]) -> Value | None:
+        """A load of which only lanes are used in which these conditions hold, or do not; None: no better than others.
+
+        Its index is clamped into bounds, which lanes where the conditions hold are in without that.
+        """
+        buffer = load.buffer
+        if self.lanes == 1 or load in self.read or not self._reads_whole(buffer):
+            return None
+        plain: list[Expr] = []
+        bounds: spans.Bounds | None = None
+        step: int | None = None
+        for expr in load.index:
+            inside = _clamped(expr)
+            first = None if inside is None else self.lazily(inside[0])
+            if inside is None or first is None or first.uniform:
+                plain.append(expr)
+                continue
+            if bounds is not None or not isinstance(first, Linear):
+                return None
+            known = Facts({}, self.lets)
+            for cond, holds in conditions:
+                known = known.with_guard(cond, holds)
+            if not affine.bounds(inside[0], known).within(0, inside[1]):
+                return None
+            bounds, step = spans.Bounds(first, inside[1]), first.step
+            plain.append(inside[0])
+        if bounds is None:
+            return None
+        offset = self.offset(buffer, tuple(plain))
+        if not isinstance(offset, Linear) or offset.step != step or not (step == 1 or spans.is_short(step)):
+            return None
+        return self._from_memory(buffer.dtype, self._span(buffer, offset, bounds), self.lanes)
+
+    def _compare(self, compare: Compare) -> Value:
+        """Numbers that grow from lane to lane are compared with those that do not in few bits."""
+        lhs, rhs = self.lazily(compare.lhs), self.lazily(compare.rhs)
+        if lhs.dtype is int64 and not (lhs.uniform and rhs.uniform):
+            x, y = linear(lhs), linear(rhs)
+            apart = None if x is None or y is None else difference(x, y, -1)
+            if apart is not None and apart.step:
+                mask = spans.compared(self.builder, compare.op, apart, self.lanes)
+                if mask is not None:
+                    return Value(bool_, mask, self.lanes)
+        return operations.compare(self.builder, compare.op, emitted(self.builder, lhs), emitted(self.builder, rhs))
+
+    def _select(self, select: Select) -> Value:
+        """What is read for one side only may be out of bounds in the lanes of the other one."""
+        cond = self.evaluate(select.cond)
+        sides: list[Value] = []
+        for side, holds in ((select.on_true, True), (select.on_false, False)):
+            self.conditions.append((select.cond, holds))
+            load = self.deferred.get(side.name) if type(side) is Var else side
+            value = self.guarded(load, self.conditions) if type(load) is Load and not cond.uniform else None
+            if value is None:
+                value = self.evaluate(side if load is None else load)
+            sides.append(value)
+            self.conditions.pop()
+        return operations.select(self.builder, cond, *sides)
 
     def _read(self, buffer: Buffer, offset: Value | Linear, kind: str, align: str) -> str:
         """What lies at `offset`."""
@@ -367,6 +460,19 @@ def _is_half_of_pair(buffer: Buffer, index: tuple[Expr, ...]) -> bool:
     return buffer.shape[-1:] == (2,) and isinstance(index[-1], Const) and not buffer.dtype.is_bool
 
 
+def _clamped(expr: Expr) -> tuple[Expr, int] | None:
+    """An index as it is before it is clamped into 0 .. last, and that last one."""
+    match expr:
+        case Binary("max", Binary("min", inside, Const(last)), Const(0)) if expr.dtype is int64:
+            return inside, int(last)
+    return None
+
+
+def is_clamped(load: Load) -> bool:
+    """Whether some index is clamped into bounds."""
+    return any(_clamped(expr) is not None for expr in load.index)
+
+
 def _collect(expr: Expr, factor: int, parts: list[tuple[Expr, int]]) -> int:
     """`factor` times an index: the constant of it; the summands go to `parts`."""
     if type(expr) is Const and expr.dtype is int64:
@@ -391,10 +497,8 @@ _EMIT: Mapping[type, Callable[[Scope, Any], Value | Linear]] = {
     Load: lambda scope, e: scope._load(e.buffer, e.index),
     Unary: lambda scope, e: operations.unary(scope.builder, e.op, scope.evaluate(e.x)),
     Binary: lambda scope, e: operations.binary(scope.builder, e.op, scope.lazily(e.lhs), scope.lazily(e.rhs)),
-    Compare: lambda scope, e: operations.compare(scope.builder, e.op, scope.evaluate(e.lhs), scope.evaluate(e.rhs)),
-    Select: lambda scope, e: operations.select(
-        scope.builder, *(scope.evaluate(x) for x in (e.cond, e.on_true, e.on_false))
-    ),
+    Compare: lambda scope, e: scope._compare(e),
+    Select: lambda scope, e: scope._select(e),
     Cast: lambda scope, e: operations.convert(scope.builder, arithmetic.cast, scope.evaluate(e.x), e.dtype),
     Bitcast: lambda scope, e: operations.convert(scope.builder, arithmetic.bitcast, scope.evaluate(e.x), e.dtype),
     Fma: lambda scope, e: operations.fma(scope.builder, scope.evaluate(e.a), scope.evaluate(e.b), scope.evaluate(e.c)),

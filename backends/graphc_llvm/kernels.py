@@ -7,7 +7,7 @@ kernels that differ in names only have the same text.
 """
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from math import prod
 
 from graphc.core.dtypes import int64
@@ -125,27 +125,53 @@ def _parallel_nest(statement: Stmt) -> list[For]:
     return nest
 
 
+FEWEST_INSIDE = 4  # iterations of the last loop that pay for a loop of their own
+
+
 def _shared_loop(nest: Sequence[For], emitter: StatementEmitter) -> int:
-    """One loop over all combinations of the counters, the last one fastest. Returns the number of iterations."""
+    """All combinations of the counters, the last one fastest, from %begin to %end. Returns how many there are.
+
+    The last loop is one inside of another over the rest where it is long, so that only a row's first iteration finds
+    out where it is.
+    """
     extents = []
     for loop in nest:
         if not isinstance(loop.extent, Const):
             raise BackendError("a parallel loop at the top needs a constant extent")
         extents.append(int(loop.extent.value))
-    total, flat = prod(extents), Var("@flat")
-    inner = For(flat, index(total), "serial", nest[-1].body)
-    below = total
+    total, scope = prod(extents), emitter.scope
+    begin, end, body = Value(int64, "%begin"), Value(int64, "%end"), nest[-1].body
+    if total == 0:
+        return 0
+    if len(nest) == 1 or extents[-1] < FEWEST_INSIDE:
+        flat = For(Var("@flat"), index(total), "serial", body)
+        emitter.counted(flat, begin, end, lambda: _digits(scope, flat.var, nest, extents))
+        return total
+    row = For(Var("@row"), index(total // extents[-1]), "serial", ())
+    scope.values |= {"@begin": begin, "@end": end}
+    start = Binary("mul", row.var, index(extents[-1]))
+    first = Binary("max", Binary("sub", Var("@begin"), start), index(0))
+    last = Binary("min", Binary("sub", Var("@end"), start), index(extents[-1]))
 
-    def counters() -> None:
-        nonlocal below
-        for position, (loop, extent) in enumerate(zip(nest, extents)):
-            below //= max(extent, 1)
-            digit: Expr = flat if below == 1 else Binary("div", flat, index(below))
-            digit = digit if position == 0 else Binary("rem", digit, index(extent))
-            emitter.scope.values[loop.var.name] = emitter.scope.lazily(digit)
+    def inside() -> None:
+        _digits(scope, row.var, nest[:-1], extents[:-1])
+        emitter.counted(replace(nest[-1], kind="serial"), scope.lazily(first), scope.lazily(last))
 
-    emitter.counted(inner, Value(int64, "%begin"), Value(int64, "%end"), counters)
+    rows = Binary("div", Binary("add", Var("@end"), index(extents[-1] - 1)), index(extents[-1]))
+    before = scope.evaluate(Binary("div", Var("@begin"), index(extents[-1])))
+    emitter.counted(row, before, scope.evaluate(rows), inside)
     return total
+
+
+def _digits(scope: Scope, flat: Var, nest: Sequence[For], extents: Sequence[int]) -> None:
+    """The counters of a nest from the number of an iteration."""
+    below = prod(extents)
+    for position, (loop, extent) in enumerate(zip(nest, extents, strict=True)):
+        below //= extent
+        digit: Expr = flat if below == 1 else Binary("div", flat, index(below))
+        digit = digit if position == 0 else Binary("rem", digit, index(extent))
+        value = scope.values[loop.var.name] = scope.lazily(digit)
+        scope.builder.bound(value.text if isinstance(value, Value) else "", extent)
 
 
 def _reads_memory(let: Let) -> bool:

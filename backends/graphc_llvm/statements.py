@@ -7,27 +7,32 @@ power of two of them, the surplus masked off. Loops of kind `parallel` below the
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphc.core.dtypes import int64
+from graphc.core.dtypes import bool_, int64
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
-from graphc.kernel.affine import flat_index
+from graphc.kernel.affine import flat_index, variables
+from graphc.kernel.independence import expressions
 from graphc.kernel.ir import (
     Accumulate,
     Alloc,
     Buffer,
     CallLibrary,
+    Const,
     Expr,
     For,
     If,
     Let,
+    Load,
     Prefetch,
+    Select,
     Stmt,
     Store,
     Var,
     While,
+    walk,
 )
 from graphc_llvm.accumulate import combine
-from graphc_llvm.expressions import Place, Scope
+from graphc_llvm.expressions import Place, Scope, is_clamped
 from graphc_llvm.runtime_code import LIBRARY_PREFIX
 from graphc_llvm.transpose import store_rows, transposed_loads, transposed_stores
 from graphc_llvm.types import memory
@@ -67,6 +72,9 @@ class StatementEmitter:
         position = 0
         while position < len(statements):
             statement, count = statements[position], 0
+            if self.scope.lanes > 1 and type(statement) is Let and self._defers(statement, statements[position + 1 :]):
+                position += 1
+                continue
             if self.scope.lanes > 1 and type(statement) is Store:
                 count = self._interleaved(statements[position : position + 4])
             if not count:
@@ -93,7 +101,16 @@ class StatementEmitter:
         self.scope.store_interleaved(first.buffer, offset, values)
         return k
 
+    def _defers(self, let: Let, following: tuple[Stmt, ...]) -> bool:
+        """Whether a clamped load waits for the selects that take it, which know which lanes are in bounds."""
+        if type(let.value) is not Load or not is_clamped(let.value) or not _only_selected(let.var, following):
+            return False
+        self.scope.deferred[let.var.name] = let.value
+        return True
+
     def _let(self, let: Let) -> None:
+        if let.value.dtype is int64 or let.value.dtype is bool_:
+            self.scope.lets[let.var.name] = let.value
         self.scope.values[let.var.name] = self.scope.lazily(let.value)
 
     def _store(self, store: Store) -> None:
@@ -213,6 +230,8 @@ class StatementEmitter:
             b.branch(body)
             b.start(body)
             counter, following = b.counter(), b.counter()
+            if isinstance(loop.extent, Const):
+                b.bound(counter, int(loop.extent.value))
             phi_at = len(b.lines)
             b.lines.append("")  # the phi needs the label of the last block of the body
             scope.values[loop.var.name] = Linear(0, ((counter, 1),))
@@ -308,6 +327,33 @@ class StatementEmitter:
                 self.block(orelse)
             b.branch(join)
         b.start(join)
+
+
+def _only_selected(var: Var, statements: tuple[Stmt, ...]) -> bool:
+    """Whether only selects take a name, and nothing is stored before they do."""
+    may_store = False
+    for statement in statements:
+        if not isinstance(statement, Let | Store):
+            may_store = True
+            if any(var.name in variables(expr) for inner in walk((statement,)) for expr in expressions(inner)):
+                return False
+            continue
+        roots = (statement.value,) if isinstance(statement, Let) else (*statement.index, statement.value)
+        for root in roots:
+            if var.name in variables(root) and (may_store or not _selects(root, var)):
+                return False
+        may_store = may_store or isinstance(statement, Store)
+    return True
+
+
+def _selects(expr: Expr, var: Var) -> bool:
+    """Whether an expression has a name only as what selects at its top take."""
+    if not isinstance(expr, Select):
+        return False
+    sides = (expr.on_true, expr.on_false)
+    return var.name not in variables(expr.cond) and all(
+        side == var or var.name not in variables(side) or _selects(side, var) for side in sides
+    )
 
 
 def _follows(first: Store, statement: Stmt, distance: int) -> bool:

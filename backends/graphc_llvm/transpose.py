@@ -23,6 +23,7 @@ from graphc.kernel.ir import Accumulate, For, Let, Load, Store
 from graphc_llvm import host
 from graphc_llvm.builder import Builder, Helper
 from graphc_llvm.expressions import Scope
+from graphc_llvm.spans import first_lanes
 from graphc_llvm.types import memory, suffix, widen
 from graphc_llvm.values import Linear, Value, integer
 
@@ -126,7 +127,7 @@ def store_rows(scope: Scope, store: Store, loop: For, values: list[str]) -> None
             b.do(f"store {kind} {row}, ptr {pointer}, {align}")
             continue
         spelled = suffix(store.buffer.dtype, side, in_memory=True)
-        where = [(kind, row), (f"ptr {align}", pointer), (f"<{side} x i1>", _first(steps, side))]
+        where = [(kind, row), (f"ptr {align}", pointer), (f"<{side} x i1>", first_lanes(steps, side))]
         b.call(f"llvm.masked.store.{spelled}.p0", "void", where)
 
 
@@ -164,11 +165,6 @@ def _part(b: Builder, load: Load, vector: str, lanes: int, start: int, count: in
     return b.emit(f"shufflevector {kind} {vector}, {kind} poison, {order}")
 
 
-def _first(count: int, lanes: int) -> str:
-    """The mask of the first lanes."""
-    return "<" + ", ".join(f"i1 {'true' if n < count else 'false'}" for n in range(lanes)) + ">"
-
-
 def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int, side: int) -> str:
     """What one lane reads in all steps, as a vector."""
     b, element = scope.builder, memory(load.dtype)
@@ -182,7 +178,7 @@ def _row(scope: Scope, load: Load, first: Value | Linear, lane: int, steps: int,
     if steps == side:
         return b.emit(f"load {vector}, ptr {pointer}, {align}")
     spelled = suffix(load.dtype, side, in_memory=True)
-    rest = [(f"<{side} x i1>", _first(steps, side)), (vector, "zeroinitializer")]
+    rest = [(f"<{side} x i1>", first_lanes(steps, side)), (vector, "zeroinitializer")]
     return b.call(f"llvm.masked.load.{spelled}.p0", vector, [(f"ptr {align}", pointer), *rest])
 
 

@@ -53,6 +53,7 @@ class Blocking:
     pack_columns: bool
     share_columns: bool  # packed once, before all chunks
     pack_rows: bool
+    share_rows: bool  # packed once, before all chunks
     rows_together: bool  # those of a chunk at once, not tile by tile
     panels_outside: bool  # down the rows for each panel: what is packed of the rows stays near, and panels do not
     small: bool
@@ -82,6 +83,8 @@ def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Block
     row_blocks, panels, shared = best
     block_rows = -(-rows // row_blocks)
     packs = estimate.packs_columns(rows if shared else block_rows)
+    chunks = repeats * (cut.full // panels + (cut.tail > 0 and cut.full != panels) if cut.full else 1)
+    packs_rows = estimate.packs_rows(panels * cut.vectors * machine.lanes)
     return Blocking(
         cut,
         block_rows,
@@ -91,7 +94,8 @@ def choose_blocking(found: Contraction, roles: Roles, machine: Machine) -> Block
         most,
         packs,
         packs and shared,
-        estimate.packs_rows(panels * cut.vectors * machine.lanes),
+        packs_rows,
+        packs_rows and not small and row_blocks == 1 and estimate.shares_rows(chunks),
         estimate.near_rows(block_rows),
         estimate.near_rows(block_rows) and not estimate.near_panels(panels),
         small,
@@ -173,6 +177,17 @@ class _Estimate:
             if operand.is_plain and len(operand.loads) == 1 and width < 2 * self.machine.lanes:
                 return False
         return True
+
+    def shares_rows(self, chunks: int) -> bool:
+        """Whether chunks that all have all rows would pack them so often that one phase more is cheaper."""
+        if not self.near_rows(self.roles.rows):
+            return False
+        own = 1
+        for axis in self.roles.rest:
+            if any(axis.var.name in self.roles.row_operand(each).uses for each in self.found.sums):
+                own *= axis.extent
+        saved = self.found.length * self.roles.rows * (chunks - own) * ROWS_NS / self.machine.cores
+        return saved > SHARE_NS
 
     def _rows_along_sum(self) -> bool:
         """Whether the rows of every sum lie along it: each is one run."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from graphc.core.dtypes import DType
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, Space, Stmt, Store, Var, index, walk
+from graphc.kernel.ir import Alloc, Buffer, Const, Expr, For, Load, LoopKind, Space, Stmt, Store, Var, index, walk
 from graphc.kernel.schedule.contractions import Contraction, Operand, Sum
 from graphc.kernel.schedule.nests import around
 from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
@@ -168,26 +168,34 @@ def pack_rows(
     cut: Sequence[tuple[Strip, Expr]],
     outer: Substitution,
     lanes: int,
+    shared: tuple[Axis, ...] | None = None,
 ) -> tuple[Packed, ...]:
     """The tiles of each strip, whose first row is given with it, one after the other: [tile][summed...][row] when the
     source runs along rows, else [tile][row][summed...]. The last one is filled together with all before it.
+
+    shared: as in `pack_columns`; then each is filled by itself.
     """
     loops = each.extents(operand) or ()
     along_sum = bool(loops) and operand.moves_by(loops[-1][0], found.known)
     along_sum = along_sum and not operand.moves_by(row.var.name, found.known)
-    source = _Rows(operand, row, loops, outer, lanes)
-    return source.along_sum(cut) if along_sum else source.across_sum(cut)
+    around_it = tuple(axis for axis in shared or () if axis.var.name in operand.uses)
+    source = _Rows(operand, row, loops, outer, lanes, around_it, shared is not None)
+    if along_sum:
+        return source.along_sum(cut)
+    return source.across_sum(cut) if shared is None else tuple(p for one in cut for p in source.across_sum([one]))
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Copies of an operand into strips of tiles."""
+    """Copies of an operand into strips of tiles. shared: for all chunks, and for each value of the axes `around_it`."""
 
     operand: Operand
     row: Axis
     loops: tuple[tuple[str, int], ...]
     outer: Substitution
     lanes: int
+    around_it: tuple[Axis, ...]
+    shared: bool
 
     @property
     def extents(self) -> tuple[int, ...]:
@@ -197,28 +205,44 @@ class _Rows:
     def summed(self) -> tuple[Var, ...]:
         return tuple(Var(name) for name, _ in self.loops)
 
+    def _buffer(self, shape: tuple[int, ...]) -> Buffer:
+        axes = tuple(axis.extent for axis in self.around_it)
+        space: Space = "arena" if self.shared else "worker"
+        return Buffer(self.outer.names.fresh("rows"), self.operand.value.dtype, (*axes, *shape), space)
+
+    def _packed(self, buffer: Buffer, fill: tuple[Stmt, ...], at: tuple[Expr, ...]) -> Packed:
+        return Packed(buffer, fill, Load(buffer, (*(axis.var for axis in self.around_it), *at)))
+
+    def _counters(self) -> tuple[list[tuple[Var, int]], dict[str, Expr], LoopKind]:
+        """Loops over the axes around, what these are in them, and how such loops run."""
+        names = self.outer.names
+        counters = [(names.var(axis.var.name), axis.extent) for axis in self.around_it]
+        values: dict[str, Expr] = {axis.var.name: var for axis, (var, _) in zip(self.around_it, counters)}
+        return counters, values, "parallel" if self.shared else "serial"
+
     def across_sum(self, cut: Sequence[tuple[Strip, Expr]]) -> tuple[Packed, ...]:
         """All strips step by step of the sum: what lies together is read together, a page may hold no more of it."""
         names = self.outer.names
+        axes, values, kind = self._counters()
         counters = [(names.var(name), extent) for name, extent in self.loops]
-        values: dict[str, Expr] = {name: counter for (name, _), (counter, _) in zip(self.loops, counters)}
+        values |= {name: counter for (name, _), (counter, _) in zip(self.loops, counters)}
         step: tuple[Stmt, ...] = ()
         buffers: list[Buffer] = []
         for strip, first in cut:
-            shape = (strip.count, *self.extents, strip.rows)
-            buffer = Buffer(names.fresh("rows"), self.operand.value.dtype, shape, "worker")
+            buffer = self._buffer((strip.count, *self.extents, strip.rows))
             tile = names.var("tile")
             start = plus(first, times(tile, strip.rows))
 
             def store(r: Expr, buffer: Buffer = buffer, tile: Var = tile, start: Expr = start) -> tuple[Stmt, ...]:
                 at = self.outer.binding({**values, self.row.var.name: plus(start, r)})
-                return self.operand.evaluated(buffer, (tile, *(c for c, _ in counters), r), at)
+                place = (*(c for c, _ in axes), tile, *(c for c, _ in counters), r)
+                return self.operand.evaluated(buffer, place, at)
 
             step += in_vectors(tile, strip.count, strip.rows, self.lanes, store, self.outer)
             buffers.append(buffer)
-        fills = [*[()] * (len(buffers) - 1), around(counters, "serial", step)]
+        fills = [*[()] * (len(buffers) - 1), around([*axes, *counters], kind, step)]
         at = (STRIP, *self.summed, ROW_PLACE)
-        return tuple(Packed(buffer, fill, Load(buffer, at)) for buffer, fill in zip(buffers, fills))
+        return tuple(self._packed(buffer, fill, at) for buffer, fill in zip(buffers, fills))
 
     def along_sum(self, cut: Sequence[tuple[Strip, Expr]]) -> tuple[Packed, ...]:
         """Row by row."""
@@ -228,22 +252,22 @@ class _Rows:
         names, loops = self.outer.names, self.loops
         # A line more than needed: rows of pages would lie in the same lines of the first cache.
         *outer, inner = self.extents
-        dtype = self.operand.value.dtype
-        shape = (strip.count, strip.rows, *outer, inner + LINE_BYTES // dtype.itemsize)
-        buffer = Buffer(names.fresh("rows"), dtype, shape, "worker")
+        buffer = self._buffer((strip.count, strip.rows, *outer, inner + LINE_BYTES // self.operand.value.dtype.itemsize))
+        axes, values, kind = self._counters()
         counters = [(names.var(name), extent) for name, extent in loops]
-        values: dict[str, Expr] = {name: counter for (name, _), (counter, _) in zip(loops, counters)}
+        values |= {name: counter for (name, _), (counter, _) in zip(loops, counters)}
         tile, r = names.var("tile"), names.var("r")
         start = plus(first, times(tile, strip.rows))
 
         def store(k: Expr) -> tuple[Stmt, ...]:
             at = self.outer.binding({**values, self.row.var.name: plus(start, r), loops[-1][0]: k})
-            return self.operand.evaluated(buffer, (tile, r, *(c for c, _ in counters[:-1]), k), at)
+            place = (*(c for c, _ in axes), tile, r, *(c for c, _ in counters[:-1]), k)
+            return self.operand.evaluated(buffer, place, at)
 
         vectors = in_vectors(names.var("tile"), 1, loops[-1][1], self.lanes, store, self.outer)
         body = around(counters[:-1], "serial", vectors)
-        fill = around([(tile, strip.count), (r, strip.rows)], "serial", body)
-        return Packed(buffer, fill, Load(buffer, (STRIP, ROW_PLACE, *self.summed)))
+        fill = around([*axes, (tile, strip.count), (r, strip.rows)], kind, body)
+        return self._packed(buffer, fill, (STRIP, ROW_PLACE, *self.summed))
 
 
 def in_vectors(

@@ -38,7 +38,7 @@ def schedule_contraction(
     writer = _Writer(found, roles, blocking, host, lanes, outer, panel)
     column: Expr = times(along[0], writer.block_width) if along[1] > 1 else index(0)
     nest = (*rest, *(each for each in (down, along) if each[1] > 1))
-    packs, front = writer.pack_shared(read_only) if blocking.share_columns else ((), ())
+    packs, front = writer.pack_shared(read_only)
     return packs, front + around(nest, kind, writer.row_blocks(row, column))
 
 
@@ -54,6 +54,7 @@ class _Writer:
     outer: Substitution
     first_panel: Expr  # of the chunk
     shared: "dict[tuple[int, int], tuple[Packed, ...]]" = field(default_factory=dict)  # by the width of panels
+    shared_rows: list[tuple[Packed, ...]] = field(default_factory=list)  # of each strip
 
     @property
     def block_width(self) -> int:
@@ -94,18 +95,26 @@ class _Writer:
         return (If(within, whole, self.chunk(rows, 0, cut.tail, row, column)),)
 
     def pack_shared(self, read_only: frozenset[str]) -> tuple[tuple[Packed, ...], tuple[Stmt, ...]]:
-        """All panels packed by all threads, before the chunks: by kernels of their own, or by phases in front."""
+        """What all chunks share packed by all threads, before them: by kernels of their own, or by phases in front."""
         cut = self.blocking.columns
         packs: list[Packed] = []
         result: list[Stmt] = []
-        for group in self._groups(cut.full, cut.tail, index(0)):
-            packed = self._packed_columns(group, self.roles.rest)
+
+        def ready(packed: tuple[Packed, ...]) -> tuple[Packed, ...]:
             if all(each.reads <= read_only for each in packed):
                 packed = tuple(each.given() for each in packed)
-                packs += packed
+                packs.extend(packed)
             else:
-                result += [statement for each in packed for statement in each.statements]
-            self.shared[self._key(group)] = packed
+                result.extend(statement for each in packed for statement in each.statements)
+            return packed
+
+        if self.blocking.share_columns:
+            for group in self._groups(cut.full, cut.tail, index(0)):
+                self.shared[self._key(group)] = ready(self._packed_columns(group, self.roles.rest))
+        if self.blocking.share_rows:
+            down = strips(self.roles.rows, self.blocking.most_rows)
+            rows = self._packed_rows([(strip, index(strip.begin)) for strip in down], self.roles.rest)
+            self.shared_rows.extend(ready(packed) for packed in rows)
         return tuple(packs), tuple(result)
 
     def _key(self, group: "_Panels") -> tuple[int, int]:
@@ -146,8 +155,12 @@ class _Writer:
         cut = strips(rows, blocking.most_rows)
         firsts = [plus(row, index(strip.begin)) for strip in cut]
         together = blocking.pack_rows and blocking.rows_together
-        ready = self._packed_rows(list(zip(cut, firsts))) if together else [nothing for _ in cut]
-        statements += [s for packs in zip(*ready) for each in packs for s in each.statements]
+        ready = [nothing for _ in cut]
+        if blocking.share_rows:
+            ready = self.shared_rows
+        elif together:
+            ready = self._packed_rows(list(zip(cut, firsts)))
+            statements += [s for packs in zip(*ready) for each in packs for s in each.statements]
         names = self.outer.names
         if together and blocking.panels_outside:
             for group, columns in zip(groups, packed):
@@ -185,12 +198,14 @@ class _Writer:
             for each in found.sums
         )
 
-    def _packed_rows(self, cut: list[tuple[Strip, Expr]]) -> list[tuple[Packed, ...]]:
+    def _packed_rows(
+        self, cut: list[tuple[Strip, Expr]], shared: tuple[Axis, ...] | None = None
+    ) -> list[tuple[Packed, ...]]:
         """For each strip, given with its first row, what is packed for each sum."""
         row = self.roles.row
         assert row is not None
         each = (
-            pack_rows(self.found, s, self.roles.row_operand(s), row, cut, self.outer, self.lanes)
+            pack_rows(self.found, s, self.roles.row_operand(s), row, cut, self.outer, self.lanes, shared)
             for s in self.found.sums
         )
         return list(zip(*each))

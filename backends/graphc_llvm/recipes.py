@@ -22,6 +22,7 @@ from graphc.kernel.schedule.traverse import facts
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import Packed, as_contraction, as_pack, paired, schedule_contraction
 from graphc_llvm.cost import cost
+from graphc_llvm.expanded import expanded
 from graphc_llvm.interchange import Interchange
 from graphc_llvm.squares import in_squares
 from graphc_llvm.streams import STEPS_OF_COLUMNS, STEPS_OF_ROWS, columns_in_step, rows_in_step, steps_together
@@ -64,6 +65,7 @@ def _phase(statement: For, names: Names, read_only: frozenset[str], packed: list
         packs, phases = schedule_contraction(found, names, read_only)
         packed += packs
         return front + phases
+    axes, leaf = expanded(axes, leaf, names)
     best = min(axes, key=lambda axis: penalty(axis, leaf))
     if inner_penalty(leaf) < penalty(best, leaf) and not _has_short_rows(best, leaf):
         return front + _alone(_rows(axes, leaf, names, small), names)

@@ -85,22 +85,21 @@ def _by_phase(
     part: Callable[[tuple[Phase, ...]], Value],
     result: TensorType,
 ) -> Value:
-    """The parts, each of all windows of one phase, put together along `dims`."""
+    """The parts, each of all windows of one phase, put together along `dims`, all at once."""
     found = [part(parts) for _, parts in phases(tuple(sliding))]
     if len(found) == 1:
         return found[0]
-    for n in reversed(range(len(sliding))):
-        period, axis = sliding[n].period, dims[n]
-        joined: list[Value] = []
-        for begin in range(0, len(found), period):
-            group = found[begin : begin + period]
-            shape = group[0].shape
-            apart = [c.reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :])) for x in group]
-            whole = c.concatenate(apart, axis + 1) if period > 1 else apart[0]
-            whole = c.reshape(whole, (*shape[:axis], shape[axis] * period, *shape[axis + 1 :]))
-            joined.append(c.slice_axis(whole, axis, 0, result.shape[axis]))
-        found = joined
-    return found[0]
+    periods, shape = [each.period for each in sliding], found[0].shape
+    whole = c.concatenate([c.reshape(x, (1, *shape)) for x in found], 0)
+    whole = c.reshape(whole, (*periods, *shape))
+    count = len(periods)
+    order: list[int] = []
+    for dim in range(len(shape)):
+        order += [count + dim, *([dims.index(dim)] if dim in dims else [])]
+    whole = c.transpose(whole, tuple(order))
+    joined = [extent * (periods[dims.index(dim)] if dim in dims else 1) for dim, extent in enumerate(shape)]
+    whole = c.reshape(whole, tuple(joined))
+    return c.slice(whole, (0,) * len(shape), result.shape, (1,) * len(shape))
 
 
 # ----------------------------------------------------------------------------------------------------- convolutions
@@ -114,6 +113,9 @@ def _conv(c: Compose, node: Node, operands: Sequence[Value]) -> Value:
         return c.zeros(node.result.type)
     sliding = attrs.sliding(lhs.shape, rhs.shape)
     dims = range(node.result.type.rank - len(sliding), node.result.type.rank)
+    around = [_margins(each) for each in sliding]
+    order = sorted(range(len(sliding)), key=attrs.lhs_spatial.__getitem__)
+    given = padded(c, lhs, [attrs.lhs_spatial[n] for n in order], [around[n] for n in order], 0)
 
     def part(parts: tuple[Phase, ...]) -> Value:
         if any(each.sliding.size == 0 for each in parts):
@@ -125,9 +127,25 @@ def _conv(c: Compose, node: Node, operands: Sequence[Value]) -> Value:
             start[dim] = rhs.shape[dim] - 1 - each.first - reach if attrs.flipped else each.first
             stop[dim], step[dim] = start[dim] + reach + 1, each.every
         kernel = c.slice(rhs, tuple(start), tuple(stop), tuple(step))
-        return _product(c, attrs, lhs, kernel, tuple(each.sliding for each in parts), node.result.dtype)
+        own = [each.sliding for each in parts]
+        if all(each.low <= 0 and each.high <= 0 for each in own):
+            read = padded(c, lhs, [attrs.lhs_spatial[n] for n in order], [own[n] for n in order], 0)
+            return _product(c, attrs, read, kernel, tuple(own), node.result.dtype)
+        begin, end = [0] * lhs.type.rank, list(given.shape)
+        for dim, margins, each in zip(attrs.lhs_spatial, around, parts, strict=True):
+            begin[dim] = margins.low - each.sliding.low
+            end[dim] -= margins.high - each.sliding.high
+        read = c.slice(given, tuple(begin), tuple(end), (1,) * lhs.type.rank)
+        return _product(c, attrs, read, kernel, tuple(own), node.result.dtype)
 
     return _by_phase(c, sliding, dims, part, node.result.type)
+
+
+def _margins(each: Sliding) -> Sliding:
+    """The padding that windows of all phases need; the least cut where it is negative."""
+    found = [phase for number in range(each.period) if (phase := each.phase(number).sliding).size]
+    low, high = max((x.low for x in found), default=0), max((x.high for x in found), default=0)
+    return Sliding(each.extent, 1, low=low, high=high)
 
 
 def parts_of(extents: Sequence[int]) -> tuple[int, int] | None:
@@ -208,12 +226,11 @@ def _labels(rank: int, **taken: tuple[int, ...]) -> tuple[Label, ...]:
 
 
 def _product(c: Compose, attrs: ConvAttrs, lhs: Value, rhs: Value, sliding: tuple[Sliding, ...], dtype: DType) -> Value:
-    """A convolution without holes."""
+    """A convolution without holes of what is padded."""
     wide = [n for n, each in enumerate(sliding) if each.size > 1]
     single = [n for n, each in enumerate(sliding) if each.size == 1]
     order = sorted(range(len(sliding)), key=attrs.lhs_spatial.__getitem__)
-    given = padded(c, lhs, [attrs.lhs_spatial[n] for n in order], [sliding[n] for n in order], 0)
-    given = _stepped(c, given, [attrs.lhs_spatial[n] for n in single], [sliding[n] for n in single])
+    given = _stepped(c, lhs, [attrs.lhs_spatial[n] for n in single], [sliding[n] for n in single])
     batch, feature = attrs.lhs_batch, attrs.lhs_contract
     x = _Labelled(given, _labels(lhs.type.rank, lhs=(), batch=batch, feature=feature, place=attrs.lhs_spatial))
     batch, feature = attrs.rhs_batch, attrs.rhs_contract
@@ -261,7 +278,7 @@ class _Form:
     slides: bool
 
 
-USES = 128  # multiply-adds that an element of written windows must be worth
+USES = 48  # multiply-adds that an element of written windows must be worth
 
 
 def _form(

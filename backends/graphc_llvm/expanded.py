@@ -1,0 +1,70 @@
+"""Short loops whose counter decides which operand is read are written out.
+
+`for p in 0..2: out[i, p] = select(p < 1, x[i], y[i])` reads both operands for each element. Written out, each copy reads
+one of them, and copies that store side by side are stored as one vector (`statements`).
+
+In: the axes of a nest and its body. Out: the axes that are left, and a body for all iterations of the others.
+Guaranteed: iterations of these axes are independent, so that what they load may be loaded before any of them stores.
+"""
+
+from itertools import product
+from math import prod
+
+from graphc.kernel.affine import variables
+from graphc.kernel.ir import Compare, Let, Select, Stmt, Store, index
+from graphc.kernel.schedule.edit import Names
+from graphc.kernel.schedule.nests import Axis
+from graphc.kernel.schedule.rewrite import Substitution
+from graphc.kernel.schedule.simplify import simplify_block
+from graphc.kernel.schedule.traverse import expressions
+
+MOST_ITERATIONS, MOST_COPIES = 4, 16
+
+
+def expanded(
+    axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names
+) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:
+    """The nest with short axes that decide what is read written out; the same one when there are none."""
+    if not all(isinstance(statement, Let | Store) for statement in leaf):
+        return axes, leaf
+    deciding = _deciding(leaf)
+    short = [axis for axis in axes if 1 < axis.extent <= MOST_ITERATIONS and axis.var.name in deciding]
+    if not short or len(short) == len(axes) or prod(axis.extent for axis in short) > MOST_COPIES:
+        return axes, leaf
+    lets: list[Stmt] = []
+    stores: list[Stmt] = []
+    for numbers in product(*(range(axis.extent) for axis in short)):
+        given = {axis.var.name: index(number) for axis, number in zip(short, numbers, strict=True)}
+        copy = simplify_block(Substitution(names, given).block(leaf))
+        lets += [statement for statement in copy if isinstance(statement, Let)]
+        stores += [statement for statement in copy if isinstance(statement, Store)]
+    return tuple(axis for axis in axes if axis not in short), (*_used(lets, stores), *stores)
+
+
+def _deciding(leaf: tuple[Stmt, ...]) -> set[str]:
+    """Counters that alone decide a select."""
+    found: set[str] = set()
+    for statement in leaf:
+        for expr in expressions(statement):
+            if isinstance(expr, Select):
+                for part in _compares(expr):
+                    found |= variables(part)
+    return found
+
+
+def _compares(select: Select) -> list[Compare]:
+    return [select.cond] if isinstance(select.cond, Compare) and select.cond.lhs.dtype.is_integer else []
+
+
+def _used(lets: list[Stmt], stores: list[Stmt]) -> list[Stmt]:
+    """What the stores need, without the values that no copy takes any more."""
+    needed = {name for store in stores for expr in expressions(store) for name in variables(expr)}
+    kept: list[Stmt] = []
+    for statement in reversed(lets):
+        assert isinstance(statement, Let)
+        if statement.var.name in needed:
+            needed |= variables(statement.value)
+            kept.append(statement)
+    return kept[::-1]
+
+

@@ -28,6 +28,7 @@ from graphc.kernel.schedule.nests import extent_of
 from graphc.kernel.schedule.nests import nest as nest
 from graphc.kernel.schedule.traverse import expressions, facts
 from graphc_llvm.cost import UNKNOWN_EXTENT
+from graphc_llvm.spans import is_short
 
 LANES = 16  # of elements up to four bytes; wider ones take half as many
 
@@ -98,8 +99,10 @@ def _each(touch: Touch, axis: Axis, known: Facts, own: Set[str]) -> float:
         cheap = not any(_varies(expr, axis, known, own) for expr in touch.index)
     else:
         stride = stride_of(touch.buffer, touch.index, axis.var, known)
-        if stride == 2 and touch.buffer.shape[-1:] == (2,) and isinstance(touch.index[-1], Const):
+        if stride in (2, 4) and touch.buffer.shape[-1:] == (stride,) and isinstance(touch.index[-1], Const):
             return 2.0 / lanes  # pairs are read and written whole
+        if not touch.is_store and is_short(stride):
+            return (1.0 + abs(stride or 0)) / lanes
         cheap = stride in (0, 1)
     if cheap:
         return 1.0 / lanes

@@ -1,7 +1,8 @@
-"""Short loops whose counter decides which operand is read are written out.
+"""Short loops whose counter decides which operand is read, or that interleave what they store, are written out.
 
 `for p in 0..2: out[i, p] = select(p < 1, x[i], y[i])` reads both operands for each element. Written out, each copy reads
-one of them, and copies that store side by side are stored as one vector (`statements`).
+one of them. Copies that store side by side, where another loop moves on by all of them, are stored as one vector of
+shuffled lanes (`statements`).
 
 In: the axes of a nest and its body. Out: the axes that are left, and a body for all iterations of the others.
 Guaranteed: iterations of these axes are independent, so that what they load may be loaded before any of them stores.
@@ -10,13 +11,13 @@ Guaranteed: iterations of these axes are independent, so that what they load may
 from itertools import product
 from math import prod
 
-from graphc.kernel.affine import variables
-from graphc.kernel.ir import Compare, Let, Select, Stmt, Store, index
+from graphc.kernel.affine import loads, stride_of, variables
+from graphc.kernel.ir import Compare, Expr, Let, Select, Stmt, Store, index, operands
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.nests import Axis
 from graphc.kernel.schedule.rewrite import Substitution
 from graphc.kernel.schedule.simplify import simplify_block
-from graphc.kernel.schedule.traverse import expressions
+from graphc.kernel.schedule.traverse import expressions, facts
 
 MOST_ITERATIONS, MOST_COPIES = 4, 16
 
@@ -27,8 +28,8 @@ def expanded(
     """The nest with short axes that decide what is read written out; the same one when there are none."""
     if not all(isinstance(statement, Let | Store) for statement in leaf):
         return axes, leaf
-    deciding = _deciding(leaf)
-    short = [axis for axis in axes if 1 < axis.extent <= MOST_ITERATIONS and axis.var.name in deciding]
+    wanted = _deciding(leaf) | _interleaving(axes, leaf)
+    short = [axis for axis in axes if 1 < axis.extent <= MOST_ITERATIONS and axis.var.name in wanted]
     if not short or len(short) == len(axes) or prod(axis.extent for axis in short) > MOST_COPIES:
         return axes, leaf
     lets: list[Stmt] = []
@@ -42,18 +43,32 @@ def expanded(
 
 
 def _deciding(leaf: tuple[Stmt, ...]) -> set[str]:
-    """Counters that alone decide a select."""
+    """Counters that conditions of selects are made of."""
     found: set[str] = set()
     for statement in leaf:
         for expr in expressions(statement):
             if isinstance(expr, Select):
-                for part in _compares(expr):
-                    found |= variables(part)
+                found |= _of_counters(expr.cond)
     return found
 
 
-def _compares(select: Select) -> list[Compare]:
-    return [select.cond] if isinstance(select.cond, Compare) and select.cond.lhs.dtype.is_integer else []
+def _of_counters(cond: Expr) -> frozenset[str]:
+    """What comparisons of integers that nobody has to read first depend on."""
+    if isinstance(cond, Compare):
+        is_plain = cond.lhs.dtype.is_integer and not loads(cond)
+        return variables(cond) if is_plain else frozenset()
+    return frozenset().union(*(_of_counters(each) for each in operands(cond))) if cond.dtype.is_bool else frozenset()
+
+
+def _interleaving(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...]) -> set[str]:
+    """Counters of loops that store side by side what another one stores apart."""
+    found: set[str] = set()
+    known = facts(leaf)
+    for store in leaf:
+        if isinstance(store, Store) and store.buffer.shape:
+            strides = {axis.var.name: stride_of(store.buffer, store.index, axis.var, known) for axis in axes}
+            found |= {a.var.name for a in axes if strides[a.var.name] == 1 and a.extent in strides.values()}
+    return found
 
 
 def _used(lets: list[Stmt], stores: list[Stmt]) -> list[Stmt]:

@@ -428,7 +428,13 @@ class Scope:
         order = ", ".join(f"i32 {n % k * lanes + n // k}" for n in range(count))
         text = b.emit(f"shufflevector {kind} {parts[0]}, {kind} poison, <{count} x i32> <{order}>")
         self.forget(buffer)
-        b.do(f"store {kind} {text}, ptr {self.address(buffer, offset)}, align {buffer.dtype.itemsize}")
+        pointer, align = self.address(buffer, offset), f"align {buffer.dtype.itemsize}"
+        if self.active == lanes:
+            b.do(f"store {kind} {text}, ptr {pointer}, {align}")
+            return
+        mask = (f"<{count} x i1>", spans.first_lanes(self.active * k, count))
+        spelled = suffix(buffer.dtype, count, in_memory=True)
+        b.call(f"llvm.masked.store.{spelled}.p0", "void", [(kind, text), (f"ptr {align}", pointer), mask])
 
     def _blend(self, buffer: Buffer, offset: Linear, vector: str, text: str) -> str:
         """`text` in the active lanes and what is there in the others."""

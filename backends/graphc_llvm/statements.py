@@ -89,16 +89,17 @@ class StatementEmitter:
         first = statements[0]
         if not isinstance(first, Store) or len(statements) < 2 or not isinstance(statements[1], Store):
             return 0
-        if self.scope.mask is not None or self.scope.places[first.buffer.name].lanes > 1 or first.buffer.dtype.is_bool:
+        scope = self.scope
+        if scope.mask != scope.padding or scope.places[first.buffer.name].lanes > 1 or first.buffer.dtype.is_bool:
             return 0
-        offset = self.scope.offset(first.buffer, first.index)
+        offset = scope.offset(first.buffer, first.index)
         k = offset.step or 0
         group = statements[:k]
         if k not in (2, 4) or len(group) < k or not all(_follows(first, s, n) for n, s in enumerate(group)):
             return 0
         self.b.note(first.buffer.name)
-        values = [self.scope.evaluate(s.value) for s in group if isinstance(s, Store)]
-        self.scope.store_interleaved(first.buffer, offset, values)
+        values = [scope.evaluate(s.value) for s in group if isinstance(s, Store)]
+        scope.store_interleaved(first.buffer, offset, values)
         return k
 
     def _defers(self, let: Let, following: tuple[Stmt, ...]) -> bool:
@@ -358,7 +359,9 @@ def _selects(expr: Expr, var: Var) -> bool:
 
 def _follows(first: Store, statement: Stmt, distance: int) -> bool:
     """Whether a store goes to the place `distance` elements after that of `first`, and stores a named value."""
-    if not isinstance(statement, Store) or statement.buffer != first.buffer or not isinstance(statement.value, Var):
+    if not isinstance(statement, Store) or statement.buffer != first.buffer:
+        return False
+    if not isinstance(statement.value, Var | Const):
         return False
     apart = flat_index(statement.buffer, statement.index) - flat_index(first.buffer, first.index)
     return apart.is_const and apart.const == distance

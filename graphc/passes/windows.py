@@ -14,7 +14,8 @@ reductions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from dataclasses import replace
+from math import gcd, prod
 
 from graphc.core.dtypes import DType, bfloat16, float32
 from graphc.core.records import dataclass
@@ -83,13 +84,21 @@ def _by_phase(
     sliding: Sequence[Sliding],
     dims: Sequence[int],
     part: Callable[[tuple[Phase, ...]], Value],
+    empty: bool | int | float,
     result: TensorType,
 ) -> Value:
-    """The parts, each of all windows of one phase, put together along `dims`, all at once."""
-    found = [part(parts) for _, parts in phases(tuple(sliding))]
+    """The parts, each of all windows of one phase, put together along `dims`, all at once.
+
+    empty: what windows without elements are.
+    """
+    every = list(phases(tuple(sliding)))
+    found = [part(parts) for _, parts in every]
     if len(found) == 1:
         return found[0]
     periods, shape = [each.period for each in sliding], found[0].shape
+    full = [n for n, (_, parts) in enumerate(every) if all(each.sliding.size for each in parts)]
+    if len(full) == 1:
+        return _alone(c, found[full[0]], every[full[0]][0], periods, dims, empty, result)
     whole = c.concatenate([c.reshape(x, (1, *shape)) for x in found], 0)
     whole = c.reshape(whole, (*periods, *shape))
     count = len(periods)
@@ -100,6 +109,31 @@ def _by_phase(
     joined = [extent * (periods[dims.index(dim)] if dim in dims else 1) for dim, extent in enumerate(shape)]
     whole = c.reshape(whole, tuple(joined))
     return c.slice(whole, (0,) * len(shape), result.shape, (1,) * len(shape))
+
+
+def _alone(
+    c: Compose,
+    x: Value,
+    numbers: Sequence[int],
+    periods: Sequence[int],
+    dims: Sequence[int],
+    empty: bool | int | float,
+    result: TensorType,
+) -> Value:
+    """The only part that is not empty, among those that are."""
+    shape: list[int] = []
+    low: list[int] = []
+    high: list[int] = []
+    joined: list[int] = []
+    for dim, extent in enumerate(x.shape):
+        if dim not in dims:
+            shape, low, high, joined = [*shape, extent], [*low, 0], [*high, 0], [*joined, extent]
+            continue
+        n = dims.index(dim)
+        shape, joined = [*shape, extent, 1], [*joined, extent * periods[n]]
+        low, high = [*low, 0, numbers[n]], [*high, 0, periods[n] - 1 - numbers[n]]
+    apart = c.pad(c.reshape(x, tuple(shape)), c.scalar(empty, x.dtype), tuple(low), tuple(high))
+    return c.slice(c.reshape(apart, tuple(joined)), (0,) * len(joined), result.shape, (1,) * len(joined))
 
 
 # ----------------------------------------------------------------------------------------------------- convolutions
@@ -114,6 +148,8 @@ def _conv(c: Compose, node: Node, operands: Sequence[Value]) -> Value:
     sliding = attrs.sliding(lhs.shape, rhs.shape)
     dims = range(node.result.type.rank - len(sliding), node.result.type.rank)
     around = [_margins(each) for each in sliding]
+    if any((each.low, each.high) != (0, 0) for each in around):
+        attrs, lhs = _summed_near(c, attrs, lhs, rhs, sliding)
     order = sorted(range(len(sliding)), key=attrs.lhs_spatial.__getitem__)
     given = padded(c, lhs, [attrs.lhs_spatial[n] for n in order], [around[n] for n in order], 0)
 
@@ -138,7 +174,31 @@ def _conv(c: Compose, node: Node, operands: Sequence[Value]) -> Value:
         read = c.slice(given, tuple(begin), tuple(end), (1,) * lhs.type.rank)
         return _product(c, attrs, read, kernel, tuple(own), node.result.dtype)
 
-    return _by_phase(c, sliding, dims, part, node.result.type)
+    return _by_phase(c, sliding, dims, part, 0, node.result.type)
+
+
+def _summed_near(
+    c: Compose, attrs: ConvAttrs, lhs: Value, rhs: Value, sliding: Sequence[Sliding]
+) -> tuple[ConvAttrs, Value]:
+    """What is about to be padded, with the dims that are summed over inside the places but the last ones.
+
+    For products that read windows where they lie (see `_form`): from one term to the next is a row then, not an image.
+    """
+    last = lhs.type.rank - 1
+    if len(sliding) < 2 or last not in attrs.lhs_spatial or prod(lhs.shape[d] for d in attrs.lhs_contract) == 1:
+        return attrs, lhs
+    others = prod(rhs.shape[d] for d in range(rhs.type.rank) if d not in attrs.rhs_taken)
+    outer = sliding[0]
+    if others * -(-outer.size // (outer.base // gcd(outer.dilation, outer.base))) >= USES:
+        return attrs, lhs
+    order = [d for d in range(last) if d not in attrs.lhs_contract] + [*attrs.lhs_contract, last]
+
+    def moved(dims: Sequence[int]) -> tuple[int, ...]:
+        return tuple(order.index(d) for d in dims)
+
+    batch, contract, spatial = (moved(d) for d in (attrs.lhs_batch, attrs.lhs_contract, attrs.lhs_spatial))
+    attrs = replace(attrs, lhs_batch=batch, lhs_contract=contract, lhs_spatial=spatial)
+    return attrs, c.transpose(lhs, tuple(order))
 
 
 def _margins(each: Sliding) -> Sliding:
@@ -428,7 +488,8 @@ def _reduce(c: Compose, node: Node, operands: Sequence[Value]) -> Value:
         return _reduced(c, attrs, wide, sliding)
 
     # phases are numbered along the dims of the windows, which may have others between them
-    found = _by_phase(c, attrs.sliding(x.shape), attrs.dims, part, node.result.type)
+    empty = attrs.identity(wide.dtype)
+    found = _by_phase(c, attrs.sliding(x.shape), attrs.dims, part, empty, node.result.type)
     return c.cast(found, x.dtype)
 
 

@@ -28,9 +28,11 @@ from graphc.graph.ops.contraction import DotAttrs
 from graphc.graph.ops.movement import AxesAttrs
 from graphc.graph.ops.sliding import ConvAttrs, Phase, ReduceWindowAttrs, Sliding, phases
 from graphc.graph.sliding import padded, taps, windows
+from graphc.passes import matvec
 from graphc.passes.rewrite import with_regions
 
 LONGEST, SHORTEST = 4096, 256  # terms of a part of a sum
+REDUCED = matvec.SHORTEST  # terms from which on a sum with a kernel that nothing else is multiplied with is a reduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +299,12 @@ def _product(c: Compose, attrs: ConvAttrs, lhs: Value, rhs: Value, sliding: tupl
     w = _Labelled(rhs, _labels(rhs.type.rank, rhs=(), batch=batch, feature=feature, tap=attrs.rhs_spatial))
     w = w.squeezed(c, [("tap", n) for n in single])
     terms: list[Label] = [("feature", n) for n in range(len(feature))] + [("tap", n) for n in wide]
-    cut = parts_of([w.extent(label) for label in terms])
+    taken = [label for label in terms if label[0] == "tap"]
+    others = prod(w.extent(label) for label in w.labels if label[0] == "rhs")
     parts: list[Label] = []
+    if others == 1 and prod(w.extent(label) for label in taken) >= REDUCED:
+        parts, terms = terms[: -len(taken)], taken
+    cut = None if parts else parts_of([w.extent(label) for label in terms])
     kept: dict[Label, int] = {}  # taps of one part of the sum
     if cut is not None:
         parts, split, terms = terms[: cut[0]], terms[cut[0]], terms[cut[0] :]
@@ -367,7 +373,8 @@ def _form(
     others = prod(e for e, label in zip(w.value.shape, w.labels) if label[0] == "rhs")
     elements = prod(e for e, label in zip(x.value.shape, x.labels) if label[0] != "place")
     work = elements * others * prod(each.places * each.size for each in sliding)
-    return _Form(flat, slides) if work >= USES * written else _Form(None, False)
+    least = 1 if others == 1 else USES  # a reduction reads runs of memory, or one element after the other
+    return _Form(flat, slides) if work >= least * written else _Form(None, False)
 
 
 def _places_flat(c: Compose, x: _Labelled, sliding: Sequence[Sliding], slides: bool, flipped: bool) -> _Labelled:

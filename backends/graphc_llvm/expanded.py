@@ -1,8 +1,8 @@
 """Short loops whose counter decides which operand is read, or that interleave what they store, are written out.
 
-`for p in 0..2: out[i, p] = select(p < 1, x[i], y[i])` reads both operands for each element. Written out, each copy reads
-one of them. Copies that store side by side, where another loop moves on by all of them, are stored as one vector of
-shuffled lanes (`statements`).
+`for p in 0..2: out[i, p] = select(p < 1, x[i], y[i])` reads both operands for each element. Written out, each copy
+reads one of them. Copies that store side by side, where another loop moves on by all of them, are stored as one vector
+of shuffled lanes (`statements`).
 
 In: the axes of a nest and its body. Out: the axes that are left, and a body for all iterations of the others.
 Guaranteed: iterations of these axes are independent, so that what they load may be loaded before any of them stores.
@@ -22,9 +22,7 @@ from graphc.kernel.schedule.traverse import expressions, facts
 MOST_ITERATIONS, MOST_COPIES = 4, 16
 
 
-def expanded(
-    axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names
-) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:
+def expanded(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:
     """The nest with short axes that decide what is read written out; the same one when there are none."""
     if not all(isinstance(statement, Let | Store) for statement in leaf):
         return axes, leaf
@@ -81,5 +79,3 @@ def _used(lets: list[Stmt], stores: list[Stmt]) -> list[Stmt]:
             needed |= variables(statement.value)
             kept.append(statement)
     return kept[::-1]
-
-

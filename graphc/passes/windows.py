@@ -7,7 +7,8 @@ gradient of a convolution with a stride), windows that lie alike over elements a
 nothing is multiplied with a hole. One sum has its terms in ascending order, contracted dims before taps. Sums longer
 than 4096 are cut into equal parts of at most 4096 terms along their outermost dims, as many whole dims in each part as
 fit; the parts are added up as a reduction. Where extents allow no parts of 256 terms at least, products cut by
-themselves.
+themselves. Where nothing else is multiplied with a kernel (the gradient of a depthwise convolution by its weights) and
+it has 64 taps at least, the taps of one image are a reduction, and so are the images.
 
 Windows of few elements are reduced element by element, tap after tap in order, from slices of the input; others as
 reductions.

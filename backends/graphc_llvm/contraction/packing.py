@@ -252,7 +252,9 @@ class _Rows:
         names, loops = self.outer.names, self.loops
         # A line more than needed: rows of pages would lie in the same lines of the first cache.
         *outer, inner = self.extents
-        buffer = self._buffer((strip.count, strip.rows, *outer, inner + LINE_BYTES // self.operand.value.dtype.itemsize))
+        buffer = self._buffer(
+            (strip.count, strip.rows, *outer, inner + LINE_BYTES // self.operand.value.dtype.itemsize)
+        )
         axes, values, kind = self._counters()
         counters = [(names.var(name), extent) for name, extent in loops]
         values |= {name: counter for (name, _), (counter, _) in zip(loops, counters)}

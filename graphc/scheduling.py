@@ -12,10 +12,10 @@ from graphc.core.records import dataclass
 from graphc.kernel.affine import loads
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Kernel, Prefetch, walk
-from graphc.kernel.program import BranchCall, Call, KernelCall, LoopCall, LoopProgram, Pack, Scheduled, Tensor
+from graphc.kernel.program import BranchCall, KernelCall, LoopCall, LoopProgram, Pack, Scheduled, Tensor
 from graphc.kernel.structure import Structures
 from graphc.kernel.verify import verify
-from graphc.plan.packs import share_packs
+from graphc.plan.packs import Outside, pack_in_front, share_packs
 from graphc.runtime.protocol import Backend, Loader
 
 
@@ -35,27 +35,31 @@ class Schedules:
     tried: dict[str, int] = field(default_factory=dict)  # the last number behind each name
 
     def entry(self, loops: LoopProgram) -> LoopProgram:
-        """An entry of scheduled kernels, each called after its packs; what several of them read packed alike is packed
-        once.
+        """An entry of scheduled kernels, each called after its packs; what several of them, or all iterations of a
+        loop, read packed alike is packed once.
         """
-        tensors, calls = dict(loops.tensors), list[Call]()
-        before = max(tensors, default=-1)
+        outside = Outside(dict(loops.tensors), list(loops.constants), [])
+        calls = outside.calls
         for call in loops.calls:
             if not isinstance(call, KernelCall):
-                calls.append(self._inside(call))
+                inside = self._inside(call)
+                if isinstance(call, LoopCall) and isinstance(inside, LoopCall):
+                    packs = inside.body.tensors.keys() - call.body.tensors.keys()
+                    inside = pack_in_front(inside, packs, outside)
+                calls.append(inside)
                 continue
             found, kept = self._of(call.kernel)
             packed: list[int] = []
             for pack in found.packs:
                 *_, param = pack.kernel.params
-                number, buffer = before + len(tensors) - len(loops.tensors) + 1, param.buffer
+                buffer = param.buffer
                 label = f"packed {buffer.dtype.short}[{','.join(map(str, buffer.shape))}]"
-                tensors[number] = Tensor(number, buffer.nbytes, label=label, source=", ".join(pack.kernel.sources))
+                number = outside.add(Tensor(0, buffer.nbytes, label=label, source=", ".join(pack.kernel.sources)))
                 calls.append(KernelCall(pack.kernel, (*(call.args[place] for place in pack.reads), number)))
                 packed.append(number)
             calls.append(KernelCall(found.kernel, (*(call.args[place] for place in kept), *packed)))
-        program = replace(loops, tensors=tensors, calls=tuple(calls))
-        return share_packs(program, frozenset(tensors.keys() - loops.tensors.keys()))
+        program = replace(loops, tensors=outside.tensors, calls=tuple(calls), constants=tuple(outside.constants))
+        return share_packs(program, frozenset(outside.tensors.keys() - loops.tensors.keys()))
 
     def _inside(self, call: LoopCall | BranchCall) -> LoopCall | BranchCall:
         """A loop or branch whose programs are scheduled likewise."""

@@ -16,6 +16,7 @@ from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc.kernel.schedule.nests import around, extent_of, in_order
+from graphc.kernel.schedule.pieces import in_pieces
 from graphc.kernel.schedule.quotients import find_shared, shared_blocks
 from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
 from graphc.kernel.schedule.traverse import facts
@@ -30,6 +31,7 @@ from graphc_llvm.width import vectors_at_once
 
 SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
 DEAR_NS = 15.0  # what all iterations compute alike is worth a phase of its own from here on
+MOST_IN_PIECES = 0.8  # of the work of a nest may be left in its pieces, else they are not worth their code
 MOST_UNROLLED = 32  # iterations of a loop inside lanes
 UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
 
@@ -53,7 +55,18 @@ def schedule(kernel: Kernel) -> Scheduled:
 
 def _phase(statement: For, names: Names, read_only: frozenset[str], packed: list[Packed]) -> tuple[Stmt, ...]:
     """The phases of one nest. `packed` gets what has to be packed before the kernel runs."""
-    small = cost((statement,)) / 16 < SMALL_NS
+    whole = cost((statement,))
+    pieces = in_pieces(statement, names)
+    if cost(pieces) > whole * MOST_IN_PIECES:
+        pieces = (statement,)
+    small = min(whole, cost(pieces)) / 16 < SMALL_NS
+    return tuple(phase for piece in pieces for phase in _piece(piece, small, names, read_only, packed))
+
+
+def _piece(
+    statement: For, small: bool, names: Names, read_only: frozenset[str], packed: list[Packed]
+) -> tuple[Stmt, ...]:
+    """The phases of one nest, or of a piece of it."""
     front: tuple[Stmt, ...] = ()
     if not small:
         front, statement = precompute(statement, names, lambda lets: cost(lets) > DEAR_NS)

@@ -149,8 +149,8 @@ class Scheduled:
 
     The parameters of the kernel it was made from come first (the compiler drops those that only packs read); then one
     "in" parameter per pack, in order: the packed buffer. Every pack is called on its own before the kernel, so that
-    several calls may read what is packed once; one whose operand is the same in all turns of a loop around the call
-    could be called in front of the loop.
+    several calls may read what is packed once; one whose operand is the same in all iterations of a loop around the
+    call is called in front of the loop.
     """
 
     kernel: Kernel

@@ -80,7 +80,7 @@ def _moved(builder: GraphBuilder, node: Node) -> Node:
     inside = dict(zip(values, added, strict=True))
     inputs = (*body.inputs[:captures], *added, *body.inputs[captures:])
     outputs = tuple(inside.get(v, v) for v in body.outputs)
-    nodes = [_with_operands(each, inside) for each in body.nodes]
+    nodes = [with_operands(each, inside) for each in body.nodes]
     count = captures + len(values)
     smaller = Graph(body.name, inputs, live_nodes(nodes, outputs), outputs)
     again: ScanAttrs | WhileAttrs
@@ -98,7 +98,8 @@ def _moved(builder: GraphBuilder, node: Node) -> Node:
     return Node(node.op, operands, again, node.results, node.loc)
 
 
-def _with_operands(node: Node, replaced: dict[Value, Value]) -> Node:
+def with_operands(node: Node, replaced: dict[Value, Value]) -> Node:
+    """The node reading other values in the place of some; itself where it reads none of these."""
     if not any(v in replaced for v in node.operands):
         return node
     return Node(node.op, tuple(replaced.get(v, v) for v in node.operands), node.attrs, node.results, node.loc)

@@ -10,6 +10,7 @@ from graphc.passes.complexes import Complexes
 from graphc.passes.control import SimplifyControl
 from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
+from graphc.passes.distribute import Distribute
 from graphc.passes.fold import Fold
 from graphc.passes.hoist import Hoist
 from graphc.passes.inline import Inline
@@ -47,7 +48,8 @@ PIPELINE: tuple[Pass, ...] = (
     Windows(),  # after cse: equal convolutions are one; before matvec: what it writes are products
     Stabilise(),  # late: it recognises canonical forms only, and folding must not hide exp(x) / sum(exp(x))
     Matvec(),  # after stabilise, which would look into the products
-    Canonicalise(),  # what these two wrote
+    Distribute(),  # after matvec: products with a vector are none for it, so that bits stay
+    Canonicalise(),  # what these three wrote
     Fold(),
     Simplify(),
     Cse(),

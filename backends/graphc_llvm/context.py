@@ -41,7 +41,7 @@ class Context:
             "own_outputs": address(self._tables[1]),
             "scratch": address(self.scratch),
             "stride": shared.stride,
-            **{word: runtime[f"gc_{word}"] for word in ("parallel", "clock", "begin", "end")},
+            **{word: runtime[f"gc_{word}"] for word in ("parallel", "clock", "begin", "end", "interrupted")},
             **interpreter_functions(),
             "array_type": id(np.ndarray),
         }

@@ -3,9 +3,9 @@
 It runs iterations start..n-1 of the steps first, first + 1, ...; iteration t writes its number `first + t` into the
 step slot, executes the block, and writes output i at `output + t * nbytes(i)`. It returns the iterations finished when
 all are, or when `budget` nanoseconds have passed: then the caller looks at signals and calls again. So a run of any
-length enters Python ten times a second, not once per step. A program without state may be given up between two jobs,
-when a signal's handler raised: then it returns `ABANDONED`. When a loop would not end within its bound it returns
-`EXCEEDED` less the number of the loop (`bounded`).
+length enters Python ten times a second, not once per step. A program without state may be given up between two jobs, or
+in a long loop, when a signal's handler raised: then it returns `ABANDONED`. When a loop would not end within its bound
+it returns `EXCEEDED` less the number of the loop (`bounded`).
 
 Around it are the two functions Python calls: `run`, with the addresses of tables of inputs and outputs, and `call`
 (`call_code.call_text`). Both take the record first and return `IS_BUSY` when somebody else has it.
@@ -26,6 +26,9 @@ from graphc_llvm.jobs import SHARE_NS, Batch, Job, KernelFunction, batches
 from graphc_llvm.record import EXCEEDED, IS_BUSY, RECORD
 
 ABANDONED = -2
+LOOK_NS = 1e6  # of iterations of a loop between two looks at whether to give up
+MOST_UNSEEN = 1 << 12  # iterations between two looks
+UNKNOWN_COUNT = 10_000_000  # of iterations, where the data decides it: there may be no end
 
 
 def launch_text(function: KernelFunction) -> str:
@@ -201,9 +204,24 @@ class _EntryEmitter:
             b.start(some)
         with self._counted(start, repeat.count) as (loop, following):
             self.block(repeat.body)
+            self._look_at_signals(nanoseconds(repeat.body, self.functions), repeat.count)
             b.do(f"{following} = add nsw i64 {self.counters[-1]}, 1")
             b.branch_if(b.emit(f"icmp slt i64 {following}, {stop}"), loop, after)
         b.start(after)
+
+    def _look_at_signals(self, ns: float, count: int) -> None:
+        """At the end of an iteration of about `ns` nanoseconds: give up when a signal asks for it."""
+        if self.jobs.abandoned is None or ns * count < LOOK_NS:
+            return  # jobs and outer loops look often enough
+        b = self.b
+        every = 1 << max(min(int(LOOK_NS / max(ns, 1.0)), MOST_UNSEEN).bit_length() - 1, 0)
+        look, following = b.fresh("look"), b.fresh("seen")
+        unseen = b.emit(f"and i64 {self.counters[-1]}, {every - 1}")
+        b.branch_if(b.emit(f"icmp eq i64 {unseen}, {every - 1}"), look, following)
+        b.start(look)
+        function = field_of(b, "interrupted")
+        b.branch_if(b.emit(f"call i1 {function}(ptr %record)"), self.jobs.abandoned, following)
+        b.start(following)
 
     @contextmanager
     def _counted(self, start: str, count: int) -> Iterator[tuple[str, str]]:
@@ -238,6 +256,9 @@ class _EntryEmitter:
                 b.do(f"ret i64 {EXCEEDED - self.bounded[id(loop)]}")
                 b.start(further)
             self.block(loop.body)
+            self._look_at_signals(
+                nanoseconds(loop.cond, self.functions) + nanoseconds(loop.body, self.functions), _most(loop)
+            )
             b.do(f"{following} = add nsw i64 {counter}, 1")
             b.branch(label)
         b.start(after)
@@ -373,10 +394,14 @@ def nanoseconds(block: Block, functions: Mapping[int, KernelFunction]) -> float:
             case Repeat(count, body):
                 total += count * nanoseconds(body, functions)
             case While(cond, _, body):
-                total += nanoseconds(cond, functions) + nanoseconds(body, functions)
+                total += _most(instruction) * (nanoseconds(cond, functions) + nanoseconds(body, functions))
             case Branch(_, blocks):
                 total += max(nanoseconds(inner, functions) for inner in blocks)
     return total
+
+
+def _most(loop: While) -> int:
+    return UNKNOWN_COUNT if loop.bound is None else loop.bound
 
 
 _COPIED_PER_NS = 10.0  # bytes

@@ -44,7 +44,7 @@ define i1 @gc_parallel(ptr %record, ptr %segments, ptr %args, i64 %units, i64 %n
 entry:
   %scratch.at = RECORD(scratch)
   %scratch = load ptr, ptr %scratch.at, align 8
-  %given.up = call i1 @interrupted(ptr %record)
+  %given.up = call i1 @gc_interrupted(ptr %record)
   br i1 %given.up, label %abandoned, label %look
 look:
   %pool.at = RECORD(pool)
@@ -68,7 +68,7 @@ one:
   %last = icmp sge i64 %to, %units
   br i1 %last, label %finished.alone, label %ask
 ask:
-  %stop = call i1 @interrupted(ptr %record)
+  %stop = call i1 @gc_interrupted(ptr %record)
   br i1 %stop, label %abandoned, label %next
 next:
   br label %one
@@ -131,7 +131,7 @@ work:
   %took = call i1 @take(ptr %pool, i64 0)
   br i1 %took, label %between, label %wait
 between:
-  %enough.now = call i1 @interrupted(ptr %record)
+  %enough.now = call i1 @gc_interrupted(ptr %record)
   br i1 %enough.now, label %drain, label %work
 drain:
   %current = load atomic i64, ptr %word.at acquire, align 8

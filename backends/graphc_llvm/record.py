@@ -7,7 +7,7 @@ _WORDS = (
     *("inputs", "outputs"),  # addresses of tables of addresses, of the call or run under way
     *("own_inputs", "own_outputs"),  # such tables that belong to the record; calls use them
     *("pool", "scratch", "stride"),  # the thread pool; heap scratch of thread 0 and how far the next thread's is
-    *("parallel", "clock", "begin", "end"),  # functions of the runtime
+    *("parallel", "clock", "begin", "end", "interrupted"),  # functions of the runtime
     *("busy", "waiters"),  # 0: free, 1: somebody runs, 2: forked, to be renewed; threads that wait for it
     *("deadline", "abandon"),  # when to look at signals next, 0: never; whether one asked to give up
     *("thread_state", "save", "restore", "check", "ident"),  # who gave up the interpreter's lock, and its functions

@@ -19,7 +19,17 @@ from graphc_llvm.sleep_code import (
 from graphc_llvm.turns_code import INTERRUPTED_TEXT, LOOK_NS, TURNS_TEXT
 from graphc_llvm.units_code import SEGMENT_BYTES, UNITS_TEXT
 
-EXPORTS = ("gc_parallel", "gc_worker", "gc_wake", "gc_clock", "gc_begin", "gc_end", "gc_wait", "gc_pauses")
+EXPORTS = (
+    "gc_parallel",
+    "gc_worker",
+    "gc_wake",
+    "gc_clock",
+    "gc_begin",
+    "gc_end",
+    "gc_wait",
+    "gc_pauses",
+    "gc_interrupted",
+)
 LIBRARY_PREFIX = "graphc_lapack_"  # of the symbols of library functions
 
 _PARTS = (UNITS_TEXT, INTERRUPTED_TEXT, PARALLEL_TEXT, WORKER_TEXT, TURNS_TEXT, CLOCK_TEXT)

@@ -8,7 +8,7 @@ LOOK_NS = 100_000_000  # between two looks at signals
 
 INTERRUPTED_TEXT = """\
 ; Look at signals when it is time to. Returns whether to give up.
-define internal i1 @interrupted(ptr %record) {
+define i1 @gc_interrupted(ptr %record) {
 entry:
   %deadline.at = RECORD(deadline)
   %deadline = load i64, ptr %deadline.at, align 8

@@ -3,7 +3,7 @@
 - The jvp of a loop carries the tangents beside the values; which carries have one is found by repeating until nothing
   is added.
 - A scan of a linear body is transposed into a scan in the opposite direction. Cotangents of captures are added up in a
-  carry, in the order in which it runs.
+  carry, in the order in which it runs, or behind the loop (`loop_sums`).
 
 `loop_residuals` has what is between the two: linearisation.
 """
@@ -18,6 +18,7 @@ from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops import control as ops
 from graphc.graph.ops.control import ScanAttrs, WhileAttrs, parts_of_scan
 from graphc.graph.prune import dependents
+from graphc.transform.autodiff.loop_sums import LateSums, summed, without_calls
 from graphc.transform.autodiff.marked import Flags, filled, given, inputs_like, marks, only, scatter
 from graphc.transform.autodiff.rows import Derive, Tangent
 
@@ -159,24 +160,50 @@ def transpose(
     b_carries, b_sums = inputs_like(builder, only(inner, of_carries)), inputs_like(builder, sums)
     b_xs = inputs_like(builder, only(xs, fixed[second:]))
     b_ys = inputs_like(builder, only(loop.body.outputs[carries:], marks(ct_ys)))
-    made = builder.inline(derived.graph, [*b_captures, *b_xs, *b_carries, *b_ys])
+    graph = without_calls(derived.graph, derived.graph.outputs[: len(sums)])
+    made = builder.inline(graph, [*b_captures, *b_xs, *b_carries, *b_ys])
     found = scatter(made, of_inputs)
+    outer = {
+        **dict(zip(b_xs, only(loop.xs, fixed[second:]), strict=True)),
+        **dict(zip(b_ys, given(ct_ys), strict=True)),
+    }
+    late = _late_sums(builder, attrs, outer)
+    behind = [late.of(part) for part in given(found[:first])]
     inside = Compose(builder, c.loc)
-    new_sums = [inside.add(total, part) for total, part in zip(b_sums, given(found[:first]), strict=True)]
+    adding = [
+        inside.add(total, part)
+        for total, part, other in zip(b_sums, given(found[:first]), behind, strict=True)
+        if other is None
+    ]
     new_carries = filled(inside, found[first:second], of_carries, inner)
-    body = builder.build([*new_carries, *new_sums, *given(found[second:])])
+    kept = [total for total, other in zip(b_sums, behind, strict=True) if other is None]
+    builder.inputs[:] = [v for v in builder.inputs if v not in b_sums or v in kept]
+    body = builder.build([*new_carries, *adding, *given(found[second:]), *late.stacked])
     turned = ScanAttrs(
-        body, len(b_captures), len(b_carries) + len(b_sums), attrs.length, not attrs.reverse, attrs.counted
+        body, len(b_captures), len(b_carries) + len(kept), attrs.length, not attrs.reverse, attrs.counted
     )
     operands = [*loop.count, *only(loop.captures, fixed[:first])]
     operands += filled(c, ct_carries, of_carries, loop.carries)
-    operands += [c.zeros(v.type) for v in only(loop.captures, of_inputs[:first])]
+    operands += [c.zeros(v.type) for v in kept]
     operands += [*only(loop.xs, fixed[second:]), *given(ct_ys)]
     results = c.builder.add(ops.scan, operands, turned, c.loc)
-    one, two = len(b_carries), len(b_carries) + len(b_sums)
-    of_captures = scatter(results[one:two], of_inputs[:first])
-    back = [*of_captures, *scatter(results[:one], of_carries), *scatter(results[two:], of_inputs[second:])]
+    one, two = len(b_carries), len(b_carries) + len(kept)
+    three = len(results) - len(late.stacked)
+    outer |= dict(zip(late.stacked, results[three:], strict=True))
+    carried_sums = iter(results[one:two])
+    totals = [next(carried_sums) if each is None else summed(c, each, outer) for each in behind]
+    of_captures = scatter(totals, of_inputs[:first])
+    back = [*of_captures, *scatter(results[:one], of_carries), *scatter(results[two:three], of_inputs[second:])]
     return [None] * attrs.first + [v if flag else None for v, flag in zip(back, linear[attrs.first :], strict=True)]
+
+
+def _late_sums(builder: GraphBuilder, attrs: ScanAttrs, outer: dict[Value, Value]) -> LateSums:
+    """What of the body in the builder may be added up behind the loop: not more rows than the loop reads anyway. Rows
+    that a counted loop does not make are in nobody's sum.
+    """
+    room = -1 if attrs.counted else sum(v.type.nbytes for v in outer.values())
+    producers = {v: node for node in builder.nodes for v in node.results}
+    return LateSums(outer, attrs.length, room, {} if attrs.counted else producers)
 
 
 def _linear_carries(loop: Loop, flags: Sequence[bool]) -> list[bool]:

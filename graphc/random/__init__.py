@@ -8,15 +8,18 @@ threads, and in a batch of keys (`gc.vmap`) as for each key alone.
 from graphc.random.choosing import choice
 from graphc.random.continuous import exponential, gumbel, laplace, logistic, normal, truncated_normal, uniform
 from graphc.random.discrete import bernoulli, categorical, randint
-from graphc.random.gamma_variates import gamma
+from graphc.random.gamma_variates import beta, dirichlet, gamma
 from graphc.random.keys import bits, fold_in, key, split
 from graphc.random.permutations import permutation, shuffle
+from graphc.random.poisson_variates import poisson
 
 __all__ = [
     "bernoulli",
+    "beta",
     "bits",
     "categorical",
     "choice",
+    "dirichlet",
     "exponential",
     "fold_in",
     "gamma",
@@ -26,6 +29,7 @@ __all__ = [
     "logistic",
     "normal",
     "permutation",
+    "poisson",
     "randint",
     "shuffle",
     "split",

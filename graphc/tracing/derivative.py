@@ -15,7 +15,7 @@ def with_derivative(
     """`function(*operands)`, whose value and tangent are `rule(*operands, *tangents)`. The tangents are those of
     floats, and the rule is linear in them. What the two use besides the operands are constants.
     """
-    if not any(isinstance(operand, TracedValue) for operand in operands):
+    if not any(isinstance(operand, TracedValue) and dtype_of(operand).is_float for operand in operands):
         return function(*operands)
     specs = [spec(operand.shape, dtype_of(operand)) for operand in operands]
     moving = [spec for spec in specs if spec.dtype.is_float]

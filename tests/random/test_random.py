@@ -9,10 +9,12 @@ import pytest
 from scipy import special, stats
 
 import graphc as gc
+import graphc.numpy as gnp
 from graphc import random
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError
 from graphc.random.antilogarithm import exp_below_one
+from graphc.random.gamma_slope import log_slope
 from graphc.random.logarithm import log
 from graphc.random.normal_quantile import normal_quantile
 from graphc.tracing import spec, trace
@@ -45,6 +47,10 @@ DRAWS: dict[str, Callable[[object], object]] = {
     "choice_in_turn": lambda key: random.choice(key, 6, (2, 2), replace=False, p=WEIGHTS),
     "choice_without": lambda key: random.choice(key, np.arange(12).reshape(3, 4), (3,), replace=False, axis=1),
     "gamma": lambda key: random.gamma(key, np.array([0.3, 1.0, 4.5]), (20, 3)),
+    "gamma_small": lambda key: random.gamma(key, 0.05, (30,), "float64"),
+    "beta": lambda key: random.beta(key, 0.3, np.array([2.0, 0.1]), (20, 2)),
+    "dirichlet": lambda key: random.dirichlet(key, [0.2, 1.0, 5.0], (10, 3)),
+    "poisson": lambda key: random.poisson(key, np.array([0.0, 0.4, 9.5, 10.0, 1e6]), (10, 5)),
     "permutation": lambda key: random.permutation(key, 20),
     "permutation_of_rows": lambda key: random.permutation(key, np.arange(12.0).reshape(4, 3)),
 }
@@ -59,13 +65,14 @@ def test_traced_and_eager_draws_are_the_same_bits(name: str) -> None:
 
 
 EXACT = ["uniform", "normal", "normal64", "truncated_normal", "exponential", "gumbel", "laplace", "logistic"]
-EXACT += ["gamma"]
+EXACT += ["gamma", "gamma_small", "beta", "dirichlet", "poisson"]
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_only_exact_operations(name: str) -> None:
     exact = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "floor", "cast", "bitcast", "select", "max", "min"}
     exact |= {"and", "or", "xor", "shift_left", "shift_right", "eq", "ne", "lt", "le", "gt", "ge"}
+    exact |= {"pad", "reduce_max", "not", "stop_gradient"}
     exact |= {"argmax", "round", "iota", "reduce_sum"}  # the sum is of one term and zeros
     exact |= {"constant", "broadcast", "random_bits", "reshape", "slice", "concatenate"}
     graph = trace(DRAWS[name], [spec((2,), "uint32")]).graph
@@ -190,8 +197,117 @@ def test_gamma_of_what_it_does_not_take() -> None:
             random.gamma(KEY, alpha)
     with pytest.raises(ArgumentError, match=r"alpha of shape \[2\] for draws of \[3, 1\]"):
         random.gamma(KEY, [1.0, 2.0], (3, 1))
-    with pytest.raises(UnsupportedError, match=r"gamma: alpha must be known while tracing.*test_random\.py"):
-        gc.grad(lambda alpha: random.gamma(KEY, alpha))(2.0)
+    got = gc.jit(lambda alpha: random.gamma(KEY, alpha))(np.array([-1.0, np.nan, np.inf, 0.0, 2.0]))
+    assert np.isnan(got).tolist() == [True, True, True, True, False]
+    with pytest.raises(DTypeError, match="gamma: alpha holds floats or whole numbers, not bool"):
+        random.gamma(KEY, True)
+
+
+PARAMETERS = np.array([0.01, 0.3, 0.99, 1.0, 1.7, 5.0, 40.0, 1e4])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_traced_parameters_give_the_bits_of_known_ones(dtype: str) -> None:
+    for draw in (
+        lambda a: random.gamma(KEY, a, (5, 8), dtype),
+        lambda a: random.beta(KEY, a, a[::-1], (5, 8), dtype),
+        lambda a: random.dirichlet(KEY, a, (5, 8), dtype),
+        lambda a: random.poisson(KEY, a, (5, 8)),
+    ):
+        for values in (PARAMETERS, PARAMETERS[3:7].repeat(2)):
+            assert np.asarray(gc.jit(draw)(values)).tobytes() == np.asarray(draw(values)).tobytes()
+
+
+def test_the_slope_of_gamma_is_that_of_its_quantiles() -> None:
+    a = np.repeat(PARAMETERS, 40)
+    u = np.tile(np.concatenate([np.linspace(0.02, 0.98, 34), [1e-6, 1e-4, 1e-3, 0.999, 1 - 1e-4, 1 - 1e-6]]), 8)
+    x = special.gammaincinv(a, u)
+    keep = x > 1e-200
+    a, u, x = a[keep], u[keep], x[keep]
+    step = 1e-4 * a
+    want = np.log(special.gammaincinv(a + step, u) / special.gammaincinv(a - step, u)) / (2 * step)
+    np.testing.assert_allclose(log_slope(a, np.log(x)), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gamma_is_differentiated_by_its_parameter(dtype: str) -> None:
+    """The slope of single draws, and with it of expectations: E[x] is alpha and E[x^2] is alpha (alpha + 1)."""
+    alpha = np.array([0.4, 2.5, 30.0])
+    draw = gc.jit(lambda a: random.gamma(KEY, a, (20_000, 3), dtype))
+    moved = gc.jit(lambda a: gc.jvp(lambda a: random.gamma(KEY, a, (20_000, 3), dtype), (a,), (np.ones(3),))[1])
+    x, slope = np.asarray(draw(alpha), np.float64), np.asarray(moved(alpha), np.float64)
+    np.testing.assert_allclose(slope.mean(axis=0), 1, atol=0.05)
+    np.testing.assert_allclose((2 * x * slope).mean(axis=0) / (2 * alpha + 1), 1, atol=0.1)
+    torch = pytest.importorskip("torch")
+    wide = np.broadcast_to(alpha, x.shape).copy()
+    known = torch._standard_gamma_grad(torch.tensor(wide), torch.tensor(x)).numpy()
+    close = x > 1e-3  # below, the draw has been rounded
+    np.testing.assert_allclose(slope[close], known[close], rtol=3e-3)
+
+
+def test_means_are_differentiated_in_both_modes() -> None:
+    def mean_of_beta(a: object, b: object) -> object:
+        return gnp.mean(random.beta(KEY, a, b, (20_000,), "float64"))
+
+    a, b = np.float64(0.6), np.float64(3.0)
+    found = gc.jit(gc.grad(mean_of_beta, argnums=(0, 1)))(a, b)
+    np.testing.assert_allclose(found, [b / (a + b) ** 2, -a / (a + b) ** 2], rtol=0.05)
+    alpha = np.array([0.5, 2.0, 4.0])
+    jacobian = gc.jit(gc.jacobian(lambda a: gnp.mean(random.dirichlet(KEY, a, (20_000, 3), "float64"), axis=0)))(alpha)
+    total = alpha.sum()
+    np.testing.assert_allclose(jacobian, (np.eye(3) * total - alpha[:, None]) / total**2, atol=0.005)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("a", "b"), [(0.05, 0.05), (0.5, 3.0), (2.0, 2.0), (500.0, 30.0)])
+def test_beta(a: float, b: float, dtype: str) -> None:
+    key = np.asarray(random.key(3))
+    sample = np.asarray(gc.compile(lambda key: random.beta(key, a, b, (NUMBER,), dtype), key)(key))
+    assert sample.dtype == dtype and ((sample >= 0) & (sample <= 1)).all()
+    inner = (sample > 1e-30) & (sample < 1 - 1e-6)  # the rest is rounded to 0 and 1
+    low, high = stats.beta(a, b).cdf([1e-30, 1 - 1e-6])
+    assert abs(inner.mean() - (high - low)) < 0.01
+    uniform = (stats.beta(a, b).cdf(sample[inner].astype(np.float64)) - low) / (high - low)
+    assert stats.kstest(uniform, stats.uniform().cdf).pvalue > 0.01
+
+
+def test_dirichlet() -> None:
+    alpha = np.array([0.3, 1.0, 4.0])
+    sample = np.asarray(gc.compile(lambda key: random.dirichlet(key, alpha, (NUMBER, 3), "float64"), KEY)(KEY))
+    np.testing.assert_allclose(sample.sum(axis=1), 1, rtol=1e-12)
+    for column, own in zip(sample.T, alpha, strict=True):
+        assert stats.kstest(column, stats.beta(own, alpha.sum() - own).cdf).pvalue > 0.01
+    tiny = np.asarray(random.dirichlet(KEY, np.full(4, 1e-3), (100, 4)))
+    assert np.isfinite(tiny).all()
+    np.testing.assert_allclose(tiny.sum(axis=1), 1, rtol=1e-6)
+    with pytest.raises(ArgumentError, match="dirichlet: alpha of shape"):
+        random.dirichlet(KEY, [1.0], (4, 3))
+
+
+@pytest.mark.parametrize("mean", [0.02, 1.0, 9.99, 10.0, 37.5, 4e3])
+def test_poisson(mean: float) -> None:
+    sample = np.asarray(gc.compile(lambda key: random.poisson(key, mean, (NUMBER,)), KEY)(KEY))
+    assert sample.dtype == np.int32 and sample.min() >= 0
+    law = stats.poisson(mean)
+    edges = np.unique(law.ppf(np.linspace(0.001, 0.999, 40)))
+    expected = np.diff(np.concatenate([[0], law.cdf(edges), [1]])) * NUMBER
+    counts = np.bincount(np.searchsorted(edges, sample), minlength=len(edges) + 1)
+    kept = expected > 4
+    assert stats.chisquare(counts[kept], expected[kept] * counts[kept].sum() / expected[kept].sum()).pvalue > 0.01
+
+
+def test_poisson_at_the_ends() -> None:
+    assert np.asarray(random.poisson(KEY, 0.0, (100,))).max() == 0
+    assert (np.asarray(random.poisson(KEY, 1e12, (10,))) == 2**31 - 1).all()
+    large = np.asarray(random.poisson(KEY, 1e12, (1000,), "int64"))
+    assert abs(large.mean() - 1e12) < 5e6 / 1000**0.5 and 0.8e6 < large.std() < 1.2e6
+    got = gc.jit(lambda mean: random.poisson(KEY, mean))(np.array([-1.0, np.nan, 3.0]))
+    assert got[0] == got[1] == 0
+    for mean in (-1.0, np.nan, 1e30):
+        with pytest.raises(ArgumentError, match="poisson: the mean must not be below 0"):
+            random.poisson(KEY, mean)
+    with pytest.raises(DTypeError, match="draws whole numbers, not float32"):
+        random.poisson(KEY, 1.0, (2,), "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

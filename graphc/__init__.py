@@ -16,7 +16,10 @@ _SUBMODULES = ("data", "nn", "numpy", "optim", "random", "sparse", "train")
 __all__ = [
     "CompiledFunction",
     "Graph",
+    "IndexRangeError",
+    "NonFiniteError",
     "Program",
+    "SanitizeError",
     "Spec",
     "__version__",
     "checkpoint",
@@ -61,7 +64,10 @@ if TYPE_CHECKING:
     from graphc.api import (
         CompiledFunction,
         Graph,
+        IndexRangeError,
+        NonFiniteError,
         Program,
+        SanitizeError,
         Spec,
         checkpoint,
         checkpoint_policies,

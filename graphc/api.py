@@ -19,9 +19,12 @@ from graphc.core.errors import (
     DTypeError,
     GradientError,
     GraphcError,
+    IndexRangeError,
     LeakedTracerError,
     MemoryBudgetError,
+    NonFiniteError,
     ParseError,
+    SanitizeError,
     ShapeError,
     TraceError,
     UnsupportedError,
@@ -64,6 +67,7 @@ __all__ = [
     "GradientReport",
     "Graph",
     "GraphcError",
+    "IndexRangeError",
     "Jitted",
     "KernelProfile",
     "LeakedTracerError",
@@ -71,10 +75,12 @@ __all__ = [
     "Loc",
     "MemoryBudgetError",
     "MemoryReport",
+    "NonFiniteError",
     "ParseError",
     "ProfileReport",
     "Program",
     "Progress",
+    "SanitizeError",
     "ShapeError",
     "Spec",
     "TraceError",
@@ -183,6 +189,11 @@ def compile(
     too. verify: "passes" checks every IR after each pass, "full" also runs
     the graph before and after each pass on example inputs and names the pass that changed the numbers.
 
+    sanitize: stop at the operation that first makes a NaN or infinity of what is none, and at an index outside of what
+    it indexes: `gc.NonFiniteError` and `gc.IndexRangeError` name operation, element, source line, and whether that is
+    the forward or the backward pass; in a program also the step, before which the state stays. Infinities that are
+    written, passed or added on purpose (masks) are none; NaN in an argument is one. Takes a few times longer.
+
     Arguments are NumPy arrays or what becomes one. The gpu backend also takes arrays in the memory of its GPU (CuPy, or
     anything with `__dlpack__` or `__cuda_array_interface__`) where they lie: when one of the arguments is one, so are
     all results, and the call returns as soon as it is queued.
@@ -192,6 +203,12 @@ def compile(
     >>> exe = gc.compile(lambda x: (x * x).sum(), gc.spec((3,), "float32"))
     >>> float(exe(np.array([1, 2, 3], np.float32)))
     14.0
+
+    >>> import graphc.numpy as gnp
+    >>> safe = gc.compile(lambda x: gnp.log(x).sum(), gc.spec((3,), "float32"), sanitize=True)
+    >>> safe(np.array([1, 0, 2], np.float32))  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    graphc.core.errors.NonFiniteError: sanitize: log of 0 made -Inf at [1] of f32[3] (forward pass, train.py:3)
     """
     options = _options(backend, device, memory, precision, threads, sanitize, verify, tune)
     return compile_function(fn, args, kwargs, options)
@@ -206,6 +223,7 @@ def jit(
     memory: int | str | None = None,
     precision: str = "float32",
     threads: int | None = None,
+    sanitize: bool = False,
     capacity: int = 128,
     recompile: Literal["allow", "error"] = "allow",
 ) -> Callable[..., object]:
@@ -216,6 +234,8 @@ def jit(
 
     Arrays that `fn` takes from outside are constants of the compiled function: later changes to them are not seen. A
     module is an exception: `gc.jit(model)` reads its arrays at each call, and `fn` may take a module as an argument.
+    Inside another trace a jitted function becomes part of that program, whose options count; `sanitize=True` of any
+    part is that of the whole, so `gc.grad(gc.jit(f, sanitize=True))` is sanitized.
 
     >>> import graphc as gc
     >>> import graphc.numpy as gnp
@@ -231,7 +251,7 @@ def jit(
     if recompile not in ("allow", "error"):
         raise ArgumentError(f"jit: recompile={recompile!r}: use 'allow' or 'error'")
     names = (static,) if isinstance(static, str) else tuple(static)
-    options = _options(backend, device, memory, precision, threads, False, None, None)
+    options = _options(backend, device, memory, precision, threads, sanitize, None, None)
 
     def wrap(function: Callable[..., object]) -> Jitted:
         return Jitted(function, options, names, capacity, recompile)
@@ -249,12 +269,14 @@ def program(
     memory: int | str | None = None,
     precision: str = "float32",
     threads: int | None = None,
+    sanitize: bool = False,
     verify: Verify = None,
 ) -> Program:
     """Several functions over one state, compiled together; `run` executes many steps natively.
 
     Each entry is `f(state, batch, step) -> (new state, outputs)`. The program owns a copy of `state` and updates it in
-    place. inputs: batch specs or arrays per entry to compile for now; other signatures compile on first use.
+    place. inputs: batch specs or arrays per entry to compile for now; other signatures compile on first use. The other
+    options are those of `compile`.
 
     >>> import graphc as gc
     >>> import numpy as np
@@ -263,7 +285,7 @@ def program(
     >>> seen.tolist(), float(counter.state["n"])
     ([0.0, 2.0, 4.0, 6.0], 8.0)
     """
-    options = _options(backend, device, memory, precision, threads, False, verify, None)
+    options = _options(backend, device, memory, precision, threads, sanitize, verify, None)
     result = Program(state, entries, options)
     if inputs:
         result.prepare(inputs)

@@ -24,6 +24,7 @@ from graphc.stored import Store, describe, store_of
 
 if TYPE_CHECKING:
     from graphc.kernel.program import LoopProgram
+    from graphc.passes.sanitize import Checked
 
 VERIFY = ("", "passes", "full")
 
@@ -58,6 +59,7 @@ class Stages:
     optimized: dict[str, Graph] = field(default_factory=dict)
     fused: dict[str, Graph] = field(default_factory=dict)
     loops: "dict[str, LoopProgram]" = field(default_factory=dict)
+    checks: "dict[str, Checked]" = field(default_factory=dict)  # of sanitized programs: `optimized` and what it checks
     plan: Plan | None = None
 
 
@@ -142,7 +144,20 @@ def compile_program(program: GraphProgram, options: Options) -> Compilation:
 
 
 def _compile_program(program: GraphProgram, options: Options) -> Compilation:
-    result = Compilation(program, options, check_options(options))
+    backend = check_options(options)
+    if not options.sanitize:
+        return _compiled(Compilation(program, options, backend))
+    from graphc.sanitized import extended, sanitized  # not needed by other programs
+
+    result = _compiled(Compilation(extended(program), options, backend))
+    assert result.executable is not None
+    result.executable = sanitized(result.executable, result.program, lambda: result.stages.checks)
+    return result
+
+
+def _compiled(result: Compilation) -> Compilation:
+    """Found in the cache, or compiled and kept there."""
+    program, options = result.program, result.options
     start = time.perf_counter()
     store = None if _verifies(result) else store_of(result.backend, program, _choices(options), result.flags)
     if store is not None and _found(result, store, start):
@@ -190,10 +205,6 @@ def check_options(options: Options) -> Backend | GraphBackend:
     """The backend, once every option is known to make sense. Raises `ArgumentError`, `BackendError`,
     `UnsupportedError`.
     """
-    if options.sanitize:
-        raise UnsupportedError(
-            "sanitize=True is not available in this version; use backend='reference' and NumPy checks"
-        )
     if options.tune:
         raise UnsupportedError("tune=True is not available in this version: schedules come from the cost model alone")
     if options.verify not in VERIFY:

@@ -15,6 +15,7 @@ from graphc.kernel.program import LoopProgram
 from graphc.passes.compare import check_same_numbers
 from graphc.passes.partition import partition
 from graphc.passes.pipeline import pipeline, run_passes
+from graphc.passes.sanitize import with_checks
 from graphc.plan.build import build
 from graphc.plan.ir import Plan, Slot
 from graphc.plan.verify import verify as verify_plan
@@ -50,6 +51,9 @@ def run_stages(result: Compilation, loader: Loader | None = None) -> Stages:
     with result.timed("optimize"):
         for name, entry in program.entries.items():
             stages.optimized[name] = optimize(entry.graph, result)
+    if result.options.sanitize:
+        with result.timed("sanitize"):
+            _check_all(result, stages)
     if isinstance(result.backend, GraphBackend):
         return stages
     with result.timed("fuse"):
@@ -85,6 +89,13 @@ def _checked(graph: Graph, compilation: Compilation) -> Graph:
     if compilation.options.verify or config.get("GRAPHC_VERIFY"):
         verify(graph)
     return graph
+
+
+def _check_all(result: Compilation, stages: Stages) -> None:
+    """Put the checks of `sanitize=True` into every entry."""
+    for name, graph in stages.optimized.items():
+        checked = stages.checks[name] = with_checks(graph, len(result.program.state))
+        stages.optimized[name] = _checked(checked.graph, result)
 
 
 def _load_graphs(backend: GraphBackend, compilation: Compilation) -> Executable:

@@ -42,7 +42,14 @@ class Model:
     compiled for each value.
     """
 
-    def __init__(self, model: ModelProto, file: str, backend: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelProto,
+        file: str,
+        backend: str | None = None,
+        threads: int | None = None,
+        sanitize: bool = False,
+    ) -> None:
         self.file = file
         self.name = model.graph.name or Path(file).stem
         self._graph = model.graph
@@ -57,7 +64,7 @@ class Model:
             name: array for name, array in tensors.items() if _is_float(array) and name not in structural
         }
         self._constants = {name: array for name, array in tensors.items() if name not in self.parameters}
-        self._options = {"backend": backend, "threads": threads}
+        self._options = {"backend": backend, "threads": threads, "sanitize": sanitize}
         self._known: frozenset[str] = frozenset()
         self._programs: OrderedDict[Key, Callable[[Sequence[Data]], list[Data]]] = OrderedDict()
 
@@ -196,18 +203,25 @@ class Model:
                 self._known |= need.sources
 
 
-def load(path: str | Path, *, backend: str | None = None, threads: int | None = None) -> Model:
+def load(
+    path: str | Path, *, backend: str | None = None, threads: int | None = None, sanitize: bool = False
+) -> Model:
     """The model in an `.onnx` file, opset 9 or newer. Raises `ModelError` for a file that is none, or is malformed."""
-    return from_proto(proto.read(Path(path)), str(path), backend=backend, threads=threads)
+    return from_proto(proto.read(Path(path)), str(path), backend=backend, threads=threads, sanitize=sanitize)
 
 
 def from_proto(
-    model: ModelProto, file: str = "<model>", *, backend: str | None = None, threads: int | None = None
+    model: ModelProto,
+    file: str = "<model>",
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    sanitize: bool = False,
 ) -> Model:
     """The model in a protocol buffer; `file` stands for it in messages."""
     if model.graph.sparse_initializer:
         raise gc.UnsupportedError(f"{file}: sparse initializers are not supported")
-    return Model(model, file, backend, threads)
+    return Model(model, file, backend, threads, sanitize)
 
 
 # ---------------------------------------------------------------------------------------------------------- arguments

@@ -41,6 +41,45 @@ class BoundError(GraphcError, RuntimeError):
     """A loop did not end within the bound it declares."""
 
 
+class SanitizeError(GraphcError):
+    """A program compiled with `sanitize=True` made a NaN or infinity, or used an index that lies outside.
+
+    step: the number of the step; the state is as it was before that step. op, source, function: what did it and the
+    line it comes from ("train.py:31"), is_backward: whether it is part of a derivative. element: where in the tensor,
+    or in the argument called `argument`. iterations: of the loops around it, outermost first. What is not known or
+    does not apply is None or empty.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: int = 0,
+        op: str = "",
+        source: str = "",
+        is_backward: bool = False,
+        element: tuple[int, ...] | None = None,
+        argument: str = "",
+        iterations: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.step = step
+        self.op = op
+        self.source = source
+        self.is_backward = is_backward
+        self.element = element
+        self.argument = argument
+        self.iterations = iterations
+
+
+class NonFiniteError(SanitizeError, FloatingPointError):
+    """An operation made a NaN or infinity, or an argument holds NaN."""
+
+
+class IndexRangeError(SanitizeError, IndexError):
+    """An index lies outside of what it indexes."""
+
+
 class VerifyError(GraphcError, ValueError):
     """An IR breaks one of its invariants: always a bug in graphc or in hand-written IR."""
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
@@ -36,7 +37,7 @@ class CompiledFunction:
         if traced.captures:
             raise TraceError(f"compile: {name} uses a value of a trace that is still running; pass it as an argument")
         self.name = name
-        self.options = options
+        self.options = options = sanitizing(options, traced.sanitize)
         self.function = function  # what was traced; None when a graph was given
         self._traced = traced
         self._names = [value.name or f"argument {i}" for i, value in enumerate(traced.graph.inputs)]
@@ -164,6 +165,11 @@ def _arguments(tree: pytree.TreeDef) -> str:
     args, kwargs = tree.children
     named = [f"{name}={child}" for name, child in zip(kwargs.names, kwargs.children, strict=True)]
     return f"({', '.join([*map(str, args.children), *named])})"
+
+
+def sanitizing(options: Options, asked: bool) -> Options:
+    """The options of a program; `asked`: whether a function inside it asks for `sanitize=True`."""
+    return replace(options, sanitize=True) if asked else options
 
 
 def compile_function(

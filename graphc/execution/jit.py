@@ -21,6 +21,7 @@ from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.graph.ir import TensorType
 from graphc.runtime.protocol import Direct
 from graphc.tracing import Spec, Traced, Tracer, apply_graph, is_tracing, trace
+from graphc.tracing.context import ask_to_sanitize
 from graphc.tracing.function import argument_names, parameter_names
 
 Signature = tuple[tuple[tuple[int, ...], np.dtype[np.generic]], ...]  # shape and dtype of each argument
@@ -248,6 +249,8 @@ class Jitted:
         static: Static,
     ) -> object:
         traced = self._traced(Key(tree, self._types(leaves, tree, _type_in_trace), static))
+        if self._options.sanitize or traced.sanitize:
+            ask_to_sanitize()
         outputs = apply_graph(traced.graph, [*leaves, *traced.captures], as_call=True)
         return pytree.unflatten(traced.out_tree, outputs)
 

@@ -28,7 +28,8 @@ class Loaded(Protocol):
 def load(path: str | os.PathLike[str], **options: object) -> Loaded:
     """The program in a file of another tool, by the frontend for its extension; options are the frontend's.
 
-    `.onnx` (with the extra `graphc[onnx]`; options `backend` and `threads`): an ONNX model. Call it with arrays, by
+    `.onnx` (with the extra `graphc[onnx]`; options `backend`,
+    `threads` and `sanitize`): an ONNX model. Call it with arrays, by
     position or name; `parameters` are its weights by name, and `apply(parameters, *inputs)` is the function to
     differentiate. Raises `UnsupportedError` listing the extensions that are known.
 

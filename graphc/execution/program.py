@@ -17,6 +17,7 @@ from graphc.core.dtypes import int64
 from graphc.core.errors import ArgumentError, TraceError
 from graphc.core.records import dataclass
 from graphc.execution.arguments import check_all, type_of
+from graphc.execution.compiled import sanitizing
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
@@ -44,6 +45,7 @@ class _Entry:
     batch_names: tuple[str, ...]
     output_tree: pytree.TreeDef
     output_types: tuple[TensorType, ...]
+    sanitize: bool  # asked for by a function inside
 
 
 class Program:
@@ -306,11 +308,13 @@ class Program:
             tuple(batch_names),
             output_tree,
             traced.graph.output_types[count:],
+            traced.sanitize,
         )
 
     def _compile(self, traced: Mapping[str, _Entry], trace_timings: list[Timing]) -> None:
         entries = {name: item.graph for name, item in traced.items()}
-        compilation = compile_program(GraphProgram(self._state_slots, entries), self._options)
+        options = sanitizing(self._options, any(item.sanitize for item in traced.values()))
+        compilation = compile_program(GraphProgram(self._state_slots, entries), options)
         assert compilation.executable is not None
         current = self._initial if self._compilation is None else self._executable.state()
         for target, source in zip(compilation.executable.state(), current, strict=True):

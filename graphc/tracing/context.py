@@ -68,6 +68,7 @@ class Trace:
         self.ended = False
         self.captures: list[Tracer] = []
         self.primals: list[Graph] = []
+        self.sanitize = False
         self._builder = GraphBuilder(name)
         self._tracer = tracer
         self._captured: dict[Value, Value] = {}
@@ -147,6 +148,12 @@ def note_primal(graph: Graph) -> None:
     """Tell the outermost active trace that `graph` is about to be differentiated; `exe.text("trace")` shows it."""
     if is_tracing():
         _STACK.get()[0].primals.append(graph)
+
+
+def ask_to_sanitize() -> None:
+    """Tell all active traces that a part of what they trace asks for `sanitize=True`: then the whole program does."""
+    for each in _STACK.get():
+        each.sanitize = True
 
 
 def check_alive(tracer: TracedValue) -> None:

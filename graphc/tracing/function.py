@@ -25,7 +25,7 @@ class Traced:
 
     `in_tree` is the pytree of `(args, kwargs)`. The inputs of `graph` are the leaves of the arguments, then one per
     entry of `captures`: values of the enclosing traces, in the order of their first use. `primals` are the graphs that
-    transformations differentiated on the way, for people to look at.
+    transformations differentiated on the way, for people to look at. sanitize: a function inside asks for it.
     """
 
     graph: Graph
@@ -33,6 +33,7 @@ class Traced:
     out_tree: TreeDef
     captures: "tuple[Tracer, ...]"
     primals: tuple[Graph, ...] = ()
+    sanitize: bool = False
 
     @staticmethod
     def of_graph(graph: Graph) -> "Traced":
@@ -74,7 +75,7 @@ def trace(
         out_leaves, out_tree = flatten(result)
         outputs = _outputs(opened.name, out_leaves, out_tree)
         graph = opened.finish(outputs)
-    return Traced(graph, in_tree, out_tree, tuple(opened.captures), tuple(opened.primals))
+    return Traced(graph, in_tree, out_tree, tuple(opened.captures), tuple(opened.primals), opened.sanitize)
 
 
 def _run(fn: Callable[..., Tree], args: tuple[Tree, ...], kwargs: Mapping[str, Tree]) -> Tree:

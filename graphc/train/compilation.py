@@ -48,6 +48,7 @@ def compile(
     memory: int | str | None = None,
     precision: str = "float32",
     threads: int | None = None,
+    sanitize: bool = False,
 ) -> Job:
     """Compile the whole training loop of a model: data order, gather, forward, loss, backward, update, metrics.
 
@@ -61,7 +62,9 @@ def compile(
     clip: largest global norm of the gradients. augment: a function of (batch, key), traced into the step.
     metrics: names ("accuracy", "mse", "mae") or functions of (output, target).
     seed: of the data order and of all random layers; initial weights come from `nn.init.seed`.
-    backend, device, memory, precision, threads: see `graphc.compile`.
+    backend, device, memory, precision, threads: see `graphc.compile`. sanitize: `fit` stops at the first step that makes
+    a NaN or infinity, or uses an index that lies outside, with a `SanitizeError` that names operation, element and
+    source line; the job is then as it was before that step.
 
     Floating data of another dtype than the model's parameters are converted once. The model's arrays become views of
     the program's (see `Job`). Raises `ArgumentError`, `DataError` (labels outside the classes of the model's output),
@@ -119,6 +122,7 @@ def compile(
         memory=memory,
         precision=precision,
         threads=threads,
+        sanitize=sanitize,
     )
     return Job(recipe, program, precision)
 
@@ -170,6 +174,7 @@ def resume(
     device: int | None = None,
     memory: int | str | None = None,
     threads: int | None = None,
+    sanitize: bool = False,
 ) -> Job:
     """Compile the run that a checkpoint was saved from, and go on where it stopped: bit for bit as if it never had.
 
@@ -199,6 +204,7 @@ def resume(
             memory=memory,
             precision=str(config["precision"]),
             threads=threads,
+            sanitize=sanitize,
         )
     except KeyError as error:
         raise CheckpointError(f"{path} lacks the setting {error}") from error

@@ -168,8 +168,8 @@ def _scan(attrs: ScanAttrs, *operands: np.ndarray) -> tuple[np.ndarray, ...]:
     first, last = attrs.first + attrs.num_captures, attrs.first + attrs.num_captures + attrs.num_carries
     captures, carries, xs = operands[attrs.first : first], list(operands[first:last]), operands[last:]
     rows = _Rows(attrs.body.output_types[attrs.num_carries :], attrs.length)
-    for t in reversed(range(count)) if attrs.reverse else range(count):
-        made = interpret(attrs.body, [*captures, *carries, *(np.asarray(x[t], order="C") for x in xs)])
+    for i, t in enumerate(reversed(range(count)) if attrs.reverse else range(count)):
+        made = interpret(attrs.body, [*captures, *carries, *(np.asarray(x[t], order="C") for x in xs)], i)
         carries = made[: attrs.num_carries]
         rows.put(t, made[attrs.num_carries :])
     return (*carries, *rows.arrays)
@@ -179,10 +179,10 @@ def _while(attrs: WhileAttrs, *operands: np.ndarray) -> tuple[np.ndarray, ...]:
     captures, carries = operands[: attrs.num_captures], list(operands[attrs.num_captures :])
     rows = _Rows(attrs.body.output_types[attrs.num_carries :], attrs.bound or 0)
     count = 0
-    while interpret(attrs.cond, [*captures, *carries])[0]:
+    while interpret(attrs.cond, [*captures, *carries], count)[0]:
         if count == attrs.bound:
             raise BoundError(exceeded(attrs.bound))
-        made = interpret(attrs.body, [*captures, *carries])
+        made = interpret(attrs.body, [*captures, *carries], count)
         carries = made[: attrs.num_carries]
         rows.put(count, made[attrs.num_carries :])
         count += 1

@@ -47,6 +47,7 @@ from graphc.runtime.discovery import backend_names, find_backend, targets
 from graphc.runtime.protocol import Backend, Progress
 from graphc.tracing import Array, ArrayLike, Spec, Tracer, is_tracing, spec
 from graphc.tracing import trace as trace_function
+from graphc.tracing.array.indexing import checked_index
 from graphc.tracing.context import with_line
 from graphc.transform import GradientReport, checkpoint_policies, custom_jvp, custom_vjp, stop_gradient
 
@@ -89,6 +90,7 @@ __all__ = [
     "VerifyError",
     "adopt",
     "at",
+    "checked_index",
     "checkpoint",
     "checkpoint_policies",
     "compile",

@@ -20,6 +20,7 @@ from graphc.core.records import dataclass
 from graphc.core.source import UNKNOWN
 from graphc.graph.interpreter import Watch, interpret, watching
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.elementwise import WithinAttrs
 from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.passes.sanitize import FAULT, Check, Checked, check_of
 from graphc.runtime.protocol import Executable, KernelText, LaunchTimes, Profiler, Progress
@@ -190,17 +191,26 @@ class _Finder:
         self.found: _Found | None = None
         self._nodes = {check.node for check in checked.checks}
         self._checks = {check.mask: check for check in checked.checks}
+        indices = (check.node.operands[check.position] for check in checked.checks if check.kind == "index")
+        self._indices: dict[Value, np.ndarray] = dict.fromkeys(indices, np.zeros(0))
         self._latest: dict[Node, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]] = {}
 
     def see(self, node: Node, operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
         if node in self._nodes:
             self._latest = {node: (operands, results)}  # its checks come right after it
+        for value, array in zip(node.operands, operands):
+            if value in self._indices:
+                self._indices[value] = array
         for value, mask in zip(node.results, results):
             check = self._checks.get(value)
             if check is None or not mask.any():
                 continue
-            element, detail = _numbers(check, mask, *self._latest[check.node])
             assert self.watch is not None
+            if check.kind == "index":
+                element = _first_place(mask)
+                detail = f" {int(self._indices[check.node.operands[check.position]][element])}"
+            else:
+                element, detail = _numbers(check, mask, *self._latest[check.node])
             self.found = _Found(check, element, detail, tuple(self.watch.inside))
             raise _Stop
 
@@ -208,11 +218,7 @@ class _Finder:
 def _numbers(
     check: Check, mask: np.ndarray, operands: Sequence[np.ndarray], results: Sequence[np.ndarray]
 ) -> tuple[tuple[int, ...], str]:
-    """Where a check failed, and the numbers it is about."""
-    if check.kind == "index":
-        index = operands[check.position]
-        element = _first_place(mask)
-        return element, f"{int(index[element])}"
+    """Where a value check failed, and the numbers it is about."""
     result = dtypes.widened(results[check.position])
     classes = np.where(np.isnan(result), 2, np.where(np.isinf(result), 1, 0))
     where = mask if mask.shape == result.shape else classes == classes.max()
@@ -242,12 +248,13 @@ def _error(found: _Found, step: int, takes_step: bool) -> SanitizeError:
     is_backward = node.loc.role.startswith("gradient")
     loc = "" if node.loc is UNKNOWN else str(node.loc)
     place = f" ({'backward' if is_backward else 'forward'} pass{', ' + loc if loc else ''})"
-    start = f"sanitize: step {step}: {node.op.name}" if takes_step else f"sanitize: {node.op.name}"
+    name = node.attrs.what if isinstance(node.attrs, WithinAttrs) else node.op.name
+    start = f"sanitize: step {step}: {name}" if takes_step else f"sanitize: {name}"
     kind: type[SanitizeError]
     if check.kind == "index":
         kind, type = IndexRangeError, node.operands[check.position].type
-        said = f" has the index {found.detail}{_at(found.element)} of {type}" if found.detail else f" has one of {type}"
-        text = f"{start}{said}, outside 0..{check.extent - 1}, on axis {check.axis} of {node.operands[0].type}"
+        text = f"{start}: index{found.detail}{_at(found.element)} of {type} is outside {check.low}..{check.high - 1}"
+        text += f", {check.where}" if check.where else ""
     else:
         kind, type = NonFiniteError, node.results[check.position].type
         text = f"{start}{found.detail or ' made a NaN or Inf'}{_at(found.element)} of {type}"
@@ -259,7 +266,7 @@ def _error(found: _Found, step: int, takes_step: bool) -> SanitizeError:
     return kind(
         f"{text}{place}{around}{end}",
         step=step,
-        op=node.op.name,
+        op=name,
         source=loc,
         is_backward=is_backward,
         element=found.element,

@@ -21,6 +21,7 @@ from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport
 from graphc.runtime.protocol import Direct, DirectCalls, Executable
 from graphc.tracing import Traced, trace
+from graphc.tracing.context import sanitizing
 
 
 class CompiledFunction:
@@ -37,7 +38,7 @@ class CompiledFunction:
         if traced.captures:
             raise TraceError(f"compile: {name} uses a value of a trace that is still running; pass it as an argument")
         self.name = name
-        self.options = options = sanitizing(options, traced.sanitize)
+        self.options = options = sanitized_options(options, traced.sanitize)
         self.function = function  # what was traced; None when a graph was given
         self._traced = traced
         self._names = [value.name or f"argument {i}" for i, value in enumerate(traced.graph.inputs)]
@@ -167,7 +168,7 @@ def _arguments(tree: pytree.TreeDef) -> str:
     return f"({', '.join([*map(str, args.children), *named])})"
 
 
-def sanitizing(options: Options, asked: bool) -> Options:
+def sanitized_options(options: Options, asked: bool) -> Options:
     """The options of a program; `asked`: whether a function inside it asks for `sanitize=True`."""
     return replace(options, sanitize=True) if asked else options
 
@@ -183,7 +184,8 @@ def compile_function(
         traced = Traced.of_graph(fn)
     else:
         args, kwargs = with_specs(fn, args, dict(kwargs))
-        traced = trace(fn, args, kwargs, name=getattr(fn, "__name__", "main"))
+        with sanitizing(options.sanitize):
+            traced = trace(fn, args, kwargs, name=getattr(fn, "__name__", "main"))
     return CompiledFunction(
         traced, traced.graph.name, options, time.perf_counter() - start, None if isinstance(fn, Graph) else fn
     )

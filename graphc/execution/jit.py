@@ -21,7 +21,7 @@ from graphc.execution.compiled import CompiledFunction, compile_function
 from graphc.graph.ir import TensorType
 from graphc.runtime.protocol import Direct
 from graphc.tracing import Spec, Traced, Tracer, apply_graph, is_tracing, trace
-from graphc.tracing.context import ask_to_sanitize
+from graphc.tracing.context import ask_to_sanitize, is_sanitizing, sanitizing
 from graphc.tracing.function import argument_names, parameter_names
 
 Signature = tuple[tuple[tuple[int, ...], np.dtype[np.generic]], ...]  # shape and dtype of each argument
@@ -77,7 +77,7 @@ class Jitted:
         self._capacity = capacity
         self._recompile = recompile
         self._compiled: OrderedDict[Key, CompiledFunction] = OrderedDict()
-        self._graphs: OrderedDict[Key, Traced] = OrderedDict()
+        self._graphs: OrderedDict[tuple[Key, bool], Traced] = OrderedDict()  # with `sanitize=True` or without
         self._hits = 0
         self._misses = 0
         self._lock = threading.Lock()
@@ -256,13 +256,16 @@ class Jitted:
 
     def _traced(self, key: Key) -> Traced:
         """The graph of a signature, for use inside a trace."""
-        traced = self._graphs.get(key)
-        if traced is None:
+        with sanitizing(self._options.sanitize):
+            place = key, is_sanitizing()
+            traced = self._graphs.get(place)
+            if traced is not None:
+                return traced
             specs = [Spec(t.shape, t.dtype) for t in key.types]
             args, kwargs = cast(Arguments, pytree.unflatten(key.tree, specs))
             traced = trace(self._function(key.static), args, kwargs, name=self._name)
             if not traced.captures:  # with captures the graph belongs to this very trace
-                self._graphs[key] = traced
+                self._graphs[place] = traced
                 while len(self._graphs) > self._capacity:
                     self._graphs.popitem(last=False)
         return traced

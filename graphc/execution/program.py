@@ -17,7 +17,7 @@ from graphc.core.dtypes import int64
 from graphc.core.errors import ArgumentError, TraceError
 from graphc.core.records import dataclass
 from graphc.execution.arguments import check_all, type_of
-from graphc.execution.compiled import sanitizing
+from graphc.execution.compiled import sanitized_options
 from graphc.execution.cost import CostReport, cost_report
 from graphc.execution.dump import after_compilation
 from graphc.execution.memory import memory_of
@@ -30,6 +30,7 @@ from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.plan.report import MemoryReport
 from graphc.runtime.protocol import Executable, Progress, ResidentCalls
 from graphc.tracing import Spec, trace
+from graphc.tracing.context import sanitizing
 from graphc.tracing.spec import is_int
 
 Poll = Callable[[Progress, object], bool]
@@ -285,7 +286,8 @@ class Program:
         batch_names = pytree.leaf_names(batch_tree, "batch")
         types = [_leaf_type(leaf, n) for leaf, n in zip(leaves, batch_names, strict=True)]
         specs = pytree.unflatten(batch_tree, [Spec(t.shape, t.dtype) for t in types])
-        traced = trace(self._functions[entry], (state, specs, Spec((), int64)), {}, name=name)
+        with sanitizing(self._options.sanitize):
+            traced = trace(self._functions[entry], (state, specs, Spec((), int64)), {}, name=name)
         if traced.captures:
             raise TraceError(f"entry {entry!r} uses a value of a trace around it; pass it as part of the batch")
         out_tree = traced.out_tree
@@ -313,7 +315,7 @@ class Program:
 
     def _compile(self, traced: Mapping[str, _Entry], trace_timings: list[Timing]) -> None:
         entries = {name: item.graph for name, item in traced.items()}
-        options = sanitizing(self._options, any(item.sanitize for item in traced.values()))
+        options = sanitized_options(self._options, any(item.sanitize for item in traced.values()))
         compilation = compile_program(GraphProgram(self._state_slots, entries), options)
         assert compilation.executable is not None
         current = self._initial if self._compilation is None else self._executable.state()

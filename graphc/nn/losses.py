@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.api import ArgumentError, Array, DTypeError, ShapeError, with_line
+from graphc.api import ArgumentError, Array, DTypeError, ShapeError, checked_index, with_line
 from graphc.nn.activations import detached, log_softmax, softplus_pair
 
 
@@ -85,7 +85,7 @@ def nll_loss(
     """-log p[target] for integer targets. `weight` is per class; the mean divides by the weights that counted.
 
     A label outside [0, classes) other than `ignore_index` costs nothing: check labels when they enter (`data.arrays`
-    with `train.compile` does).
+    with `train.compile` does), or compile with `sanitize=True`.
 
     log_probabilities is [samples, classes, ...], target integers [samples, ...]. Raises `ShapeError` when they do
     not fit.
@@ -98,6 +98,7 @@ def nll_loss(
     axis = class_axis(log_probabilities, axis)
     if not is_integer(target):
         raise DTypeError(with_line(f"nll_loss: labels must be integers, got {target.dtype}"))
+    target = checked_index(target, 0, log_probabilities.shape[axis], "class label", ignore_index)
     losses = -_pick(log_probabilities, target, axis)
     if weight is None and ignore_index is None:
         return reduce(losses, reduction)

@@ -25,6 +25,7 @@ from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, TensorType, Value
 from graphc.graph.ops import control, elementwise, indexing, movement, reduction, sparse, structural, windows
 from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
+from graphc.graph.ops.elementwise import WithinAttrs
 from graphc.graph.ops.indexing import GatherAttrs
 from graphc.graph.ops.source import ConstantAttrs
 from graphc.graph.ops.structural import CallAttrs
@@ -49,7 +50,7 @@ class Check:
     """What fault `_FIRST - number` means.
 
     node: what was checked. kind: "value" for result `position` of it, "index" for operand `position`. mask: true where
-    it failed; elementwise, or one bool for all. extent: what an index has to stay below. axis: of the indexed array.
+    it failed; elementwise, or one bool for all. An index has to be in [low, high); where: of what.
     """
 
     number: int
@@ -57,8 +58,9 @@ class Check:
     kind: Literal["value", "index"]
     position: int
     mask: Value
-    extent: int = 0
-    axis: int = 0
+    low: int = 0
+    high: int = 0
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,9 @@ class _Region:
             if fault is not None:
                 self._faults.append(fault)
             return
+        if isinstance(node.attrs, WithinAttrs):
+            self._expect(node, node.attrs)
+            return
         self.builder.copy(node, self.values)
         copy = self.builder.nodes[-1]
         self._producers.update((result, copy) for result in copy.results)
@@ -234,16 +239,26 @@ class _Region:
                 value = producer.attrs.value
                 if ((value >= 0) & (value < extent)).all():
                     continue
-            at = Compose(self.builder, node.loc)
-            outside: list[Value] = []
-            limits = np.iinfo(index.dtype.numpy.name)
-            if index.type.size and limits.min < 0:
-                outside.append(at(elementwise.lt, index, at.like(index, 0)))
-            if index.type.size and extent <= limits.max:
-                outside.append(at(elementwise.ge, index, at.like(index, extent)))
-            if outside:
-                mask = outside[0] if len(outside) == 1 else at(elementwise.or_, *outside)
-                self._note(at, node, "index", position, mask, extent, axis)
+            self._check_range(node, index, position, 0, extent, f"axis {axis} of {node.operands[0].type}")
+
+    def _expect(self, node: Node, attrs: WithinAttrs) -> None:
+        """An index as the user wrote it. The node itself is left out."""
+        (index,) = self._operands(node)
+        self.values[node.result] = index
+        stand_in = Node(node.op, (index,), attrs, node.results, node.loc)
+        self._check_range(stand_in, index, 0, attrs.low, attrs.high, "")
+
+    def _check_range(self, node: Node, index: Value, position: int, low: int, high: int, where: str) -> None:
+        at = Compose(self.builder, node.loc)
+        outside: list[Value] = []
+        limits = np.iinfo(index.dtype.numpy.name)
+        if index.type.size and limits.min < low:
+            outside.append(at(elementwise.lt, index, at.like(index, low)))
+        if index.type.size and high <= limits.max:
+            outside.append(at(elementwise.ge, index, at.like(index, high)))
+        if outside:
+            mask = outside[0] if len(outside) == 1 else at(elementwise.or_, *outside)
+            self._note(at, node, "index", position, mask, low, high, where)
 
     def _note(
         self,
@@ -252,11 +267,12 @@ class _Region:
         kind: Literal["value", "index"],
         position: int,
         mask: Value,
-        extent: int = 0,
-        axis: int = 0,
+        low: int = 0,
+        high: int = 0,
+        where: str = "",
     ) -> None:
         number = len(self._shared.checks)
-        self._shared.checks.append(Check(number, node, kind, position, mask, extent, axis))
+        self._shared.checks.append(Check(number, node, kind, position, mask, low, high, where))
         # the same kernel for all checks of one shape; the number comes into it afterwards
         failed = _over_all(at, at.cast(mask, dtypes.int32))
         self._faults.append(at(elementwise.mul, failed, at.scalar(_FIRST - number, dtypes.int32)))

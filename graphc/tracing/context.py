@@ -156,6 +156,24 @@ def ask_to_sanitize() -> None:
         each.sanitize = True
 
 
+_SANITIZES: ContextVar[bool] = ContextVar("graphc_sanitizes", default=False)
+
+
+def is_sanitizing() -> bool:
+    """Whether what is traced now will be compiled with `sanitize=True`."""
+    return _SANITIZES.get()
+
+
+@contextmanager
+def sanitizing(asked: bool) -> Iterator[None]:
+    """What is traced inside will be compiled with `sanitize=True`, if `asked`."""
+    token = _SANITIZES.set(asked or _SANITIZES.get())
+    try:
+        yield
+    finally:
+        _SANITIZES.reset(token)
+
+
 def check_alive(tracer: TracedValue) -> None:
     """Raises `LeakedTracerError` unless the tracer belongs to an active trace of this context."""
     if tracer._trace in _STACK.get():

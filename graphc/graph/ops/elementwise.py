@@ -288,6 +288,27 @@ def _joined(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 complex_ = _elementwise("complex", 2, (dtypes.float32, dtypes.float64), _joined, _of_parts)
 
+
+@dataclass(frozen=True, slots=True)
+class WithinAttrs(Attrs):
+    """An index that `what` expects in [low, high)."""
+
+    low: int
+    high: int
+    what: str
+
+
+def _infer_within(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
+    (x,) = types
+    if not x.dtype.is_integer:
+        raise DTypeError(f"within: an index is an integer, got {x}")
+    return (x,)
+
+
+# The identity, in programs that are traced with `sanitize=True`: what is checked there stands as the user wrote it,
+# before negative indices are counted from the end and indices outside are clamped or dropped.
+within = register("within", "elementwise", _infer_within, lambda attrs, x: (x,), WithinAttrs)
+
 TRANSCENDENTAL = frozenset(_transcendental)
 
 # The identity; its derivative is zero. Removed by the canonicalise pass.

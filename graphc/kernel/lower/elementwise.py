@@ -112,6 +112,7 @@ ROWS: dict[str, Row] = {
     "bitcast": _bitcast,
     "stop_gradient": lambda _, __, args: args[0],
     "saved": lambda _, __, args: args[0],
+    "within": lambda _, __, args: args[0],
 }
 
 

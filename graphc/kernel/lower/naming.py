@@ -10,7 +10,7 @@ from graphc.kernel.ir import Kernel
 MAX_NAME = 40  # characters
 
 _SHORT = {"dot_general": "dot", "reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
-_SILENT = {"broadcast", "reshape", "constant", "stop_gradient", "saved"}
+_SILENT = {"broadcast", "reshape", "constant", "stop_gradient", "saved", "within"}
 
 
 def sources_of(graph: Graph, value: Value) -> str:

@@ -11,15 +11,16 @@ from typing import TypeAlias
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.errors import ShapeError, TraceError
+from graphc.core.errors import IndexRangeError, ShapeError, TraceError
 from graphc.core.records import dataclass
 from graphc.graph.ops import elementwise, indexing
+from graphc.graph.ops.elementwise import WithinAttrs
 from graphc.graph.ops.indexing import GatherAttrs
 from graphc.graph.ops.source import IotaAttrs, iota
 from graphc.tracing.array import movement
 from graphc.tracing.array.movement import normal_axis, reshape, static_slice
 from graphc.tracing.bind import as_array, bind1, broadcast_shape, broadcast_to, dtype_of, to_dtype
-from graphc.tracing.context import Array, ArrayLike, TracedValue, bind_nodes, is_tracing, with_line
+from graphc.tracing.context import Array, ArrayLike, TracedValue, bind_nodes, is_sanitizing, is_tracing, with_line
 
 Index: TypeAlias = object
 
@@ -147,9 +148,32 @@ def _gather_entry(axis: int, extent: int, item: ArrayLike) -> Gather:
     return Gather(axis, from_front(indices, extent, axis))
 
 
+def checked_index(indices: Array, low: int, high: int, what: str, ignored: int | None = None) -> Array:
+    """The indices as they are, which `sanitize=True` expects in [low, high); `what` is said of others but `ignored`."""
+    if not is_sanitizing() or not indices.size:
+        return indices
+    if ignored is not None and _fits(ignored, indices):
+        is_ignored = bind1(elementwise.eq, indices, ignored)
+        checked = checked_index(bind1(elementwise.select, is_ignored, low, indices), low, high, what)
+        return bind1(elementwise.select, is_ignored, indices, checked)
+    if isinstance(indices, TracedValue):
+        return bind1(elementwise.within, indices, attrs=WithinAttrs(low, high, what))
+    outside = (indices < low) | (indices >= high)
+    if outside.any():
+        found = int(indices[outside].flat[0])
+        raise IndexRangeError(with_line(f"sanitize: {what}: {found} is outside {low}..{high - 1}"))
+    return indices
+
+
+def _fits(value: int, array: Array) -> bool:
+    limits = np.iinfo(dtype_of(array).name)
+    return int(limits.min) <= value <= int(limits.max)
+
+
 def from_front(indices: Array, extent: int, axis: int) -> Array:
     """Indices with negative ones counted from the end; constants are checked, traced ones are not (they clamp)."""
     if isinstance(indices, TracedValue):
+        indices = checked_index(indices, -extent, extent, f"indexing axis {axis}")
         if dtype_of(indices).kind == "uint":
             return indices
         negative = bind1(elementwise.lt, indices, 0)
@@ -284,8 +308,13 @@ def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None, mode: str = 
     if axis is None:
         array, axis = reshape(array, -1), 0
     position = normal_axis("take", axis, len(array.shape))
-    entry = _gather_entry(position, array.shape[position], indices) if mode != "clip" else None
-    where = entry.indices if entry else as_array(indices)
+    if mode != "clip":
+        where = _gather_entry(position, array.shape[position], indices).indices
+    else:
+        where = as_array(indices)
+        if is_sanitizing():  # gather clamps by itself; here that is meant
+            last = min(max(array.shape[position] - 1, 0), int(np.iinfo(dtype_of(where).name).max))
+            where = bind1(elementwise.max_, bind1(elementwise.min_, where, last), 0)
     return bind1(indexing.gather, array, where, attrs=GatherAttrs(position))
 
 

@@ -165,7 +165,7 @@ PARTIALS: dict[Op, Row] = {
 JVPS: dict[Op, Row] = {ops.max_: _extremum(ops.gt), ops.min_: _extremum(ops.lt)}
 
 _ZERO: tuple[tuple[Op, ...], ...] = (
-    (ops.sign, ops.floor, ops.ceil, ops.trunc, ops.round_, ops.stop_gradient, ops.bitcast),
+    (ops.sign, ops.floor, ops.ceil, ops.trunc, ops.round_, ops.stop_gradient, ops.bitcast, ops.within),
     (ops.is_finite, ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge),
     (ops.not_, ops.and_, ops.or_, ops.xor, ops.shift_left, ops.shift_right),
 )

@@ -205,6 +205,8 @@ def check_options(options: Options) -> Backend | GraphBackend:
     """The backend, once every option is known to make sense. Raises `ArgumentError`, `BackendError`,
     `UnsupportedError`.
     """
+    if not isinstance(options.sanitize, bool):
+        raise ArgumentError(f"sanitize={options.sanitize!r}: use True or False")
     if options.tune:
         raise UnsupportedError("tune=True is not available in this version: schedules come from the cost model alone")
     if options.verify not in VERIFY:

@@ -51,9 +51,7 @@ class SanitizedExecutable:
     checked: the entries as they are computed, with their checks; only looked at after a fault.
     """
 
-    def __init__(
-        self, inner: Executable, program: GraphProgram, checked: Callable[[], Mapping[str, Checked]]
-    ) -> None:
+    def __init__(self, inner: Executable, program: GraphProgram, checked: Callable[[], Mapping[str, Checked]]) -> None:
         self._inner = inner
         self._program = program  # extended
         self._checked = checked
@@ -110,23 +108,18 @@ class SanitizedExecutable:
     def _check_given(self, entry: str, inputs: Sequence[np.ndarray], step: int) -> None:
         """Raise `NonFiniteError` for NaN in an argument or in the state."""
         graph, count = self._program.entries[entry].graph, len(self._program.state)
-        named = [(name, "state", array) for (name, _), array in zip(self._program.state, self.state())]
-        named += [(v.name, "argument", array) for v, array in zip(graph.inputs[count:], inputs)]
-        for name, what, array in named:
+        at = f"step {step}: " if self._program.entries[entry].takes_step else ""
+        named = [(name, array) for (name, _), array in zip(self._program.state, self.state())]
+        named += [(f"argument {v.name}", array) for v, array in zip(graph.inputs[count:], inputs)]
+        for name, array in named:
             if not dtypes.holds_floats(array) and array.dtype.kind != "c":
                 continue
             is_nan = np.isnan(array)
             if not is_nan.any():
                 continue
             element = _first_place(is_nan)
-            raise NonFiniteError(
-                f"sanitize: step {step}: {what} {name} holds NaN{_at(element)} before anything is computed"
-                if self._program.entries[entry].takes_step
-                else f"sanitize: {what} {name} holds NaN{_at(element)}",
-                step=step,
-                element=element,
-                argument=name,
-            )
+            said = f"sanitize: {at}{name} holds NaN{_at(element)}"
+            raise NonFiniteError(said, step=step, element=element, argument=name.removeprefix("argument "))
 
     def _fail(self, entry: str, inputs: Sequence[np.ndarray], step: int, fault: int) -> NoReturn:
         """Raise the error of a fault; the state is still that before the step."""
@@ -137,7 +130,7 @@ class SanitizedExecutable:
             arguments.append(np.array(step, np.int64))
         finder = _Finder(checked)
         try:
-            with watching(finder.see) as watch:
+            with np.errstate(all="ignore"), watching(finder.see) as watch:
                 finder.watch = watch
                 interpret(checked.graph, arguments)
         except _Stop:
@@ -250,14 +243,14 @@ def _error(found: _Found, step: int, takes_step: bool) -> SanitizeError:
     place = f" ({'backward' if is_backward else 'forward'} pass{', ' + loc if loc else ''})"
     name = node.attrs.what if isinstance(node.attrs, WithinAttrs) else node.op.name
     start = f"sanitize: step {step}: {name}" if takes_step else f"sanitize: {name}"
-    kind: type[SanitizeError]
+    kind: type[SanitizeError] = IndexRangeError if check.kind == "index" else NonFiniteError
     if check.kind == "index":
-        kind, type = IndexRangeError, node.operands[check.position].type
-        text = f"{start}: index{found.detail}{_at(found.element)} of {type} is outside {check.low}..{check.high - 1}"
-        text += f", {check.where}" if check.where else ""
+        index = f"index{found.detail}{_at(found.element)} of {node.operands[check.position].type}"
+        where = f", {check.where}" if check.where else ""
+        text = f"{start}: {index} is outside {check.low}..{check.high - 1}{where}"
     else:
-        kind, type = NonFiniteError, node.results[check.position].type
-        text = f"{start}{found.detail or ' made a NaN or Inf'}{_at(found.element)} of {type}"
+        made = found.detail or " made a NaN or Inf"
+        text = f"{start}{made}{_at(found.element)} of {node.results[check.position].type}"
     iterations = tuple(i for _, i in found.inside if i is not None)
     around = "".join(
         f", in iteration {i} of {outer.op.name} ({outer.loc})" for outer, i in reversed(found.inside) if i is not None

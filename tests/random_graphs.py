@@ -263,6 +263,11 @@ def _bitcast(g: _Grower) -> None:
     g.add(elementwise.bitcast, x, attrs=elementwise.DTypeAttrs(kind))
 
 
+def _within(g: _Grower) -> None:
+    x = g.pick(lambda v: v.dtype.is_integer)
+    g.add(elementwise.within, x, attrs=elementwise.WithinAttrs(0, 5, "place"))
+
+
 def _complex(g: _Grower) -> None:
     """A complex number, and one of its parts; the number itself stays between the two."""
     x = g.pick(lambda v: v.dtype in (dtypes.float32, dtypes.float64))
@@ -740,6 +745,7 @@ MAKERS: Mapping[str, Callable[[_Grower], None]] = {
     "select": _select,
     "cast": _cast,
     "bitcast": _bitcast,
+    "within": _within,
     "complex": _complex,
     "reshape": _reshape,
     "transpose": _transpose,

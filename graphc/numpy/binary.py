@@ -209,7 +209,7 @@ def bitwise_xor(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def left_shift(x: ArrayLike, y: ArrayLike) -> Array:
-    """x times 2 to the power y, for 0 <= y < bits; integers.
+    """x times 2 to the power y; integers. A y outside 0 <= y < bits shifts all bits out.
 
     >>> import graphc.numpy as gnp
     >>> gnp.left_shift([1, 3], 2).tolist()
@@ -219,7 +219,7 @@ def left_shift(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def right_shift(x: ArrayLike, y: ArrayLike) -> Array:
-    """x divided by 2 to the power y, rounded down, for 0 <= y < bits; integers.
+    """x divided by 2 to the power y, rounded down; integers. A y outside 0 <= y < bits shifts all bits out.
 
     >>> import graphc.numpy as gnp
     >>> gnp.right_shift([8, 3], 1).tolist()

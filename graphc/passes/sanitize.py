@@ -37,8 +37,7 @@ _FIRST = 2**30  # the fault of check 0; that of check k is k less, so the first 
 # Elementwise ops that make no NaN or infinity of what is none: they choose, or their range is bounded. A bitcast makes
 # what was asked for.
 _HARMLESS = frozenset(
-    ("neg", "abs", "sign", "atan", "tanh", "erf", "erfc", "sigmoid", "floor", "ceil", "trunc", "round", "max", "min")
-    + ("select", "bitcast", "real", "imag", "complex", "stop_gradient", "saved")
+    ["neg", "abs", "sign", "atan", "tanh", "erf", "erfc", "sigmoid", "floor", "ceil", "trunc", "round", "max", "min", "select", "bitcast", "real", "imag", "complex", "stop_gradient", "saved"]
 )
 _EXTREMES = frozenset(("reduce_max", "reduce_min", "cummax", "cummin", "sort"))
 # What moves elements and computes none, or makes them of attributes.

@@ -62,9 +62,9 @@ def compile(
     clip: largest global norm of the gradients. augment: a function of (batch, key), traced into the step.
     metrics: names ("accuracy", "mse", "mae") or functions of (output, target).
     seed: of the data order and of all random layers; initial weights come from `nn.init.seed`.
-    backend, device, memory, precision, threads: see `graphc.compile`. sanitize: `fit` stops at the first step that makes
-    a NaN or infinity, or uses an index that lies outside, with a `SanitizeError` that names operation, element and
-    source line; the job is then as it was before that step.
+    backend, device, memory, precision, threads: see `graphc.compile`. sanitize: `fit` stops at the first step that
+    makes a NaN or infinity, or uses an index that lies outside, with a `SanitizeError` that names operation, element
+    and source line; the job is then as it was before that step.
 
     Floating data of another dtype than the model's parameters are converted once. The model's arrays become views of
     the program's (see `Job`). Raises `ArgumentError`, `DataError` (labels outside the classes of the model's output),

@@ -192,7 +192,7 @@ def test_a_different_pytree_is_named():
             {"device": 1}, BackendError, "the cpu backend has one device, number 0, not 1", marks=pytest.mark.cpu
         ),
         ({"verify": "everything"}, ArgumentError, "verify='everything'"),
-        ({"sanitize": True}, UnsupportedError, "sanitize"),
+        ({"sanitize": "yes"}, ArgumentError, "sanitize='yes'"),
         ({"tune": True}, UnsupportedError, "tune"),
         ({"memory": "lots"}, ArgumentError, "memory='lots'"),
         ({"memory": -1}, ArgumentError, "memory=-1"),

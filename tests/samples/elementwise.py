@@ -7,7 +7,7 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
-from graphc.graph.ops.elementwise import DTypeAttrs
+from graphc.graph.ops.elementwise import DTypeAttrs, WithinAttrs
 from tests.samples.arrays import SHAPES, WIDE, edge_inputs, edges, generator, random_array
 from tests.samples.sample import Sample
 
@@ -62,8 +62,8 @@ _ELEMENTWISE: dict[str, _Row] = {
     "and": _Row(((0, 100), (0, 100)), _B),
     "or": _Row(((0, 100), (0, 100)), _B),
     "xor": _Row(((0, 100), (0, 100)), _B),
-    "shift_left": _Row(((0, 100), (0, 7)), _I),
-    "shift_right": _Row(((-100, 100), (0, 7)), _I),
+    "shift_left": _Row(((0, 100), (-2, 70)), _I),
+    "shift_right": _Row(((-100, 100), (-2, 70)), _I),
     **{name: _Row((WIDE, WIDE), dtypes.ALL) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
 }
 
@@ -119,3 +119,5 @@ def select_and_casts() -> Iterator[Sample]:
     ):
         kind = dtypes.dtype(source)
         yield Sample("bitcast", f"{source}-{target}", (edges(kind),), DTypeAttrs(dtypes.dtype(target)))
+    for dtype in dtypes.INTEGERS:
+        yield Sample("within", dtype.short, (edges(dtype),), WithinAttrs(-2, 3, "place"))

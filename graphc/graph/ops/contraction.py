@@ -75,9 +75,9 @@ def _meaning(attrs: DotAttrs, lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndar
     rows = int(np.prod([lhs.shape[d] for d in lhs_free], dtype=np.int64))
     columns = int(np.prod([rhs.shape[d] for d in rhs_free], dtype=np.int64))
     with np.errstate(all="ignore"):
-        product = left.reshape(*batch, rows, summed) @ right.reshape(*batch, summed, columns)
+        product = (left.reshape(*batch, rows, summed) @ right.reshape(*batch, summed, columns)).astype(dtype)
     shape = (*batch, *(lhs.shape[d] for d in lhs_free), *(rhs.shape[d] for d in rhs_free))
-    return (product.reshape(shape).astype(dtype),)
+    return (product.reshape(shape),)
 
 
 dot_general = register("dot_general", "contraction", _infer, _meaning, DotAttrs)

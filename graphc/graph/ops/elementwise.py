@@ -173,16 +173,26 @@ round_ = _elementwise("round", 1, FLOATS, np.rint)  # ties to even
 is_finite = _elementwise("is_finite", 1, FLOATS, np.isfinite, _bool)
 not_ = _elementwise("not", 1, BITS, np.invert)  # logical on bool, bitwise on integers
 
-# Binary. Integers wrap; div and rem truncate towards zero and give 0 for a zero divisor; shift counts stay below the
-# width. max and min propagate NaN.
+
+def _larger(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    larger = np.maximum(x, y)
+    return np.where((x == 0) & (y == 0), x + y, larger) if x.dtype.kind == "f" else larger  # -0 + 0 is 0
+
+
+def _smaller(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return -_larger(-x, -y) if x.dtype.kind == "f" else np.minimum(x, y)
+
+
+# Binary. Integers wrap; div and rem truncate towards zero and give 0 for a zero divisor; a shift count that is negative
+# or not below the width shifts everything out. max and min propagate NaN and take -0 for less than 0.
 add = _elementwise("add", 2, (*NUMERIC, *COMPLEX), np.add)
 sub = _elementwise("sub", 2, (*NUMERIC, *COMPLEX), np.subtract)
 mul = _elementwise("mul", 2, (*NUMERIC, *COMPLEX), np.multiply)
 div = _elementwise("div", 2, (*NUMERIC, *COMPLEX), _div)
 rem = _elementwise("rem", 2, NUMERIC, _rem)
 pow_ = _function("pow", 2, _power, (*FLOATS, *COMPLEX))
-max_ = _elementwise("max", 2, ANY, np.maximum)
-min_ = _elementwise("min", 2, ANY, np.minimum)
+max_ = _elementwise("max", 2, ANY, _larger)
+min_ = _elementwise("min", 2, ANY, _smaller)
 and_ = _elementwise("and", 2, BITS, np.bitwise_and)
 or_ = _elementwise("or", 2, BITS, np.bitwise_or)
 xor = _elementwise("xor", 2, BITS, np.bitwise_xor)

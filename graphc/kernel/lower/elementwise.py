@@ -11,7 +11,7 @@ import numpy as np
 from graphc.core.dtypes import bool_
 from graphc.graph.ir import Attrs, Node
 from graphc.graph.ops.elementwise import DTypeAttrs
-from graphc.kernel.ir import Binary, BinaryOp, Bitcast, Compare, CompareOp, Expr, Select, Unary, UnaryOp
+from graphc.kernel.ir import Binary, BinaryOp, Bitcast, Compare, CompareOp, Const, Expr, Select, Unary, UnaryOp
 from graphc.kernel.lower.emit import Emitter, Pull, PullRule
 from graphc.kernel.lower.expr import Index, computing, const, convert
 from graphc.kernel.math import expand
@@ -25,6 +25,27 @@ def _unary(op: UnaryOp) -> Row:
 
 def _binary(op: BinaryOp) -> Row:
     return lambda _, __, args: Binary(op, args[0], args[1])
+
+
+def _shift(op: BinaryOp) -> Row:
+    """A count outside of the width (also a negative one) shifts everything out: the loop IR has no such counts."""
+
+    def row(emitter: Emitter, _: Attrs, args: Sequence[Expr]) -> Expr:
+        x, count = args
+        width = x.dtype.bits
+        if isinstance(count, Const) and 0 <= count.value < width:
+            return Binary(op, x, count)
+        is_signed = x.dtype.kind == "int"
+        inside: Expr = Compare("lt", count, const(width, count.dtype))
+        if is_signed:
+            inside = Binary("and", inside, Compare("ge", count, const(0, count.dtype)))
+        inside = emitter.let(inside)
+        if is_signed and op == "shr":
+            return Binary(op, x, Select(inside, count, const(width - 1, count.dtype)))
+        zero = const(0, x.dtype)
+        return Select(inside, Binary(op, x, Select(inside, count, zero)), zero)
+
+    return row
 
 
 def _compare(op: CompareOp) -> Row:
@@ -99,8 +120,8 @@ ROWS: dict[str, Row] = {
     "and": _binary("and"),
     "or": _binary("or"),
     "xor": _binary("xor"),
-    "shift_left": _binary("shl"),
-    "shift_right": _binary("shr"),
+    "shift_left": _shift("shl"),
+    "shift_right": _shift("shr"),
     "eq": _compare("eq"),
     "ne": _compare("ne"),
     "lt": _compare("lt"),

@@ -16,7 +16,9 @@ from graphc.graph.ops.source import ConstantAttrs
 
 Role = Literal["core", "free", "view", "bare"]
 
-FREE_OPS = frozenset({"broadcast", "transpose", "slice", "reverse", "iota", "pad", "windows", "stop_gradient", "saved", "within"})
+FREE_OPS = frozenset(
+    {"broadcast", "transpose", "slice", "reverse", "iota", "pad", "windows", "stop_gradient", "saved", "within"}
+)
 FREE_OPS |= frozenset({"real", "imag"})
 CHEAP_OPS = frozenset({"neg", "abs", "not", "add", "sub", "mul", "max", "min", "and", "or", "xor", "select", "cast"})
 CHEAP_OPS |= frozenset({"eq", "ne", "lt", "le", "gt", "ge", "bitcast", "is_finite", "sign"})

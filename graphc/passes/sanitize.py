@@ -23,7 +23,18 @@ from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, TensorType, Value
-from graphc.graph.ops import control, elementwise, indexing, movement, reduction, sparse, structural, windows
+from graphc.graph.ops import (
+    control,
+    cumulative,
+    elementwise,
+    indexing,
+    movement,
+    reduction,
+    sorting,
+    sparse,
+    structural,
+    windows,
+)
 from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
 from graphc.graph.ops.elementwise import WithinAttrs
 from graphc.graph.ops.indexing import GatherAttrs
@@ -36,10 +47,17 @@ _FIRST = 2**30  # the fault of check 0; that of check k is k less, so the first 
 
 # Elementwise ops that make no NaN or infinity of what is none: they choose, or their range is bounded. A bitcast makes
 # what was asked for.
+_E = elementwise
 _HARMLESS = frozenset(
-    ["neg", "abs", "sign", "atan", "tanh", "erf", "erfc", "sigmoid", "floor", "ceil", "trunc", "round", "max", "min", "select", "bitcast", "real", "imag", "complex", "stop_gradient", "saved"]
+    {_E.neg, _E.abs_, _E.sign, _E.atan, _E.tanh, _E.erf, _E.erfc, _E.sigmoid, _E.floor, _E.ceil, _E.trunc, _E.round_}
+    | {_E.max_, _E.min_, _E.select, _E.bitcast, _E.real, _E.imag, _E.complex_, _E.stop_gradient, _E.saved}
 )
-_EXTREMES = frozenset(("reduce_max", "reduce_min", "cummax", "cummin", "sort"))
+# Other ops that choose elements.
+_CHOOSING = frozenset(
+    {reduction.reduce_max, reduction.reduce_min, cumulative.cummax, cumulative.cummin, sorting.sort, indexing.gather}
+    | {indexing.scatter, indexing.scatter_min, indexing.scatter_max}
+    | {windows.dynamic_slice, windows.dynamic_update_slice}
+)
 # What moves elements and computes none, or makes them of attributes.
 _MOVING = frozenset(("movement", "source"))
 
@@ -170,11 +188,11 @@ class _Region:
     # ------------------------------------------------------------------------------------------------- values
 
     def _check_values(self, node: Node) -> None:
-        if node.op.kind in _MOVING or node.op.name in _HARMLESS or node.op.name in _EXTREMES:
+        if node.op.kind in _MOVING or node.op in _HARMLESS or node.op in _CHOOSING:
             return
         at = Compose(self.builder, node.loc)
         for position, result in enumerate(node.results):
-            if result.dtype.is_float and result.type.size and node.op not in (indexing.gather, *_CHOOSING):
+            if result.dtype.is_float and result.type.size:
                 self._note(at, node, "value", position, self._created(at, node, result))
 
     def _created(self, at: Compose, node: Node, result: Value) -> Value:
@@ -385,13 +403,6 @@ _REGIONS: dict[str, Callable[[_Region, Node], tuple[tuple[Value, ...], Value | N
     structural.call.name: _Region.call,
 }
 
-_CHOOSING = (
-    indexing.scatter,
-    indexing.scatter_min,
-    indexing.scatter_max,
-    windows.dynamic_slice,
-    windows.dynamic_update_slice,
-)
 _PASSING = frozenset((movement.broadcast, movement.reshape, movement.transpose, movement.reverse, movement.slice_))
 
 

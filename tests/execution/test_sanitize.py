@@ -175,7 +175,7 @@ def test_loops_inside_loops(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_while_loop_ends_when_something_failed(backend):
     never_ends = sanitized(lambda x: gc.while_loop(lambda v: ~(v > 100), lambda v: v / (v - v), x), backend)
-    with pytest.raises(gc.NonFiniteError, match="div of 3 and 0 made Inf .* in iteration 0 of while"):
+    with pytest.raises(gc.NonFiniteError, match=r"div of 3 and 0 made Inf .* in iteration 0 of while"):
         never_ends(np.float32(3))
 
 

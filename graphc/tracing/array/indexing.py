@@ -149,7 +149,11 @@ def _gather_entry(axis: int, extent: int, item: ArrayLike) -> Gather:
 
 
 def checked_index(indices: Array, low: int, high: int, what: str, ignored: int | None = None) -> Array:
-    """The indices as they are, which `sanitize=True` expects in [low, high); `what` is said of others but `ignored`."""
+    """The indices as they are, which `sanitize=True` expects in [low, high); `what` is said of others but `ignored`.
+
+    >>> checked_index(np.array([0, 2]), 0, 3, "place").tolist()
+    [0, 2]
+    """
     if not is_sanitizing() or not indices.size:
         return indices
     if ignored is not None and _fits(ignored, indices):

@@ -17,7 +17,7 @@ train: $(VENV)/.examples ## train a network on handwritten digits
 test: $(VENV)/.dev ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow"
 
-test-all: $(VENV)/.dev $(VENV)/.torch ## all tests, also those that compare with PyTorch
+test-all: $(VENV)/.dev $(VENV)/.peers ## all tests, also those that compare with PyTorch and JAX
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20
 	$(IN_PLACE_OF_CPU)
 
@@ -95,12 +95,14 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,examples,gpu]'
 	touch $@ $(VENV)/.examples
 
-# The version that the extra `bench` names. Without it the tests that compare with PyTorch are skipped.
-TORCH := import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
-	print(next(name for name in extras["bench"] if name.startswith("torch==")))
+# The versions that the extra `bench` names. Without them the tests that compare with PyTorch and JAX are skipped.
+PEERS := import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+	print(*(name for name in extras["bench"] if name.startswith(("torch", "jax"))))
 
-$(VENV)/.torch: pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet "$$($(BIN)/python -c '$(TORCH)')" && touch $@ || echo "PyTorch cannot be installed: the tests that compare with it are skipped"
+$(VENV)/.peers: pyproject.toml | $(BIN)/python
+	@for name in $$($(BIN)/python -c '$(PEERS)'); do \
+		$(BIN)/python -m pip install --quiet "$$name" || echo "$$name cannot be installed: the tests that compare with it are skipped"; \
+	done && touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "graphc needs Python 3.11 or later; none of: $(CANDIDATES). Name one with make PYTHON=..."; exit 1; }

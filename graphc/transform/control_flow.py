@@ -5,7 +5,7 @@ Python numbers among first values and results are weakly typed: they take the dt
 add a node to the trace that is under way; `gc.scan` and the others compile when there is none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -132,12 +132,17 @@ def _mismatch(name: str, what: str, before: TensorType, after: TensorType, made:
 
 
 class _Carry:
-    """The carry of a loop. Python numbers in its first value take the dtype of what the body makes of them."""
+    """The carry of a loop. Python numbers in its first value take the dtype of what the body makes of them.
 
-    def __init__(self, name: str, init: Tree) -> None:
+    `part`: the number of the only part that the user knows of, beside counters.
+    """
+
+    def __init__(self, name: str, init: Tree, part: int | None = None) -> None:
         self.name = name
+        self.part = part
         self.leaves, self.tree = flatten(init)
-        self.names = leaf_names(self.tree)
+        names = leaf_names(self.tree)
+        self.names = names if part is None else [each.removeprefix(f"{part}").removeprefix(".") for each in names]
         self.types = _types(name, "the first carry", self.leaves, self.names)
 
     def settle(self, body: Callable[[], tuple[_Traced, TreeDef, int]]) -> _Traced:
@@ -148,8 +153,9 @@ class _Carry:
         while True:
             traced, tree, more = body()
             if tree != self.tree:
+                known, made = (each if self.part is None else each.children[self.part] for each in (self.tree, tree))
                 raise TraceError(
-                    with_line(f"{self.name}: the carry is {self.tree} before an iteration and {tree} after it")
+                    with_line(f"{self.name}: the carry is {known} before an iteration and {made} after it")
                 )
             weak = traced.weak[: len(traced.weak) - more]
             changed = False
@@ -176,7 +182,10 @@ def scan(
     reverse: bool = False,
 ) -> tuple[Tree, Tree]:
     """See `graphc.scan`."""
-    carry = _Carry("scan", init)
+    return _scan(f, _Carry("scan", init), xs, length, reverse)
+
+
+def _scan(f: Function, carry: _Carry, xs: Tree, length: int | None, reverse: bool) -> tuple[Tree, Tree]:
     x_leaves, x_tree = flatten(xs)
     x_names = leaf_names(x_tree)
     x_types = _types("scan", "xs", x_leaves, x_names)
@@ -228,7 +237,8 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Tree) ->
             return (number + 1, body(number, value)), None
 
         start = np.array(first, np.int64)
-        (_, result), _ = cast("tuple[tuple[Tree, Tree], Tree]", scan(step, (start, init), None, max(count, 0)))
+        carry = _Carry("fori_loop", (start, init), part=1)
+        (_, result), _ = cast("tuple[tuple[Tree, Tree], Tree]", _scan(step, carry, None, max(count, 0), reverse=False))
         return result
     for name, value in (("lower", lower), ("upper", upper)):
         spec = leaf_spec(value)
@@ -237,10 +247,11 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Tree) ->
     start_at, last = promoted("fori_loop", [lower, upper])
     _, _, result = cast(
         "tuple[Tree, Tree, Tree]",
-        while_loop(
+        _while(
             lambda carry: carry[0] < carry[1],
             lambda carry: (carry[0] + 1, carry[1], body(carry[0], carry[2])),
-            (start_at, last, init),
+            _Carry("fori_loop", (start_at, last, init), part=2),
+            None,
         ),
     )
     return result
@@ -250,8 +261,10 @@ def while_loop(cond: Function, body: Function, init: Tree, bound: int | None = N
     """See `graphc.while_loop`."""
     if bound is not None and not (is_int(bound) and bound >= 0):
         raise ArgumentError(with_line(f"while_loop: bound={bound!r} must be a number of iterations"))
-    carry = _Carry("while_loop", init)
+    return _while(cond, body, _Carry("while_loop", init), None if bound is None else int(bound))
 
+
+def _while(cond: Function, body: Function, carry: _Carry, bound: int | None) -> Tree:
     def traced_body() -> tuple[_Traced, TreeDef, int]:
         traced = _trace(body, (unflatten(carry.tree, carry.types),), carry.types)
         return traced, traced.tree, 0
@@ -268,7 +281,7 @@ def while_loop(cond: Function, body: Function, init: Tree, bound: int | None = N
         _closed(asked, count, captures, types),
         _closed(made, count, captures, carry.types),
         len(captures),
-        None if bound is None else int(bound),
+        bound,
     )
     operands = [*captures, *_operands(carry.leaves, carry.types)]
     return unflatten(carry.tree, bind_nodes(control.while_, operands, attrs)[:count])
@@ -280,7 +293,7 @@ def cond(pred: ArrayLike, true_fn: Function, false_fn: Function, *operands: Tree
     if spec is None or spec.shape:
         raise ArgumentError(with_line(f"cond: the predicate must be one bool, not {spec or type(pred).__name__}"))
     index = to_dtype(pred if spec.dtype.is_bool else as_array(pred) != 0, dtypes.int32)
-    return _select("cond", index, (false_fn, true_fn), operands)
+    return _select("cond", index, {"false_fn": false_fn, "true_fn": true_fn}, operands)
 
 
 def switch(index: ArrayLike, branches: Sequence[Function], *operands: Tree) -> Tree:
@@ -295,41 +308,46 @@ def switch(index: ArrayLike, branches: Sequence[Function], *operands: Tree) -> T
         kind = spec.dtype.numpy
         last = min(len(branches) - 1, 2 ** (8 * spec.dtype.itemsize - 1) - 1)
         near = bind1(elementwise.max_, bind1(elementwise.min_, near, np.array(last, kind)), np.array(0, kind))
-    return _select("switch", to_dtype(near, dtypes.int32), tuple(branches), operands)
+    named = {f"branch {number}": branch for number, branch in enumerate(branches)}
+    return _select("switch", to_dtype(near, dtypes.int32), named, operands)
 
 
-def _select(name: str, index: Array, functions: Sequence[Function], operands: Sequence[Tree]) -> Tree:
+def _select(name: str, index: Array, functions: Mapping[str, Function], operands: Sequence[Tree]) -> Tree:
+    """One of the functions, which are called so in errors."""
     leaves, tree = flatten(tuple(operands))
     types = _types(name, "an operand", leaves, leaf_names(tree))
-    traced = [_trace(function, operands, types) for function in functions]
-    first = traced[0]
-    for function, other in zip(functions, traced, strict=True):
+    traced = {_called(what, function): _trace(function, operands, types) for what, function in functions.items()}
+    first_name, first = next(iter(traced.items()))
+    for what, other in traced.items():
         if other.tree != first.tree:
-            one, two = function_name(functions[0]), function_name(function)
-            raise TraceError(with_line(f"{name}: {one} returns {first.tree}, {two} returns {other.tree}"))
-    wanted = [_common(name, functions, traced, k) for k in range(len(first.graph.outputs))]
-    captures = _captures(traced)
-    attrs = control.BranchAttrs(tuple(_closed(each, len(types), captures, wanted) for each in traced))
+            raise TraceError(with_line(f"{name}: {first_name} returns {first.tree}, {what} returns {other.tree}"))
+    wanted = [_common(name, traced, k) for k in range(len(first.graph.outputs))]
+    captures = _captures(list(traced.values()))
+    attrs = control.BranchAttrs(tuple(_closed(each, len(types), captures, wanted) for each in traced.values()))
     results = bind_nodes(control.branch, [index, *captures, *_operands(leaves, types)], attrs)
     return unflatten(first.tree, results)
 
 
-def _common(name: str, functions: Sequence[Function], traced: Sequence[_Traced], position: int) -> TensorType:
+def _called(what: str, function: Function) -> str:
+    name = function_name(function)
+    return what if name in (what, "lambda") else f"{what} ({name})"
+
+
+def _common(name: str, traced: Mapping[str, _Traced], position: int) -> TensorType:
     """The type of one result of all branches; Python numbers take that of the others."""
-    strong = [each for each in traced if not each.weak[position]]
-    candidates = strong or sorted(traced, key=lambda each: -_rank(each.graph.outputs[position].type.dtype))
-    wanted = candidates[0].graph.outputs[position].type
-    for function, each in zip(functions, traced, strict=True):
+    strong = {what: each for what, each in traced.items() if not each.weak[position]}
+    types = {what: each.graph.outputs[position].type for what, each in (strong or traced).items()}
+    other = next(iter(types)) if strong else max(types, key=lambda what: _rank(types[what].dtype))
+    wanted = types[other]
+    for what, each in traced.items():
         got = each.graph.outputs[position].type
         if not _fits(got, wanted, each.weak[position]):
-            other = functions[traced.index(candidates[0])]
             made = each.made_at(position)
-            place = "" if made is UNKNOWN else f" (made at {made})"
+            place = "" if made is UNKNOWN else f", made at {made},"
             kind = ShapeError if got.shape != wanted.shape else DTypeError
             raise kind(
                 with_line(
-                    f"{name}: {each.leaf('the result', position)} is {got} in {function_name(function)}{place} "
-                    f"and {wanted} in {function_name(other)}"
+                    f"{name}: {each.leaf('the result', position)} is {got} in {what}{place} and {wanted} in {other}"
                 )
             )
     return wanted

@@ -199,6 +199,26 @@ MISTAKES: tuple[tuple[Callable[[], object], type[Exception], str], ...] = (
     (lambda: gc.switch(1.5, [lambda: 1]), ArgumentError, "one integer"),
     (lambda: gc.switch(1, []), ArgumentError, "no branches"),
     (lambda: gc.fori_loop(0, 1.5, lambda i, x: x, 0), ArgumentError, "upper must be an integer"),
+    (
+        lambda: gc.fori_loop(0, 3, lambda i, x: (x, x), 0.5),
+        TraceError,
+        r"fori_loop: the carry is \* before.*\(\*, \*\)",
+    ),
+    (
+        lambda: gc.fori_loop(0, 3, lambda i, x: {"a": x["a"][:1]}, {"a": np.ones(2)}),
+        ShapeError,
+        r"fori_loop: carry .a is f64\[2\]",
+    ),
+    (
+        lambda: gc.fori_loop(np.array(0), 3, lambda i, x: x[:1], np.ones(2)),
+        ShapeError,
+        r"fori_loop: carry is f64\[2\] before.*made at test_control.py",
+    ),
+    (
+        lambda: gc.switch(0, [lambda: gnp.ones(2), lambda: gnp.ones(2), lambda: gnp.ones(3)]),
+        ShapeError,
+        r"f32\[3\] in branch 2, made at test_control.py:\d+, and f32\[2\] in branch 0",
+    ),
 )
 
 

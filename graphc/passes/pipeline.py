@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from graphc.graph.ir import Graph
+from graphc.passes.blocks import Blocks
 from graphc.passes.canonicalise import Canonicalise
 from graphc.passes.complexes import Complexes
 from graphc.passes.control import SimplifyControl
@@ -46,6 +47,7 @@ PIPELINE: tuple[Pass, ...] = (
     Simplify(),  # after fold: it looks for constants
     Cse(),
     Windows(),  # after cse: equal convolutions are one; before matvec: what it writes are products
+    Blocks(),  # after cse: equal factors are one; before matvec: what it writes are products
     Stabilise(),  # late: it recognises canonical forms only, and folding must not hide exp(x) / sum(exp(x))
     Matvec(),  # after stabilise, which would look into the products
     Distribute(),  # after matvec: products with a vector are none for it, so that bits stay

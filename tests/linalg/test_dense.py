@@ -13,13 +13,23 @@ import scipy.linalg
 import graphc
 import graphc.numpy as gnp
 from graphc.core import lapack
-from graphc.core.errors import ArgumentError, BackendError, DTypeError, ShapeError, UnsupportedError, VerifyError
+from graphc.core.errors import (
+    ArgumentError,
+    BackendError,
+    DTypeError,
+    GradientError,
+    ShapeError,
+    UnsupportedError,
+    VerifyError,
+)
+from graphc.graph.ops import linalg as linalg_ops
 from graphc.graph.ops.linalg import BY_LIBRARY
 from graphc.kernel.lower import lower_graph
 from graphc.kernel.program import KernelCall
 from graphc.kernel.text import parse_kernel, print_kernel
 from graphc.kernel.verify import verify
 from graphc.passes.partition import partition
+from graphc.tracing import bind
 from graphc_cupy.recipes import schedule
 from tests.conftest import ROOT
 from tests.samples import SAMPLES, graph_of
@@ -182,7 +192,7 @@ def test_solve_triangular_reads_one_triangle(lower: bool, trans: bool, unit: boo
     np.testing.assert_allclose(got(matrix, right), wanted, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [1, 33, 64, 130])
+@pytest.mark.parametrize("size", [1, 33, 64, 130, 193, 330])
 def test_sizes_around_panels_and_blocks(size: int) -> None:
     x = RNG.normal(size=(size, size))
     lower, upper, order = gc.jit(gnp.linalg.lu)(x)
@@ -192,6 +202,46 @@ def test_sizes_around_panels_and_blocks(size: int) -> None:
     np.testing.assert_array_equal(np.eye(size)[order], permutation.T)
     positive = x @ x.T + np.eye(size)
     np.testing.assert_allclose(gc.jit(gnp.linalg.cholesky)(positive), np.linalg.cholesky(positive), atol=1e-10)
+    right = RNG.normal(size=size)
+    np.testing.assert_allclose(gc.jit(gnp.linalg.solve)(x, right), np.linalg.solve(x, right), rtol=1e-7, atol=1e-9)
+
+
+def test_large_matrices_are_factored_in_blocks() -> None:
+    x = np.random.default_rng(3).normal(size=(2, 260, 260))
+    positive = x @ np.swapaxes(x, 1, 2) + np.eye(260)
+    exe = gc.compile(gnp.linalg.cholesky, positive)
+    assert exe.text("optimized").count("= cholesky(") == 2
+    np.testing.assert_allclose(exe(positive), np.linalg.cholesky(positive), atol=1e-10)
+    pivots = gc.compile(lambda x: [part.astype("float64") for part in bind(linalg_ops.lu, x)], x)
+    assert pivots.text("optimized").count("= lu(") == 5
+    for got, (packed, rows) in zip(zip(*pivots(x)[:2], strict=True), map(scipy.linalg.lu_factor, x), strict=True):
+        np.testing.assert_allclose(got[0], packed, atol=1e-9)
+        np.testing.assert_array_equal(got[1], rows)
+
+
+@pytest.mark.parametrize("place", [3, 250])
+def test_large_matrices_that_are_not_positive_definite_are_nan(place: int) -> None:
+    good = np.eye(300) * 2
+    bad = good.copy()
+    bad[place, place] = -1
+    found = gc.jit(gnp.linalg.cholesky)(np.stack([good, bad]))
+    np.testing.assert_allclose(found[0], np.eye(300) * 2**0.5)
+    np.testing.assert_array_equal(np.isnan(found[1]), np.tri(300, dtype=bool))
+    assert (found[1][~np.tri(300, dtype=bool)] == 0).all()
+
+
+def test_columns_of_tall_matrices_are_eliminated() -> None:
+    x = RNG.normal(size=(2, 70, 40))
+    packed, pivots, order = gc.jit(lambda x: list(bind(linalg_ops.lu, x)))(x)
+    for given, factor, rows, moved in zip(x, packed, pivots, order, strict=True):
+        lower, upper = np.tril(factor, -1) + np.eye(70, 40), np.triu(factor[:40])
+        np.testing.assert_allclose(lower @ upper, given[moved], atol=1e-12)
+        np.testing.assert_array_equal(rows, scipy.linalg.lu_factor(given)[1])
+    assert [part.shape for part in bind(linalg_ops.lu, x)] == [(2, 70, 40), (2, 40), (2, 70)]
+    with pytest.raises(ShapeError, match="lu: needs square matrices, or more rows than columns"):
+        bind(linalg_ops.lu, np.swapaxes(x, 1, 2))
+    with pytest.raises(GradientError, match="lu: only of square matrices"):
+        gc.grad(lambda x: gnp.sum(bind(linalg_ops.lu, x)[0]))(x)
 
 
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7), (60, 60)])
@@ -312,9 +362,11 @@ def test_what_has_no_answer_is_nan_or_infinite() -> None:
 
 def test_bits_do_not_depend_on_threads() -> None:
     x = np.random.default_rng(1).normal(size=(6, 90, 90)).astype(np.float32)
-    results = [gc.jit(gnp.linalg.inv, threads=threads)(x) for threads in (1, 2, 3)]
-    for other in results[1:]:
-        np.testing.assert_array_equal(results[0], other)
+    large = x[0].repeat(3, 0).repeat(3, 1) + np.eye(270, dtype=np.float32)
+    for given in (x, large):
+        results = [gc.jit(gnp.linalg.inv, threads=threads)(given) for threads in (1, 2, 3)]
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0], other)
 
 
 def test_vmap_is_the_op_on_more_matrices() -> None:

@@ -115,18 +115,20 @@ triangular_solve = register("triangular_solve", "linalg", _infer_triangular, _tr
 
 def _infer_lu(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[TensorType, ...]:
     (x,) = types
-    _check("lu", x)
-    rows = TensorType(x.shape[:-1], dtypes.int32)
-    return x, rows, rows
+    _check("lu", x, square=False)
+    if x.shape[-2] < x.shape[-1]:
+        raise ShapeError(f"lu: needs square matrices, or more rows than columns, got {x}")
+    rows, columns = (TensorType((*x.shape[:-2], x.shape[axis]), dtypes.int32) for axis in (-2, -1))
+    return x, columns, rows
 
 
 def _lu_of(x: np.ndarray) -> tuple[np.ndarray, ...]:
-    size = len(x)
-    packed, pivots, order = x.copy(), np.arange(size), np.arange(size)
-    for k in range(size):
+    rows, columns = x.shape
+    packed, pivots, order = x.copy(), np.arange(columns), np.arange(rows)
+    for k in range(columns):
         pivots[k] = k + np.argmax(np.abs(packed[k:, k]))
-        for rows in (packed, order):
-            rows[[k, pivots[k]]] = rows[[pivots[k], k]]
+        for each in (packed, order):
+            each[[k, pivots[k]]] = each[[pivots[k], k]]
         if packed[k, k] != 0:
             packed[k + 1 :, k] /= packed[k, k]
         packed[k + 1 :, k + 1 :] -= np.outer(packed[k + 1 :, k], packed[k, k + 1 :])
@@ -139,6 +141,7 @@ def _lu(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 # results: L (below the diagonal, which is 1) and U (on and above it) in one matrix; the row each row was exchanged
 # with; the order of rows `p` with `x[p] = L U`. The pivot is the largest of its column, the first one among equals.
+# There may be more rows than columns; so has L.
 lu = register("lu", "linalg", _infer_lu, _lu)
 
 # ---------------------------------------------------------------------------------------- qr, svd, eigh: by LAPACK

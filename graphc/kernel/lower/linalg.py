@@ -129,8 +129,8 @@ class _Lu(Matrixwise):
 
     def body(self, at: Index) -> None:
         self.place, self.pivots, self.order = (self.result(k, at) for k in range(3))
-        size = self.size
-        with self.loop("r", size) as row:
+        size, self.rows = self.size, self.node.operands[0].shape[-2]
+        with self.loop("r", self.rows) as row:
             self.order.write(as_stored(self.order, row), row)
             with self.columns(index(0), size) as column:
                 self.place.write(self.emitter.pull(self.node.operands[0], (*at, row, column)), row, column)
@@ -154,7 +154,7 @@ class _Lu(Matrixwise):
                 here = add(base, row)
                 parts = lambda k: (place.read(here, add(base, k)), place.read(add(base, k), column))
                 place.write(self.less(place.read(here, column), row, parts), here, column)
-            with self.loop("r", sub(index(size), after)) as row:
+            with self.loop("r", sub(index(self.rows), after)) as row:
                 here = add(after, row)
                 parts = lambda k: (place.read(here, add(base, k)), place.read(add(base, k), column))
                 place.write(self.less(place.read(here, column), width, parts), here, column)
@@ -163,7 +163,7 @@ class _Lu(Matrixwise):
         """One column: find the pivot, exchange rows, divide, and subtract from the rest of the panel."""
         emitter, place, size = self.emitter, self.place, self.size
         here = emitter.let(add(base, step))
-        below = sub(index(size - 1), here)
+        below = sub(index(self.rows - 1), here)
         largest = self.number("largest", Unary("abs", place.load(here, here)))
         chosen = self.number("chosen", here)
         with self.loop("r", below) as row:

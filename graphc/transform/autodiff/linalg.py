@@ -94,6 +94,8 @@ def _triangular_transpose(c: Compose, node: Node, linear: Sequence[bool], ct: Va
 def _lu(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsConstant) -> tuple[Tangent, ...]:
     (t,), (packed, _, order), m = tangents, node.results, Matrices(c)
     assert t is not None
+    if t.shape[-2] != t.shape[-1]:
+        raise GradientError(f"lu: only of square matrices it can be differentiated, not of {t.type} ({node.loc})")
     rank = t.type.rank
     exchanged = c(indexing.gather, t, order, attrs=GatherAttrs(rank - 2, rank - 2))
     inner = m.solve(packed, exchanged, lower=True, unit=True)

@@ -29,10 +29,13 @@ test-avx2: $(VENV)/.dev ## products, reductions and every primitive, compiled fo
 	GRAPHC_CPU=x86-64-v3 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 -m "not slow" $(AVX2_TESTS)
 
 # Tests that take a backend, and ask for cpu or for none. What among them is about the cpu backend itself is marked so.
-TAKE_A_BACKEND := tests/test_samples.py tests/bfloat16 tests/execution tests/fuzz/test_fuzz.py tests/nn tests/random tests/train \
-	tests/passes/test_training_step.py tests/passes/test_updates.py tests/regressions \
-	tests/transform/test_batching.py tests/transform/test_jacobians.py tests/transform/test_vmap.py \
-	$(addprefix tests/acceptance/test_, agreement.py bad_input.py cache.py language.py same_bits.py threads.py)
+TAKE_A_BACKEND := tests/test_samples.py tests/bfloat16 tests/complexes tests/execution tests/float16 tests/fuzz/test_fuzz.py tests/linalg \
+	tests/nn tests/random tests/regressions tests/train \
+	$(addprefix tests/acceptance/test_, agreement.py bad_input.py cache.py language.py same_bits.py threads.py) \
+	$(addprefix tests/frontends/test_onnx_, control.py model.py opsets.py) \
+	$(addprefix tests/numpy/test_, cumulative.py padding.py segments.py sorting.py) \
+	$(addprefix tests/passes/test_, training_step.py updates.py) \
+	$(addprefix tests/transform/test_, batching.py control.py control_batching.py custom_rules.py jacobians.py loops_batched.py vmap.py)
 IN_PLACE_OF_CPU = $(BIN)/python -m pytest -n 2 --dist worksteal --in-place-of-cpu tests.emulated.backend:backend $(TAKE_A_BACKEND)
 
 test-gpu-emulated: $(VENV)/.dev ## the CUDA backend without a card: its kernels run on the processor

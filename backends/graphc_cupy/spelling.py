@@ -5,12 +5,16 @@ unsigned type of the same width. Integers wrap, which C++ promises of unsigned o
 """
 
 import math
+import re
 import struct
 from collections.abc import Mapping
 
 from graphc.core.dtypes import DType, half_bits
 from graphc.core.errors import BackendError
 from graphc.kernel.spelling import Row, row
+from graphc_cupy.prelude import PRELUDE
+
+TYPES = frozenset(re.findall(r"^typedef .* (\w+);$", PRELUDE, re.MULTILINE))
 
 
 def _wrapping(symbol: str, **kinds: str) -> Row:
@@ -67,6 +71,11 @@ def kind_of(dtype: DType) -> str:
 def memory(dtype: DType) -> str:
     """The type of an element in memory: a bool is a byte, and true when it is not zero."""
     return "u8" if dtype.is_bool else dtype.short
+
+
+def identifier(name: str) -> str:
+    """How a variable or buffer of the loop IR is called: the tenth counter of a nest, `i8`, would hide a type."""
+    return f"{name}_" if name in TYPES else name
 
 
 def constant(value: bool | int | float, dtype: DType) -> str:

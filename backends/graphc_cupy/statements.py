@@ -36,7 +36,7 @@ from graphc.kernel.ir import (
     walk,
 )
 from graphc_cupy.expressions import LIMIT, Place, Scope
-from graphc_cupy.spelling import kind_of, memory
+from graphc_cupy.spelling import identifier, kind_of, memory
 from graphc_cupy.teams import ALL, EVERYONE, Layout, distance, extent_of, holder, iterations, leaf_nest
 
 ALIGNMENT = 16  # of shared scratch
@@ -149,8 +149,8 @@ class StatementEmitter:
                     assert_never(statement)
 
     def name(self, var: Var) -> str:
-        self.scope.names[var.name] = var.name
-        return var.name
+        self.scope.names[var.name] = identifier(var.name)
+        return self.scope.names[var.name]
 
     def count(self, loop: For) -> str:
         """The declaration of a counter: of 32 bits where its extent is known."""
@@ -194,8 +194,9 @@ class StatementEmitter:
             return
         shape = buffer.shape[held.dims :]
         count = max(prod(shape), 1)
-        self.scope.places[buffer.name] = Place(buffer.name, is_scalar=not shape, held=held.dims)
-        self.line(f"{memory(buffer.dtype)} {buffer.name}{f'[{count}]' if shape else ''};")
+        name = identifier(buffer.name)
+        self.scope.places[buffer.name] = Place(name, is_scalar=not shape, held=held.dims)
+        self.line(f"{memory(buffer.dtype)} {name}{f'[{count}]' if shape else ''};")
 
     def share(self, buffer: Buffer, count: int) -> None:
         """An array in shared memory, one for each team."""
@@ -205,8 +206,9 @@ class StatementEmitter:
         kind, start = memory(buffer.dtype), self.shared_bytes
         self.shared_bytes += -(-count * buffer.dtype.itemsize * self.team.copies // ALIGNMENT) * ALIGNMENT
         own = f" + {self.team.number} * {count}" if self.team.copies > 1 else ""
-        self.line(f"{kind} *const {buffer.name} = ({kind} *)(gc_shared + {start}){own};")
-        self.scope.places[buffer.name] = Place(buffer.name)
+        name = identifier(buffer.name)
+        self.line(f"{kind} *const {name} = ({kind} *)(gc_shared + {start}){own};")
+        self.scope.places[buffer.name] = Place(name)
         self.visible.add(buffer.name)
 
     # ---------------------------------------------------------------------------------------------------- barriers
@@ -251,7 +253,8 @@ class StatementEmitter:
         """A loop that every thread runs in order."""
         if loop.kind == "vector":
             raise BackendError(f"loop {loop.var.name}: lanes of a vector do not exist here")
-        extent, counter, name = self.together(loop.extent, self.scope.place), self.count(loop), loop.var.name
+        extent, counter = self.together(loop.extent, self.scope.place), self.count(loop)
+        name = self.scope.names[loop.var.name]
         if loop.kind == "unroll":
             self.line("#pragma unroll")
         elif isinstance(loop.extent, Const) and loop.extent.value > SHORT:

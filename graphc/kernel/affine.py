@@ -5,7 +5,8 @@ load, ...). Digits of one number join again: `(x / 4) * 4 + x % 4` becomes `x` w
 Index arithmetic is taken not to wrap.
 """
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 
 from graphc.core.dtypes import bool_
@@ -238,20 +239,38 @@ def to_expr(x: Affine) -> Expr:
 
 
 def interval(x: Affine, facts: Facts = NOTHING) -> Interval:
-    """Bounds of a sum from the bounds of its atoms and from each guard alone."""
+    """Bounds of a sum from the bounds of its atoms and from the guards that bring them closer, one after the other."""
     box = _box(x, facts)
+    low, high = (x, box.low), (x, box.high)
     for guard in facts.guards:
-        for times in _multiples(x, guard):
-            # x >= x - guard and x <= x + guard; without guards, as a guard's own atoms may mention what it guards
-            known = guard.scale(times)
-            box = box.meet(Interval(_box(x - known, facts.unguarded).low, _box(x + known, facts.unguarded).high))
-    return box
+        # x >= x - guard and x <= x + guard; without guards, as a guard's own atoms may mention what it guards
+        low = _closer(low, x, guard.scale(-1), lambda form: _box(form, facts.unguarded).low, operator.gt)
+        high = _closer(high, x, guard, lambda form: _box(form, facts.unguarded).high, operator.lt)
+    return Interval(low[1], high[1])
+
+
+def _closer(
+    best: tuple[Affine, int | None],
+    x: Affine,
+    guard: Affine,
+    bound: Callable[[Affine], int | None],
+    is_closer: Callable[[int, int], bool],
+) -> tuple[Affine, int | None]:
+    """The best form so far, or it, or `x`, with a guard added, if that has a closer bound."""
+    for form in (x,) if best[0] is x else (best[0], x):
+        for times in _multiples(form, guard):
+            guarded = form + guard.scale(times)
+            found = bound(guarded)
+            if found is not None and (best[1] is None or is_closer(found, best[1])):
+                best = guarded, found
+    return best
 
 
 def _multiples(x: Affine, guard: Affine) -> set[int]:
-    """How many times a guard may help: once, or as often as cancels one of its atoms in `x`."""
-    found = {1}
-    for atom, coefficient in guard.terms:
+    """How many times a guard may help: once, or as often as cancels one of its atoms in `x`; never if it has none."""
+    shared = [(atom, coefficient) for atom, coefficient in guard.terms if x.coefficient(atom)]
+    found = {1} if shared else set()
+    for atom, coefficient in shared:
         times, rest = divmod(abs(x.coefficient(atom)), abs(coefficient))
         if times and not rest:
             found.add(times)

@@ -79,7 +79,21 @@ SMALL = """kernel small(
     thread t_2 in 0..64:
       y[t_2] = middle[t_2] * 2.0:f32
 """
-TEXTS = pytest.mark.parametrize("text", [NEIGHBOURS, TEAMS, SMALL], ids=["neighbours", "teams", "small phases"])
+NAMED = """kernel named_like_types(
+  in x: f32[7, 64],
+  out y: f32[64],
+):
+  block i8 in 0..1:
+    alloc shared f16: f32[64]
+    thread i32 in 0..64:
+      let f32: f32 = x[3, i32] + x[i8, i32]
+      f16[63 - i32] = f32
+    thread u8 in 0..64:
+      y[u8] = f16[u8] + 1.0:f32
+"""
+TEXTS = pytest.mark.parametrize(
+    "text", [NEIGHBOURS, TEAMS, SMALL, NAMED], ids=["neighbours", "teams", "small phases", "names"]
+)
 
 
 def parsed(text: str) -> Kernel:

@@ -154,7 +154,7 @@ def test_products_by_a_library(card: CupyDevice, name: str, precision: str) -> N
     exe = gc.compile(function, *arrays, backend="gpu", precision=precision)
     found = [np.asarray(exe(*arrays), np.float64) for _ in range(3)]
     wanted = np.asarray(gc.compile(function, *arrays, backend="cpu")(*arrays), np.float64)
-    small = 1e-2 if "bfloat" in name or precision == "tf32" else 1e-4
+    small = 1e-2 if "float16" in name or precision == "tf32" else 1e-4
     for got in found:
         np.testing.assert_array_equal(got, found[0])  # the same algorithm each time
         np.testing.assert_allclose(got, wanted, rtol=small, atol=small * float(np.abs(wanted).max()))

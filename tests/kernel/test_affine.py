@@ -1,4 +1,6 @@
-"""Bounds of long chains of selects, as the shuffle of the data loader makes them: linear time, no deep recursion."""
+"""Bounds of index arithmetic: of guards together, and of long chains of selects, as the shuffle of the data loader
+makes them, in linear time without deep recursion.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +29,17 @@ def test_a_condition_narrows_the_branches_of_an_outer_select() -> None:
     x = Var("x", int64)
     facts = Facts({"x": Interval(0, 20)}, {})
     assert bounds(Select(Compare("lt", x, index(5)), x, index(3)), facts) == Interval(0, 4)
+
+
+def test_guards_count_together() -> None:
+    """A tile of windows: neither the guard of the row nor that of the tap keeps their sum inside by itself."""
+    row, turn, tap = Var("row"), Var("turn"), Var("tap")
+    facts = Facts({"row": Interval(0, 7), "turn": Interval(0, 1), "tap": Interval(0, 1)}, {})
+    step = Binary("add", Binary("mul", turn, index(2)), tap)
+    place = Binary("add", row, step)
+    assert bounds(place, facts) == Interval(0, 10)
+    facts = facts.with_guard(Compare("lt", row, index(6)))
+    assert bounds(place, facts) == Interval(0, 8)
+    facts = facts.with_guard(Compare("lt", step, index(3)))
+    assert bounds(place, facts) == Interval(0, 7)
+    assert bounds(Binary("sub", row, step), facts) == Interval(-2, 5)

@@ -44,6 +44,7 @@ def test_threads(threads: object) -> None:
         _compile(threads=threads)
 
 
+@pytest.mark.cpu
 def test_device() -> None:
     with pytest.raises(gc.BackendError, match="the cpu backend has one device, number 0, not 1"):
         _compile(device=1)

@@ -178,11 +178,11 @@ def test_the_arrays_given_as_state_are_not_the_state():
 
 
 def test_a_signature_that_does_not_compile_leaves_the_program_as_it_was():
-    p = gc.program({"total": np.float32(0), "steps": np.int64(0)}, {"add": add}, {"add": ONES}, memory=2**16)
+    p = gc.program({"total": np.float32(0), "steps": np.int64(0)}, {"add": add}, {"add": ONES}, memory=2**13)
     p.call("add", ONES)
     for _ in range(2):
         with pytest.raises(MemoryBudgetError):
-            p.call("add", np.ones(2**22, np.float32))
+            p.call("add", np.ones(2**24, np.float32))
     p.call("add", ONES)
     assert p.entry_names() == ["add"]
     assert float(p.state["total"]) == 6

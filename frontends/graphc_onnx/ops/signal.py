@@ -10,45 +10,22 @@ from graphc_onnx.ops.common import dtype_of, element_type, integers, normal
 from graphc_onnx.table import Row
 
 
-def _turns(rows: int, columns: int, length: int, sign: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine of 2 pi j k / length; whole turns are left out before the angle is rounded."""
-    angle = (np.outer(np.arange(rows), np.arange(columns)) % length) * (2 * np.pi / length)
-    return np.cos(angle), sign * np.sin(angle)
-
-
 def fourier(x: Array, length: int | None, axis: int, inverse: bool, onesided: bool) -> Array:
-    """The transform along an axis of [..., 1 or 2]: real or complex numbers. A product with a matrix."""
-    place = normal(axis, len(x.shape))
-    parts = [gnp.moveaxis(x[..., part], place, -1) for part in range(x.shape[-1])]
-    halved = inverse and onesided
-    size = length or (2 * (x.shape[place] - 1) if halved else x.shape[place])
-    given = size // 2 + 1 if halved else size
-    parts = [_of_length(part, given) for part in parts]
-    dtype = dtype_of(x)
-    count = size // 2 + 1 if onesided and not inverse else size
-    cosine, sine = _turns(given, count, size, 1.0 if inverse else -1.0)
-    if halved:  # the other half of the numbers is the conjugate of this one
-        twice = np.full((given, 1), 2.0)
-        twice[0] = 1.0
-        if size % 2 == 0:
-            twice[-1] = 1.0
-        cosine, sine = cosine * twice, sine * twice
-    if inverse:
-        cosine, sine = cosine / size, sine / size
-    c, s = cosine.astype(dtype), sine.astype(dtype)
-    real, imaginary = gnp.matmul(parts[0], c), gnp.matmul(parts[0], s)
-    if len(parts) == 2:
-        real, imaginary = real - gnp.matmul(parts[1], s), imaginary + gnp.matmul(parts[1], c)
-    results = [real] if halved else [real, imaginary]
-    return gnp.stack([gnp.moveaxis(part, -1, place) for part in results], axis=-1)
-
-
-def _of_length(x: Array, length: int) -> Array:
-    """The last dim cut off or filled up with zeros."""
-    have = x.shape[-1]
-    if have >= length:
-        return x[..., :length]
-    return gnp.pad(x, [(0, 0)] * (len(x.shape) - 1) + [(0, length - have)])
+    """The transform along an axis of [..., 1 or 2]: real or complex numbers."""
+    place, dtype = normal(axis, len(x.shape)), dtype_of(x)
+    parts = [x[..., part] for part in range(x.shape[-1])]
+    if dtype not in ("float32", "float64"):
+        parts = [part.astype("float32") for part in parts]
+    whole = gnp.complex(*parts) if len(parts) == 2 else parts[0]
+    size = length or (2 * (x.shape[place] - 1) if inverse and onesided else x.shape[place])
+    if inverse and onesided:
+        return gnp.fft.irfft(whole, size, place)[..., None].astype(dtype)
+    if onesided and len(parts) == 1:
+        found = gnp.fft.rfft(whole, size, place)
+    else:
+        found = (gnp.fft.ifft if inverse else gnp.fft.fft)(whole, size, place)
+        found = gnp.take(found, np.arange(size // 2 + 1), axis=place) if onesided else found
+    return gnp.stack([gnp.real(found), gnp.imag(found)], axis=-1).astype(dtype)
 
 
 def _dft(

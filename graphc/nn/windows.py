@@ -35,6 +35,17 @@ def _batched(name: str, x: Array, rank: int, fn: Callable[[Array], Array]) -> Ar
     return fn(x)
 
 
+def _rounded_once(fn: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """fn, of half types computed in float32."""
+
+    def wide(x: Array) -> Array:
+        if x.dtype in (gnp.bfloat16, gnp.float16):
+            return gnp.astype(fn(gnp.astype(x, "float32")), x.dtype)
+        return fn(x)
+
+    return wide
+
+
 def _with_bias(x: Array, bias: Array | None) -> Array:
     return x if bias is None else x + gnp.reshape(bias, (-1,) + (1,) * (len(x.shape) - 2))
 
@@ -330,7 +341,7 @@ def _avg_pool(
             return total / int(counts.flat[0])
         return total / gnp.astype(counts, total.dtype)
 
-    return _batched(name, x, rank, pool)
+    return _batched(name, x, rank, _rounded_once(pool))
 
 
 def avg_pool1d(
@@ -410,7 +421,7 @@ def _adaptive(rank: int, x: Array, output_size: int | Sequence[int | None]) -> A
             x = gnp.moveaxis(gnp.tensordot(x, weights, axes=(n + 2, 1)), -1, n + 2)
         return x
 
-    return _batched(name, x, rank, pool)
+    return _batched(name, x, rank, _rounded_once(pool))
 
 
 def _shares(extent: int, places: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import gcd, prod
 
-from graphc.core.dtypes import DType, bfloat16, float32
+from graphc.core.dtypes import DType, float32
 from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
@@ -460,7 +460,7 @@ def _summed(
     batch = [label for label in x.labels if label[0] == "batch"]
     batch.sort()
     together = [*parts, *batch]
-    if parts and dtype is bfloat16:
+    if parts and dtype.is_half:
         asked = float32
     dot = DotAttrs(x.dims(terms), w.dims(terms), x.dims(together), w.dims(together), asked)
     product = c.dot_general(x.value, w.value, dot)
@@ -484,7 +484,7 @@ def _reduce(c: Compose, node: Node, operands: Sequence[Value]) -> Value:
     (x,) = operands
     if 0 in (node.result.type.size, x.type.size):
         return c.full(node.result.type, attrs.identity(x.dtype))
-    wide = c.cast(x, float32) if x.dtype is bfloat16 else x
+    wide = c.cast(x, float32) if x.dtype.is_half else x
 
     def part(parts: tuple[Phase, ...]) -> Value:
         sliding = tuple(each.sliding for each in parts)

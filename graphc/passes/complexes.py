@@ -14,7 +14,7 @@ values of functions are those of C99; those of products and quotients follow fro
 | div                    | Smith's quotient, by the larger part of the divisor                                  |
 | abs                    | m sqrt(1 + (n/m)^2), m the larger part and n the smaller, which overflows only late  |
 | functions              | see `complex_functions`                                                              |
-| prod                   | halves are multiplied, then the halves of that, and so on; padded with ones          |
+| prod                   | halves are multiplied, then the halves of that, and so on                            |
 | cumprod, recurrences   | in chunks of 16, see `complex_scans`                                                 |
 | dot_general            | (ac - bd, ad + bc) of four real products, each added up as any other                 |
 """
@@ -73,22 +73,31 @@ def _prod(c: Compose, node: Node, given: list[Pair]) -> Pair:
     kept = tuple(d for d in range(a.type.rank) if d not in node.attrs.axes)
     shape = tuple(a.shape[d] for d in kept)
     order, count = (*kept, *node.attrs.axes), prod(a.shape[d] for d in node.attrs.axes)
-    x = tuple(c.reshape(c.transpose(part, order), (*shape, count)) for part in (a, b))
-    length = 1 << max(count - 1, 0).bit_length()
-    axis = len(shape)
-    x = tuple(c.pad_axis(part, fill, axis, 0, length - count) for part, fill in zip(x, (1.0, 0.0), strict=True))
+    x: Pair = (c.reshape(c.transpose(a, order), (*shape, count)), c.reshape(c.transpose(b, order), (*shape, count)))
+    axis, length = len(shape), 1 << max(count - 1, 0).bit_length()
+    if not count:
+        return c.full(node.result.type.with_dtype(a.dtype), 1), c.full(node.result.type.with_dtype(a.dtype), 0)
     while length > 1:
         ways = min(length, _AT_ONCE)
         length //= ways
-        pieces: list[Pair] = []
-        for i in range(ways):
-            real, imaginary = (c.slice_axis(part, axis, i * length, (i + 1) * length) for part in x)
-            pieces.append((real, imaginary))
+        pieces = [_piece(c, x, i * length, length) for i in range(ways) if i * length < x[0].shape[axis]]
         while len(pieces) > 1:
-            half = len(pieces) // 2
-            pieces = [functions.product(c, low, high) for low, high in zip(pieces[:half], pieces[half:], strict=True)]
+            half = (len(pieces) + 1) // 2
+            multiplied = [functions.product(c, low, high) for low, high in zip(pieces, pieces[half:], strict=False)]
+            pieces = [*multiplied, *pieces[len(multiplied) : half]]
         x = pieces[0]
     return c.reshape(x[0], shape), c.reshape(x[1], shape)
+
+
+def _piece(c: Compose, x: Pair, start: int, length: int) -> Pair:
+    """So many elements of the last axis; what is missing at its end is 1."""
+    axis = x[0].type.rank - 1
+    stop = min(start + length, x[0].shape[axis])
+    real, imaginary = (c.slice_axis(part, axis, start, stop) for part in x)
+    if stop < start + length:
+        missing = start + length - stop
+        return c.pad_axis(real, 1.0, axis, 0, missing), c.pad_axis(imaginary, 0.0, axis, 0, missing)
+    return real, imaginary
 
 
 def _cast(c: Compose, node: Node, given: list[Pair]) -> Pair:

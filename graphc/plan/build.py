@@ -17,7 +17,7 @@ import numpy as np
 from graphc.core.errors import VerifyError
 from graphc.kernel.program import KernelCall, LoopProgram, Tensor
 from graphc.plan.copies import Move, final_moves
-from graphc.plan.instructions import Frame, Layout, Need, inner_bytes, instructions
+from graphc.plan.instructions import Frame, Layout, Need, inner_bytes, instructions, may_alternate
 from graphc.plan.instructions import arena_allocs as arena_allocs
 from graphc.plan.ir import Block, Entry, Lifetime, Plan, Ref, Slot, StateSlot
 from graphc.plan.liveness import Accesses, accesses, describe
@@ -127,11 +127,15 @@ def _check_size(program: LoopProgram, tensor: Tensor, slot: int, sizes: Sequence
 # ----------------------------------------------------------------------------------------------------------- entry
 
 
-def lay(program: LoopProgram) -> Layout:
-    """Lay out the memory of a program and of the programs in it."""
-    inside = {n: tuple(lay(inner) for inner in call.programs) for n, call in enumerate(program.calls) if call.programs}
+def lay(program: LoopProgram, alternates: bool = False) -> Layout:
+    """Lay out the memory of a program and of the programs in it. alternates: it is the body of a loop that does."""
+    inside = {
+        n: tuple(lay(inner, may_alternate(call)) for inner in call.programs)
+        for n, call in enumerate(program.calls)
+        if call.programs
+    }
     found = accesses(program)
-    placement = place(program, found)
+    placement = place(program, found, alternates)
     moves = final_moves(program, found, placement)
     needs = (
         *_temporaries(program, found, placement, moves),

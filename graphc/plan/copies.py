@@ -10,9 +10,8 @@ from dataclasses import replace
 
 from graphc.core.records import dataclass
 from graphc.kernel.program import LoopProgram
-from graphc.plan.ir import Segment
 from graphc.plan.liveness import Accesses
-from graphc.plan.place import Placement
+from graphc.plan.place import Memory, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Spot:
     names the buffer, negative for staging buffers.
     """
 
-    segment: Segment
+    segment: Memory
     slot: int
     start: int
     nbytes: int
@@ -51,7 +50,8 @@ def final_moves(program: LoopProgram, found: Accesses, placement: Placement) -> 
     states: list[Move] = []
     for slot, tensor_id in sorted(program.state_updates):
         source = spot(found, placement, tensor_id)
-        states.append(Move(source, Spot("state", slot, 0, source.nbytes)))
+        if source.segment != "other" or source.slot != slot:  # else it lies where the next iteration reads it
+            states.append(Move(source, Spot("state", slot, 0, source.nbytes)))
     return (*_needed(outputs), *order_moves(_needed(states)))
 
 

@@ -10,21 +10,29 @@ a copy, or memory, is saved:
   by that call, where `aliases_ok` allows it
 - output: a temporary that is an output is written straight into the caller's memory, together with the temporaries
   whose memory it takes over
+
+In the body of a loop that alternates, a carry that may not be overwritten has two places: an iteration reads one and
+writes the other.
 """
+
+from typing import Literal
 
 from graphc.core.records import dataclass
 from graphc.kernel.program import LoopProgram
 from graphc.plan.ir import Segment
 from graphc.plan.liveness import Access, Accesses, Range, sharing_allowed
 
+Memory = Segment | Literal["other"]
+LARGE = 4096  # bytes: smaller carries are copied
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
     """The memory an owner lives in. `slot` numbers states, constants, inputs and outputs; in the arena it is the
-    tensor the memory is named after.
+    tensor the memory is named after. other: the second place of a state.
     """
 
-    segment: Segment
+    segment: Memory
     slot: int
 
 
@@ -39,8 +47,11 @@ class Placement:
 _OUTSIDE: dict[str, Segment] = {"input": "input", "constant": "constants", "state": "state", "step": "step"}
 
 
-def place(program: LoopProgram, found: Accesses) -> Placement:
-    """Decide for every owner. State comes before in place: writing state in place saves a copy, not only memory."""
+def place(program: LoopProgram, found: Accesses, alternates: bool = False) -> Placement:
+    """Decide for every owner. State comes before in place: writing state in place saves a copy, not only memory.
+
+    alternates: whether states may have two places.
+    """
     homes: dict[int, Home] = {}
     for owner in {where.owner for where in found.ranges.values()}:
         tensor = program.tensors[owner]
@@ -53,6 +64,8 @@ def place(program: LoopProgram, found: Accesses) -> Placement:
             continue
         if found.state_owner.get(slot) not in kept and may_overwrite(found, slot, where.owner):
             homes[where.owner] = Home("state", slot)
+        elif alternates and where.nbytes >= LARGE:
+            homes[where.owner] = Home("other", slot)
     taken_from = _take_over(program, found, homes, kept)
     for number, tensor_id in enumerate(program.outputs):
         owner = found.ranges[tensor_id].owner

@@ -26,6 +26,9 @@ MISSING: dict[str, dict[str, str]] = {
     },
 }
 
+NO_DERIVATIVE: dict[str, dict[str, str]] = {"jax": {}, "torch": {}}  # ops, with the reason
+LEFT_OUT: dict[tuple[str, str], str] = {}  # samples whose derivatives are not compared: (library, id), with the reason
+
 # Units in the last place by which functions of the library itself err, besides those a sample allows.
 ULP: dict[tuple[str, str], float] = {
     ("jax", "expm1"): 2,
@@ -96,6 +99,11 @@ def _tiny(sample: Sample, theirs: np.ndarray, ours: np.ndarray) -> Any:
     return found
 
 
+def _tiny_given(sample: Sample, theirs: np.ndarray, ours: np.ndarray) -> Any:
+    """The whole result, if a subnormal number is among the operands."""
+    return np.full(ours.shape, any(_subnormal(x).any() for x in sample.inputs))
+
+
 def _subnormal(x: np.ndarray) -> np.ndarray:
     if x.dtype.kind == "c":
         return _subnormal(x.real) | _subnormal(x.imag)
@@ -129,6 +137,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(("torch",), ("erf",), _named("bf16-edges"), "its vector code for bfloat16 gives 0 for 1e-8 and below"),
     Difference(("jax",), ("*",), _tiny, "XLA's code for processors takes subnormal numbers for zero; NumPy does not"),
     Difference(("jax",), ("div", "rem"), _by_zero, "an integer divided by zero is -1 in XLA, 0 here"),
+    Difference(("jax",), ("argsort",), _tiny_given, "where zeros and subnormal numbers go: they are equal in XLA"),
     Difference(("torch",), ("sign",), _nan_given, "PyTorch's sign of NaN is 0; ours is NaN, as NumPy's and JAX's"),
     Difference(("torch",), ("cast",), _not_inside, "C leaves open what is out of range; we saturate, as XLA does"),
     Difference(("torch",), ("add", "sub"), _not_finite, "PyTorch multiplies a complex operand by 1 + 0i first"),

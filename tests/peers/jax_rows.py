@@ -47,6 +47,8 @@ _ELEMENTWISE: dict[str, Row] = {
     "sin": _one(lambda x: lax.sin(x)),
     "cos": _one(lambda x: lax.cos(x)),
     "atan": _one(lambda x: lax.atan(x)),
+    "asin": _one(jnp.arcsin),
+    "acos": _one(jnp.arccos),
     "tanh": _one(lambda x: lax.tanh(x)),
     "erf": _one(lax.erf),
     "erfc": _one(lax.erfc),
@@ -84,6 +86,7 @@ _ELEMENTWISE: dict[str, Row] = {
     "complex": _one(lax.complex),
     "stop_gradient": _one(lax.stop_gradient),
     "saved": _one(lambda x: x),
+    "within": lambda _, x: (x,),
 }
 
 _MOVEMENT: dict[str, Row] = {
@@ -97,8 +100,13 @@ _MOVEMENT: dict[str, Row] = {
 }
 
 
+def _wide(x: Any) -> Any:
+    """What half types are added up in."""
+    return x.astype(np.float32) if dtypes.dtype(x.dtype).is_half else x
+
+
 def _reduce(fn: Callable[..., Any]) -> Row:
-    return lambda a, x: (fn(x, axis=a.axes).astype(x.dtype),)
+    return lambda a, x: (fn(_wide(x), axis=a.axes).astype(x.dtype),)
 
 
 def _lowest(x: Any) -> Any:
@@ -130,12 +138,16 @@ _REDUCTIONS: dict[str, Row] = {
 
 def _windows(a: Any, x: Any) -> tuple[Any]:
     """By gathers along one dim after the other."""
-    rank = x.ndim
     for n, dim in enumerate(a.dims):
         count = len(range(0, x.shape[dim] - (a.size[n] - 1) * a.dilation[n], a.stride[n]))
         places = np.arange(count)[:, None] * a.stride[n] + np.arange(a.size[n]) * a.dilation[n]
-        x = jnp.moveaxis(jnp.take(x, places, axis=dim), dim + 1, rank + n)
+        seen = x[(slice(None),) * dim + (places,)] if places.size else jnp.zeros(_taken(x, dim, places), x.dtype)
+        x = jnp.moveaxis(seen, dim + 1, -1)
     return (x,)
+
+
+def _taken(x: Any, dim: int, places: np.ndarray) -> tuple[int, ...]:
+    return (*x.shape[:dim], *places.shape, *x.shape[dim + 1 :])
 
 
 def _conv(a: Any, lhs: Any, rhs: Any) -> tuple[Any]:
@@ -187,6 +199,7 @@ def _reduce_window(a: Any, x: Any) -> tuple[Any]:
             full[dim] = value
         return full
 
+    kind, x = x.dtype, _wide(x)
     combine = {"sum": lax.add, "max": lax.max, "min": lax.min}[a.reducer]
     start = {"sum": 0, "max": _lowest(x), "min": _highest(x)}[a.reducer]
     return (
@@ -199,7 +212,7 @@ def _reduce_window(a: Any, x: Any) -> tuple[Any]:
             whole(zip(a.low, a.high, strict=True), (0, 0)),
             whole(a.base_dilation, 1),
             whole(a.dilation, 1),
-        ),
+        ).astype(kind),
     )
 
 

@@ -69,6 +69,11 @@ def _remainder(a: int, b: int) -> int:
     return 0 if b == 0 else abs(a) % abs(b) * (-1 if a < 0 else 1)
 
 
+def _places_moved(count: int) -> int:
+    """All bits are moved out by 64 and more, and by a negative number, which is a large one without a sign."""
+    return count if 0 <= count < 64 else 64
+
+
 def _cast(attrs: Any, x: Array) -> tuple[Array]:
     target = attrs.dtype
     with np.errstate(all="ignore"):
@@ -104,6 +109,8 @@ _ELEMENTWISE: dict[str, Row] = {
     "sin": _native(np.sin),
     "cos": _native(np.cos),
     "atan": _native(np.arctan),
+    "asin": _native(np.arcsin),
+    "acos": _native(np.arccos),
     "tanh": _native(np.tanh),
     "erf": _special(scipy.special.erf),
     "erfc": _special(scipy.special.erfc),
@@ -125,8 +132,8 @@ _ELEMENTWISE: dict[str, Row] = {
     "and": _native(lambda x, y: x & y),
     "or": _native(lambda x, y: x | y),
     "xor": _native(lambda x, y: x ^ y),
-    "shift_left": _integers(None, lambda a, b: a << b),
-    "shift_right": _integers(None, lambda a, b: a >> b),
+    "shift_left": _integers(None, lambda a, b: a << _places_moved(b)),
+    "shift_right": _integers(None, lambda a, b: a >> _places_moved(b)),
     "eq": _native(np.equal),
     "ne": _native(np.not_equal),
     "lt": _native(np.less),
@@ -141,6 +148,7 @@ _ELEMENTWISE: dict[str, Row] = {
     "complex": _parts,
     "stop_gradient": lambda _, x: (x,),
     "saved": lambda _, x: (x,),
+    "within": lambda _, x: (x,),
 }
 
 # --------------------------------------------------------------------------------------------------------- movement
@@ -460,9 +468,10 @@ def _cumulative(fn: Callable[..., Array]) -> Row:
 def _recurrence(attrs: Any, a: Array, b: Array) -> tuple[Array]:
     def solve(factors: Array, terms: Array) -> Array:
         order = range(len(terms))
-        made, last = np.zeros(len(terms)), 0.0
+        number = complex if b.dtype.kind == "c" else float
+        made, last = np.zeros(len(terms), number), number(0)
         for position, i in enumerate(reversed(order) if attrs.reverse else order):
-            last = float(terms[i]) + (float(factors[i]) * last if position else 0.0)
+            last = number(terms[i]) + (number(factors[i]) * last if position else 0)
             made[i] = last
         return made.astype(b.dtype)
 

@@ -61,6 +61,8 @@ _ELEMENTWISE: dict[str, Row] = {
     "sin": _one(torch.sin),
     "cos": _one(torch.cos),
     "atan": _one(torch.atan),
+    "asin": _one(torch.asin),
+    "acos": _one(torch.acos),
     "tanh": _one(torch.tanh),
     "erf": _one(torch.erf),
     "erfc": _one(torch.erfc),
@@ -98,6 +100,7 @@ _ELEMENTWISE: dict[str, Row] = {
     "complex": _one(torch.complex),
     "stop_gradient": _one(torch.detach),
     "saved": _one(lambda x: x + 0 if x.requires_grad else x),
+    "within": lambda _, x: (x,),
 }
 
 

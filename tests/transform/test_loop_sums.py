@@ -84,6 +84,20 @@ def test_weights_are_not_carried() -> None:
     assert carried(lambda *args: network(*args, wrap=gc.jit), *ARGS) == [(B, N), (B, N)]
 
 
+def test_cotangents_that_are_carries_themselves_are_stacked() -> None:
+    def added(w: Any, xs: Any) -> Any:
+        return gnp.sum(gc.scan(lambda h, x: (h * 0.5 + x @ w, None), gnp.zeros((B, N), "float64"), xs)[0] ** 2)
+
+    def by_hand(w: Any, xs: Any) -> Any:
+        h: Any = 0.0
+        for x in xs:
+            h = h * 0.5 + x @ w
+        return gnp.sum(h**2)
+
+    assert carried(added, W, XS) == [(B, N), (B, N)]
+    close(gc.grad(added, (0, 1))(W, XS), gc.grad(lambda w, xs: by_hand(w, [xs[t] for t in range(T)]), (0, 1))(W, XS))
+
+
 def test_where_it_would_be_more_memory_they_are() -> None:
     """Rows as large as the weight; rows that a checkpoint computes again; a loop that may stop early."""
     wide = RNG.normal(size=(T, 64, K))

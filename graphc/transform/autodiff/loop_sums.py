@@ -31,11 +31,13 @@ class LateSum:
 class LateSums:
     """Decides which sums of a body are made behind the loop.
 
-    `rows`: inputs of the body that are stacked in front of the loop, with what stacks them. `room`: bytes that further
-    stacked rows may have. `stacked`: values of the body that the loop is to stack.
+    `rows`: inputs of the body that are stacked in front of the loop, with what stacks them. `carries`: others that
+    differ between iterations. `room`: bytes that further stacked rows may have. `stacked`: values of the body that the
+    loop is to stack.
     """
 
     rows: Mapping[Value, Value]
+    carries: Sequence[Value]
     length: int
     room: int
     producers: Mapping[Value, Node]
@@ -52,7 +54,9 @@ class LateSums:
             return None
         more = [v for v in dict.fromkeys(node.operands) if v not in self.rows and v not in self.stacked]
         nbytes = sum(v.type.nbytes for v in more)
-        if any(v not in self.producers for v in more) or nbytes >= part.type.nbytes or nbytes * self.length > self.room:
+        if any(v not in self.producers and v not in self.carries for v in more):
+            return None
+        if nbytes >= part.type.nbytes or nbytes * self.length > self.room:
             return None
         self.room -= nbytes * self.length
         self.stacked += more

@@ -167,7 +167,7 @@ def transpose(
         **dict(zip(b_xs, only(loop.xs, fixed[second:]), strict=True)),
         **dict(zip(b_ys, given(ct_ys), strict=True)),
     }
-    late = _late_sums(builder, attrs, outer)
+    late = _late_sums(builder, attrs, outer, b_carries)
     behind = [late.of(part) for part in given(found[:first])]
     inside = Compose(builder, c.loc)
     adding = [
@@ -197,13 +197,15 @@ def transpose(
     return [None] * attrs.first + [v if flag else None for v, flag in zip(back, linear[attrs.first :], strict=True)]
 
 
-def _late_sums(builder: GraphBuilder, attrs: ScanAttrs, outer: dict[Value, Value]) -> LateSums:
+def _late_sums(
+    builder: GraphBuilder, attrs: ScanAttrs, outer: dict[Value, Value], carries: Sequence[Value]
+) -> LateSums:
     """What of the body in the builder may be added up behind the loop: not more rows than the loop reads anyway. Rows
     that a counted loop does not make are in nobody's sum.
     """
     room = -1 if attrs.counted else sum(v.type.nbytes for v in outer.values())
     producers = {v: node for node in builder.nodes for v in node.results}
-    return LateSums(outer, attrs.length, room, {} if attrs.counted else producers)
+    return LateSums(outer, carries, attrs.length, room, {} if attrs.counted else producers)
 
 
 def _linear_carries(loop: Loop, flags: Sequence[bool]) -> list[bool]:

@@ -16,6 +16,7 @@ from graphc.graph.ops import elementwise as ops
 from graphc.numpy import shapes
 from graphc.numpy.complexes import complex as complex_of
 from graphc.numpy.complexes import conj, imag, real
+from graphc.numpy.inspection import check_device
 from graphc.numpy.transforms import Parts, transform
 from graphc.tracing.array import movement
 from graphc.tracing.bind import as_array, bind1, dtype_of, staged, to_dtype
@@ -273,24 +274,26 @@ def ihfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = "back
     return conj(rfft(x, n, axis, _OPPOSITE.get(norm, norm)))
 
 
-def fftfreq(n: int, d: float = 1.0, *, dtype: DTypeLike = "float32") -> Array:
+def fftfreq(n: int, d: float = 1.0, *, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """The frequency of each element of a transform of n points that are `d` apart.
 
     >>> import graphc.numpy as gnp
     >>> gnp.fft.fftfreq(4).tolist()
     [0.0, 0.25, -0.5, -0.25]
     """
-    return staged(np.fft.fftfreq(n, d).astype(dtypes.dtype(dtype).numpy))
+    check_device("fftfreq", device)
+    return staged(np.fft.fftfreq(n, d).astype((DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)).numpy))
 
 
-def rfftfreq(n: int, d: float = 1.0, *, dtype: DTypeLike = "float32") -> Array:
+def rfftfreq(n: int, d: float = 1.0, *, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """The frequency of each element of `rfft`.
 
     >>> import graphc.numpy as gnp
     >>> gnp.fft.rfftfreq(4).tolist()
     [0.0, 0.25, 0.5]
     """
-    return staged(np.fft.rfftfreq(n, d).astype(dtypes.dtype(dtype).numpy))
+    check_device("rfftfreq", device)
+    return staged(np.fft.rfftfreq(n, d).astype((DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)).numpy))
 
 
 def _shifted(name: str, x: ArrayLike, axes: Axes, sign: int) -> Array:

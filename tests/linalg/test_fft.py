@@ -99,3 +99,5 @@ def test_mistakes() -> None:
         gnp.fft.rfft(Z)
     with pytest.raises(ShapeError, match="at least one point, not 0"):
         gnp.fft.fft(X, n=0)
+    with pytest.raises(ArgumentError, match="fftfreq: device='gpu'"):
+        gnp.fft.fftfreq(4, device="gpu")

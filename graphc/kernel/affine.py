@@ -133,13 +133,13 @@ def normal(expr: Expr, facts: Facts = NOTHING) -> Affine:
         case Var(name) if name in facts.lets and facts.lets[name].dtype.is_integer and name not in facts.ranges:
             return normal(facts.lets[name], facts)
         case Binary("add", lhs, rhs):
-            return _join_digits(normal(lhs, facts) + normal(rhs, facts), facts)
+            return _join_digits(operator.add(*_both(lhs, rhs, facts)), facts)
         case Binary("sub", lhs, rhs):
             return _join_digits(normal(lhs, facts) - normal(rhs, facts), facts)
         case Unary("neg", x):
             return normal(x, facts).scale(-1)
         case Binary("mul", lhs, rhs):
-            left, right = normal(lhs, facts), normal(rhs, facts)
+            left, right = _both(lhs, rhs, facts)
             if left.is_const:
                 return right.scale(left.const)
             if right.is_const:
@@ -155,6 +155,12 @@ def normal(expr: Expr, facts: Facts = NOTHING) -> Affine:
             if divisor.is_const and divisor.const > 0:
                 return normal(Binary(op, lhs, Const(divisor.const, rhs.dtype)), facts)
     return affine([(expr, 1)])
+
+
+def _both(lhs: Expr, rhs: Expr, facts: Facts) -> tuple[Affine, Affine]:
+    """Both normal forms. One variable is looked at once: each doubling of a chain would double the work."""
+    left = normal(lhs, facts)
+    return left, left if isinstance(lhs, Var) and lhs == rhs else normal(rhs, facts)
 
 
 def _quotient(x: Affine, by: int, facts: Facts) -> Affine:

@@ -38,7 +38,7 @@ from graphc.graph.ops import (
 from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
 from graphc.graph.ops.elementwise import WithinAttrs
 from graphc.graph.ops.indexing import GatherAttrs
-from graphc.graph.ops.source import ConstantAttrs
+from graphc.graph.ops.source import ConstantAttrs, IotaAttrs, ShuffleAttrs
 from graphc.graph.ops.structural import CallAttrs
 from graphc.graph.ops.windows import DimsAttrs
 
@@ -251,11 +251,6 @@ class _Region:
     def _check_indices(self, node: Node) -> None:
         for position, axis, extent in _indexed(node):
             index = node.operands[position]
-            producer = self._producers.get(index)
-            if producer is not None and isinstance(producer.attrs, ConstantAttrs):
-                value = producer.attrs.value
-                if ((value >= 0) & (value < extent)).all():
-                    continue
             self._check_range(node, index, position, 0, extent, f"axis {axis} of {node.operands[0].type}")
 
     def _expect(self, node: Node, attrs: WithinAttrs) -> None:
@@ -268,14 +263,39 @@ class _Region:
     def _check_range(self, node: Node, index: Value, position: int, low: int, high: int, where: str) -> None:
         at = Compose(self.builder, node.loc)
         outside: list[Value] = []
-        limits = np.iinfo(index.dtype.numpy.name)
-        if index.type.size and limits.min < low:
+        least, most = self._bounds(index)
+        if index.type.size and least < low:
             outside.append(at(elementwise.lt, index, at.like(index, low)))
-        if index.type.size and high <= limits.max:
+        if index.type.size and high <= most:
             outside.append(at(elementwise.ge, index, at.like(index, high)))
         if outside:
             mask = outside[0] if len(outside) == 1 else at(elementwise.or_, *outside)
             self._note(at, node, "index", position, mask, low, high, where)
+
+    def _bounds(self, x: Value) -> tuple[int, int]:
+        """What the elements of an index are known to lie between: the data loader's are always inside."""
+        limits = np.iinfo(x.dtype.numpy.name)
+        everything = int(limits.min), int(limits.max)
+        node = self._producers.get(x)
+        while node is not None and (node.op in _PASSING or self._widens(node)):
+            node = self._producers.get(node.operands[0])
+        if node is None:
+            return everything
+        match node.attrs:
+            case ConstantAttrs(value) if value.size and value.dtype.kind in "iu":
+                return int(value.min()), int(value.max())
+            case ShuffleAttrs(n):
+                return 0, n - 1
+            case IotaAttrs(shape, dtype, axis) if shape[axis] <= np.iinfo(dtype.numpy.name).max:
+                return 0, max(shape[axis] - 1, 0)
+        return everything
+
+    def _widens(self, node: Node) -> bool:
+        """Whether it is a cast that keeps every integer that its operand can be."""
+        if node.op is not elementwise.cast or not node.operands[0].dtype.is_integer:
+            return False
+        (low, high), wide = self._bounds(node.operands[0]), np.iinfo(node.result.dtype.numpy.name)
+        return int(wide.min) <= low and high <= int(wide.max)
 
     def _note(
         self,

@@ -5,7 +5,7 @@ makes them, in linear time without deep recursion.
 from __future__ import annotations
 
 from graphc.core.dtypes import int64
-from graphc.kernel.affine import Facts, Interval, bounds
+from graphc.kernel.affine import NOTHING, Facts, Interval, bounds, normal
 from graphc.kernel.ir import Binary, Compare, Expr, Select, Var, index
 
 
@@ -43,3 +43,11 @@ def test_guards_count_together() -> None:
     facts = facts.with_guard(Compare("lt", step, index(3)))
     assert bounds(place, facts) == Interval(0, 7)
     assert bounds(Binary("sub", row, step), facts) == Interval(-2, 5)
+
+
+def test_a_chain_of_squares_takes_no_time():
+    facts = NOTHING
+    for k in range(200):
+        before = Var(f"x{k}", int64)
+        facts = facts.with_let(Var(f"x{k + 1}", int64), Binary("mul" if k % 2 else "add", before, before))
+    assert normal(Var("x200", int64), facts).terms[0][1] == 1

@@ -60,11 +60,26 @@ def _reduce(
     return register(name, "reduction", _infer(name, accepted), meaning, AxesAttrs)
 
 
+def _largest(x: np.ndarray, axis: tuple[int, ...], initial: np.ndarray) -> np.ndarray:
+    """-0 is less than 0."""
+    found = np.max(x, axis=axis, initial=initial)
+    if x.dtype.kind != "f":
+        return found
+    zero = np.where(np.any((x == 0) & ~np.signbit(x), axis=axis), 0.0, -0.0)
+    return np.where(found == 0, zero, found)
+
+
+def _smallest(x: np.ndarray, axis: tuple[int, ...], initial: np.ndarray) -> np.ndarray:
+    if x.dtype.kind != "f":
+        return np.asarray(np.min(x, axis=axis, initial=initial))
+    return -_largest(-x, axis, -initial)
+
+
 _SUMMED = (*dtypes.NUMERIC, *dtypes.COMPLEX)
 reduce_sum = _reduce("reduce_sum", _SUMMED, lambda x, **k: np.sum(x, dtype=x.dtype, **k), lambda _: 0)
 reduce_prod = _reduce("reduce_prod", _SUMMED, lambda x, **k: np.prod(x, dtype=x.dtype, **k), lambda _: 1)
-reduce_max = _reduce("reduce_max", dtypes.ALL, np.max, lambda d: limits(d)[0])
-reduce_min = _reduce("reduce_min", dtypes.ALL, np.min, lambda d: limits(d)[1])
+reduce_max = _reduce("reduce_max", dtypes.ALL, _largest, lambda d: limits(d)[0])
+reduce_min = _reduce("reduce_min", dtypes.ALL, _smallest, lambda d: limits(d)[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,18 +92,19 @@ def function(task: Task, rows: Any, into: Callable[[np.ndarray], Any], is_float:
 def by_jax(task: Task, rows: Any, jax: Any) -> dict[str, Any]:
     """The four, by `jax.jvp` and `jax.vjp`. To be traced."""
     fn = function(task, rows, lambda x: x, lambda y: y.dtype.kind in "fc")
-    operands, cotangents = tuple(inexact(task.sample.inputs)), tuple(task.cotangents)
+    arrays = lambda given: tuple(map(jax.numpy.asarray, given))  # its rules index with traced values
+    operands, cotangents = arrays(inexact(task.sample.inputs)), arrays(task.cotangents)
 
     def backward(operands: Any, cotangents: Any) -> Any:
         results, pull = jax.vjp(fn, *operands)
         return (*results, *pull(tuple(cotangents)))
 
     count = len(operands)
-    later = tuple(task.later_tangents[:count]), tuple(task.later_tangents[count:])
+    later = arrays(task.later_tangents[:count]), arrays(task.later_tangents[count:])
     _, pull = jax.vjp(backward, operands, cotangents)
-    by_operands, by_cotangents = pull(tuple(task.later_cotangents))
+    by_operands, by_cotangents = pull(arrays(task.later_cotangents))
     return {
-        "jvp": jax.jvp(fn, operands, tuple(task.tangents))[1],
+        "jvp": jax.jvp(fn, operands, arrays(task.tangents))[1],
         "vjp": jax.vjp(fn, *operands)[1](cotangents),
         "jvp of vjp": jax.jvp(backward, (operands, cotangents), later)[1],
         "vjp of vjp": (*by_operands, *by_cotangents),

@@ -22,13 +22,13 @@ from graphc.core.records import dataclass
 from graphc.plan.build import arena_allocs
 from graphc.plan.ir import Block, Branch, Copy, Entry, Instruction, Launch, Ref, Repeat, While, walk_instructions
 from graphc_llvm.builder import Builder
+from graphc_llvm.durations import most, nanoseconds
 from graphc_llvm.jobs import SHARE_NS, Batch, Job, KernelFunction, batches
 from graphc_llvm.record import EXCEEDED, IS_BUSY, RECORD
 
 ABANDONED = -2
 LOOK_NS = 1e6  # of iterations of a loop between two looks at whether to give up
 MOST_UNSEEN = 1 << 12  # iterations between two looks
-UNKNOWN_COUNT = 10_000_000  # of iterations, where the data decides it: there may be no end
 
 
 def launch_text(function: KernelFunction) -> str:
@@ -257,7 +257,7 @@ class _EntryEmitter:
                 b.start(further)
             self.block(loop.body)
             self._look_at_signals(
-                nanoseconds(loop.cond, self.functions) + nanoseconds(loop.body, self.functions), _most(loop)
+                nanoseconds(loop.cond, self.functions) + nanoseconds(loop.body, self.functions), most(loop)
             )
             b.do(f"{following} = add nsw i64 {counter}, 1")
             b.branch(label)
@@ -379,32 +379,6 @@ def run_text(name: str, entry: str) -> str:
     b.do(f"ret i64 {IS_BUSY}")
     tables = "ptr %inputs, ptr %outputs"
     return b.text(f"define i64 @{name}(ptr %record, {tables}, i64 %first, i64 %start, i64 %n, i64 %budget) #0")
-
-
-def nanoseconds(block: Block, functions: Mapping[int, KernelFunction]) -> float:
-    """About how long a block takes on one thread."""
-    total = 0.0
-    for instruction in block.instructions:
-        match instruction:
-            case Launch():
-                phases = functions[id(instruction)].compiled.phases
-                total += sum(phase.ns * max(phase.extent, 1) for phase in phases)
-            case Copy(source, _):
-                total += source.nbytes / _COPIED_PER_NS
-            case Repeat(count, body):
-                total += count * nanoseconds(body, functions)
-            case While(cond, _, body):
-                total += _most(instruction) * (nanoseconds(cond, functions) + nanoseconds(body, functions))
-            case Branch(_, blocks):
-                total += max(nanoseconds(inner, functions) for inner in blocks)
-    return total
-
-
-def _most(loop: While) -> int:
-    return UNKNOWN_COUNT if loop.bound is None else loop.bound
-
-
-_COPIED_PER_NS = 10.0  # bytes
 
 
 def bounded(entries: Iterable[Entry]) -> list[While]:

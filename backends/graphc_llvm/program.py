@@ -16,7 +16,8 @@ from graphc.plan.kernels import emit_each, launches
 from graphc_llvm.builder import Helper
 from graphc_llvm.call_code import call_text
 from graphc_llvm.codegen import Begun, Module
-from graphc_llvm.driver import Stamps, bounded, entry_text, launch_text, nanoseconds, run_text
+from graphc_llvm.driver import Stamps, bounded, entry_text, launch_text, run_text
+from graphc_llvm.durations import nanoseconds
 from graphc_llvm.jobs import KernelFunction
 from graphc_llvm.kernels import PHASE_SIGNATURE, Compiled, Phase, compile_kernel
 

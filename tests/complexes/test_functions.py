@@ -242,7 +242,7 @@ def test_examples_of_a_batch_have_the_bits_they_have_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("shape", [(3, 1), (2, 17), (1, 300)])
+@pytest.mark.parametrize("shape", [(3, 1), (1, 290)])
 def test_cumulative_products(shape: tuple[int, int], reverse: bool) -> None:
     rng = np.random.default_rng(shape)
     z = np.exp(rng.uniform(-0.1, 0.1, shape) + 1j * rng.uniform(0, 7, shape)).astype(np.complex64)

@@ -55,8 +55,10 @@ def sign(x: ArrayLike) -> Array:
     if not dtype_of(array).is_complex:
         return bind1(ops.sign, array)
     size = bind1(ops.abs_, array)
-    size = bind1(ops.select, bind1(ops.eq, size, 0.0), 1.0, size)
-    return complex(*(bind1(ops.div, part, size) for part in (real(array), imag(array))))
+    is_zero = bind1(ops.eq, size, 0.0)
+    size = bind1(ops.select, is_zero, 1.0, size)
+    parts = (bind1(ops.div, part, size) for part in (real(array), imag(array)))
+    return complex(*(bind1(ops.select, is_zero, 0.0, part) for part in parts))
 
 
 def square(x: ArrayLike) -> Array:

@@ -214,6 +214,8 @@ def test_second_derivatives(name: str) -> None:
 def test_sign() -> None:
     z = np.array([3 + 4j, -2, 0, -1j, 1e-30j], np.complex64)
     np.testing.assert_allclose(gc.jit(gnp.sign)(z), [0.6 + 0.8j, -1, 0, -1j, 1j], rtol=1e-6)
+    zeros = gc.jit(gnp.sign)(grid([0.0, -0.0], "complex64"))
+    assert not np.signbit(zeros.real).any() and not np.signbit(zeros.imag).any()
     gc.gradcheck(lambda z: gnp.sum(gnp.real(gnp.sign(z) * (1 + 2j))), SMOOTH, order=2, directions=1)
 
 

@@ -104,7 +104,7 @@ def _foreign(leaf: object, name: str) -> np.ndarray:
     if lies_on_gpu(leaf):
         raise ArgumentError(
             f"argument {name}: {type(leaf).__name__} lies on a GPU, and the memory of the host is read here; copy it "
-            "to a NumPy array (functions compiled with backend='gpu' take it as it is)"
+            "to a NumPy array (functions compiled with backend='gpu' take it as it is, those with sanitize=True do not)"
         )
     try:
         array = foreign_array(leaf)

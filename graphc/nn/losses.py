@@ -98,12 +98,19 @@ def nll_loss(
     axis = class_axis(log_probabilities, axis)
     if not is_integer(target):
         raise DTypeError(with_line(f"nll_loss: labels must be integers, got {target.dtype}"))
+    ignore_index = _possible(ignore_index, target)
     target = checked_index(target, 0, log_probabilities.shape[axis], "class label", ignore_index)
     losses = -_pick(log_probabilities, target, axis)
     if weight is None and ignore_index is None:
         return reduce(losses, reduction)
     weights = _label_weights(log_probabilities, target, weight, ignore_index, axis)
     return _averaged(losses * weights, weights, reduction)
+
+
+def _possible(ignore_index: int | None, target: Array) -> int | None:
+    """None for a number that no label of this dtype can be, as -100 for uint8."""
+    limits = np.iinfo(str(target.dtype))
+    return ignore_index if ignore_index is not None and limits.min <= ignore_index <= limits.max else None
 
 
 def _label_weights(output: Array, target: Array, weight: Array | None, ignore_index: int | None, axis: int) -> Array:
@@ -149,6 +156,7 @@ def cross_entropy(
     log_p = log_softmax(logits, axis)
     if not is_integer(target):
         return _soft_cross_entropy(log_p, target, weight, label_smoothing, reduction, axis)
+    ignore_index = _possible(ignore_index, target)
     hard = nll_loss(log_p, target, weight=weight, ignore_index=ignore_index, reduction=reduction, axis=axis)
     if label_smoothing == 0.0:
         return hard

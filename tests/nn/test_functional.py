@@ -243,3 +243,10 @@ def test_errors_name_the_argument() -> None:
         F.cross_entropy(LOGITS, LABELS[:, None])
     with pytest.raises(gc.ArgumentError, match="label_smoothing"):
         F.cross_entropy(LOGITS, LABELS, label_smoothing=2.0)
+
+
+def test_labels_of_a_dtype_that_cannot_hold_the_ignored_one():
+    logits = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    found = F.cross_entropy(logits, np.array([0, 3, 1], np.uint8), label_smoothing=0.1)
+    wanted = F.cross_entropy(logits, np.array([0, 3, 1]), ignore_index=None, label_smoothing=0.1)
+    assert np.asarray(found) == np.asarray(wanted)

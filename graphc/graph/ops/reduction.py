@@ -62,7 +62,7 @@ def _reduce(
 
 def _largest(x: np.ndarray, axis: tuple[int, ...], initial: np.ndarray) -> np.ndarray:
     """-0 is less than 0."""
-    found = np.max(x, axis=axis, initial=initial)
+    found = np.maximum.reduce(x, axis=axis, initial=initial)
     if x.dtype.kind != "f":
         return found
     zero = np.where(np.any((x == 0) & ~np.signbit(x), axis=axis), 0.0, -0.0)
@@ -71,7 +71,7 @@ def _largest(x: np.ndarray, axis: tuple[int, ...], initial: np.ndarray) -> np.nd
 
 def _smallest(x: np.ndarray, axis: tuple[int, ...], initial: np.ndarray) -> np.ndarray:
     if x.dtype.kind != "f":
-        return np.asarray(np.min(x, axis=axis, initial=initial))
+        return np.asarray(np.minimum.reduce(x, axis=axis, initial=initial))
     return -_largest(-x, axis, -initial)
 
 

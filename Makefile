@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && { command -v "$$p"; break; }; done)
 
-.PHONY: test-gpu test-gpu-emulated train test test-all test-avx2 onnx-report check format bless wheel-test bench venv clean
+.PHONY: test-gpu test-gpu-emulated train test test-all test-avx2 onnx-report fuzz check format bless wheel-test bench venv clean
 
 train: $(VENV)/.examples ## train a network on handwritten digits
 	$(BIN)/python examples/digits_mlp.py
@@ -49,6 +49,9 @@ test-gpu: $(VENV)/.dev ## what needs a card, in less than five minutes; build/gp
 
 onnx-report: $(VENV)/.dev ## the cases that ONNX ships, on the backends cpu and reference: what is skipped and why
 	$(BIN)/python -m tests.frontends.onnx_report
+
+fuzz: $(VENV)/.dev ## random graphs until every primitive was met 200 times on every dtype in every way; resumes; an hour on two idle cores
+	$(BIN)/python -m tests.fuzz
 
 check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -8,12 +8,11 @@ import signal
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from graphc.core import dtypes
 from graphc.core.errors import UnsupportedError
 from graphc.runtime import discovery
 
@@ -84,25 +83,13 @@ def fuzz_coverage(terminalreporter: pytest.TerminalReporter) -> None:
         if name == "coverage"
         for cell in found
     )
-    if cells:
-        terminalreporter.section("fuzzed graphs per primitive and dtype: forward/vjp/jvp/vmap")
-        for line in coverage_table(cells):
-            terminalreporter.write_line(line)
+    if not cells:
+        return
+    from tests.fuzz.coverage import WAYS, table  # few runs need it
 
-
-def coverage_table(cells: Mapping[tuple[str, str, str], int]) -> list[str]:
-    """One line per primitive, one column per dtype; `cells` counts (primitive, dtype, forward | vjp | jvp | vmap)."""
-    columns = [dtype.short for dtype in dtypes.ALL]
-    lines = [" ".join([f"{'':14}", *(f"{column:>9}" for column in columns)])]
-    for op in sorted({op for op, _, _ in cells}):
-        texts = []
-        for column in columns:
-            counts = [str(cells.get((op, column, way), 0)) for way in ("forward", "vjp", "jvp", "vmap")]
-            while len(counts) > 1 and counts[-1] == "0":
-                counts.pop()
-            texts.append("." if counts == ["0"] else "/".join(counts))
-        lines.append(" ".join([f"{op:14}", *(f"{text:>9}" for text in texts)]))
-    return lines
+    terminalreporter.section(f"fuzzed nodes per primitive and dtype: {'/'.join(WAYS)}")
+    for line in table(cells):
+        terminalreporter.write_line(line)
 
 
 def without_machine_paths(text: str) -> str:

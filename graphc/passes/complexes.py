@@ -20,6 +20,7 @@ values of functions are those of C99; those of products and quotients follow fro
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -30,7 +31,7 @@ from graphc.core.records import dataclass
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
-from graphc.graph.ops import contraction, cumulative, indexing, reduction, source
+from graphc.graph.ops import contraction, cumulative, custom, indexing, reduction, source, windows
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.movement import AxesAttrs
 from graphc.passes import complex_functions as functions
@@ -107,6 +108,12 @@ def _cast(c: Compose, node: Node, given: list[Pair]) -> Pair:
     return real, c.cast(b, dtype) if node.operands[0].dtype.is_complex else c.like(real, 0)
 
 
+def _iota(c: Compose, node: Node, given: list[Pair]) -> Pair:
+    assert isinstance(node.attrs, source.IotaAttrs)
+    real = c(source.iota, attrs=replace(node.attrs, dtype=node.attrs.dtype.part))
+    return real, c.like(real, 0)
+
+
 _FORMULAS: dict[Op, Formula] = {
     ops.mul: _mul,
     ops.div: lambda c, node, given: functions.quotient(c, *given),
@@ -127,6 +134,7 @@ _FORMULAS: dict[Op, Formula] = {
     reduction.reduce_prod: _prod,
     cumulative.cumprod: scans.cumulative_product,
     cumulative.linear_recurrence: scans.linear_recurrence,
+    source.iota: _iota,
 }
 # Of complex operands something else: the parts come in, one value goes out.
 _READS: dict[Op, Callable[[Compose, list[Pair]], Value]] = {
@@ -136,10 +144,12 @@ _READS: dict[Op, Callable[[Compose, list[Pair]], Value]] = {
     ops.eq: lambda c, given: c(ops.and_, *(c.eq(x, y) for x, y in zip(*given, strict=True))),
     ops.ne: lambda c, given: c(ops.or_, *(c(ops.ne, x, y) for x, y in zip(*given, strict=True))),
     ops.cast: lambda c, given: c(ops.or_, *(c.cast(part, dtypes.bool_) for part in given[0])),
+    custom.barrier: lambda c, given: c(custom.barrier, *(part for pair in given for part in pair)),
 }
 _PARTWISE: frozenset[Op] = frozenset(
     {ops.neg, ops.add, ops.sub, ops.select, ops.stop_gradient, ops.saved}
     | {reduction.reduce_sum, cumulative.cumsum, indexing.gather, indexing.scatter, indexing.scatter_add}
+    | {windows.dynamic_slice, windows.dynamic_update_slice}
 )
 
 

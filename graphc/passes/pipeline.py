@@ -41,6 +41,7 @@ PIPELINE: tuple[Pass, ...] = (
     Dce(),  # unused results of a callee, seen before its body is copied
     Inline(),
     SimplifyControl(),  # after inlining: a carry that goes through a call is seen to stay as it is
+    Complexes(),  # again: the rows of loops that were opened are moved
     Cse(),  # before stabilise: its patterns compare operands by identity
     Canonicalise(),  # again, now across what were function borders
     Fold(),

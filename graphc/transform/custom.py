@@ -230,12 +230,12 @@ def _argument_trees(traced: Traced) -> TreeDef:
 
 
 def _float_types(types: Sequence[TensorType]) -> list[TensorType]:
-    return [t for t in types if t.dtype.is_float]
+    return [t for t in types if t.dtype.is_inexact]
 
 
 def _specs(tree: TreeDef, types: Sequence[TensorType], floats_only: bool = False) -> Tree:
     """A pytree of specs; with `floats_only` None stands for what has no tangent."""
-    leaves: list[Leaf] = [None if floats_only and not t.dtype.is_float else Spec(t.shape, t.dtype) for t in types]
+    leaves: list[Leaf] = [None if floats_only and not t.dtype.is_inexact else Spec(t.shape, t.dtype) for t in types]
     return unflatten(tree, leaves)
 
 
@@ -276,7 +276,7 @@ def _aligned(
     if treedef == LEAF and not is_container(tree):
         (type,) = types
         place = f"{what}{f' {path}' if path else ''}"
-        if not type.dtype.is_float:
+        if not type.dtype.is_inexact:
             raise call.fail(rule, f"returns a value for {place}, which is {type} and has none: return None")
         return [_of_type(call, rule, tree, type, place, "it belongs to what is given")]
     found = children(tree)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.core.dtypes import holds_floats
+from graphc.core.dtypes import dtype, holds_floats
 from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value
 from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
 from graphc.graph.ops.elementwise import TRANSCENDENTAL
@@ -37,6 +37,7 @@ _SUMS = frozenset(
 )  # errors are relative to the terms, not to the result
 INEXACT = _SUMS | TRANSCENDENTAL | {"reduce_prod", "scatter_mul"}
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "sqrt", "rem", "cast"})  # rounded once, the same everywhere
+_ROUNDED_BY_PARTS = frozenset({"mul", "div", "abs", "sqrt"})  # of complex numbers: more than one operation each
 _RUNS = 4
 _ULPS = 6  # largest rounding error put in by hand per inexact operation
 _MARGIN = 32  # how many times the distance of the runs an implementation may be away
@@ -55,13 +56,18 @@ class Bounded:
         """How far an element may be away; infinite where nothing can be said."""
         if self.exact or self.array.size == 0:
             return 0.0
-        if not holds_floats(self.array):
+        if not _rounds(self.array):
             return 0.0 if all(np.array_equal(self.array, x) for x in self.noisy) else np.inf
         with np.errstate(all="ignore"):
-            wide = self.array.astype(np.float64)
-            distance = float(max(np.max(np.abs(wide - x.astype(np.float64))) for x in self.noisy))
+            wide = _wide(self.array)
+            distance = float(max(np.max(np.abs(wide - _wide(x))) for x in self.noisy))
             bound = _MARGIN * distance + 8 * _eps(self.array) * float(np.max(np.abs(wide)))
         return bound if np.isfinite(bound) else np.inf
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.tolerance < np.inf
 
     def differs(self, found: np.ndarray) -> str:
         """What is wrong with `found`; empty when nothing is."""
@@ -70,8 +76,8 @@ class Bounded:
             return f"is {found.dtype}{list(found.shape)}, not {array.dtype}{list(array.shape)}"
         with np.errstate(all="ignore"):
             same = (found == array) | ((found != found) & (array != array))
-            if holds_floats(array):
-                same |= np.abs(found.astype(np.float64) - array.astype(np.float64)) <= self.tolerance
+            if _rounds(array):
+                same |= np.abs(_wide(found) - _wide(array)) <= self.tolerance
         if self.tolerance == np.inf or np.all(same):
             return ""
         at = tuple(int(i) for i in np.argwhere(~same)[0])
@@ -115,7 +121,8 @@ def _apply(
         chosen = min(max(int(operands[0].array), 0), len(attrs.branches) - 1)
         return _evaluate(attrs.branches[chosen], operands[1:], rng, inexact)
     plain = [np.asarray(x) for x in op.meaning(attrs, *(x.array for x in operands))]
-    rounds = op.name in inexact and holds_floats(plain[0])
+    by_parts = any(x.dtype.kind == "c" for x in (*plain, *(x.array for x in operands)))
+    rounds = op.name in (inexact | _ROUNDED_BY_PARTS if by_parts else inexact) and _rounds(plain[0])
     if not rounds and all(x.exact for x in operands):
         return [Bounded(x, (x,) * _RUNS, True) for x in plain]
     runs = [_noisy(op, attrs, [x.noisy[i] for x in operands], rounds, rng) for i in range(_RUNS)]
@@ -146,9 +153,9 @@ def _loop(
         if length:
             rows[t] = results[carries:]
         made += 1
-    stacked = [_stacked([row[k] for row in rows], type) for k, type in enumerate(body.output_types[carries:])]
+    ys = [stacked([row[k] for row in rows], type) for k, type in enumerate(body.output_types[carries:])]
     last = np.array(made)
-    return [*found, *stacked, *([] if is_scan or attrs.bound is None else [Bounded(last, (last,) * _RUNS, True)])]
+    return [*found, *ys, *([] if is_scan or attrs.bound is None else [Bounded(last, (last,) * _RUNS, True)])]
 
 
 def _zeros(types: Sequence[TensorType]) -> list[Bounded]:
@@ -160,7 +167,7 @@ def _row(x: Bounded, t: int) -> Bounded:
     return Bounded(np.asarray(x.array[t]), tuple(np.asarray(each[t]) for each in x.noisy), x.exact)
 
 
-def _stacked(rows: Sequence[Bounded], type: TensorType) -> Bounded:
+def stacked(rows: Sequence[Bounded], type: TensorType) -> Bounded:
     if not rows:
         (empty,) = _zeros([type.with_shape((0, *type.shape))])
         return empty
@@ -171,30 +178,48 @@ def _stacked(rows: Sequence[Bounded], type: TensorType) -> Bounded:
 def _noisy(
     op: Op, attrs: Attrs, operands: Sequence[np.ndarray], rounds: bool, rng: np.random.Generator
 ) -> list[np.ndarray]:
+    if rounds and op.kind == "linalg":  # as good as the result for operands close by
+        operands = [_moved(x, np.abs(x), rng) for x in operands]
     results = [np.asarray(x) for x in op.meaning(attrs, *operands)]
     if not rounds:
         return results
     if op.name == "reduce_prod" and not _stays_normal(op, attrs, operands[0]):
         return [np.full_like(x, np.nan) for x in results]  # some order of the factors leaves the range: no bound
     terms = results
-    if op.name in _SUMS:
-        terms = list(op.meaning(attrs, *(np.abs(x) if holds_floats(x) else x for x in operands)))
-    return [
-        (x + _ULPS * _eps(x) * np.abs(t) * rng.uniform(-1, 1, x.shape)).astype(x.dtype) if holds_floats(x) else x
-        for x, t in zip(results, terms, strict=True)
-    ]
+    if op.name in _SUMS and op.kind != "linalg":
+        terms = list(op.meaning(attrs, *(np.abs(x) if _rounds(x) else x for x in operands)))
+    return [_moved(x, np.abs(t), rng) for x, t in zip(results, terms, strict=True)]
+
+
+def _moved(x: np.ndarray, size: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """x with errors of some units in the last place of `size`."""
+    if not _rounds(x):
+        return x
+    factors = rng.uniform(-1, 1, x.shape)
+    if x.dtype.kind == "c":
+        factors = factors + 1j * rng.uniform(-1, 1, x.shape)
+    return np.asarray(x + _ULPS * _eps(x) * size * factors).astype(x.dtype)
+
+
+def _rounds(x: np.ndarray) -> bool:
+    """Whether operations on such elements round."""
+    return holds_floats(x) or x.dtype.kind == "c"
+
+
+def _wide(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
 
 
 def _eps(x: np.ndarray) -> float:
-    return float(gnp.finfo(x.dtype).eps)
+    return float(gnp.finfo(dtype(x.dtype).part).eps)
 
 
 def _stays_normal(op: Op, attrs: Attrs, x: np.ndarray) -> bool:
     """Whether no product of some of the factors overflows or becomes a denormal number."""
-    size = np.abs(x.astype(np.float64))
+    size = np.abs(_wide(x))
     (largest,) = op.meaning(attrs, np.maximum(size, 1))
     (smallest,) = op.meaning(attrs, np.where(size == 0, 1, np.minimum(size, 1)))
-    limits = gnp.finfo(x.dtype)
+    limits = gnp.finfo(dtype(x.dtype).part)
     return bool(np.all(largest <= float(limits.max)) and np.all(smallest >= float(limits.tiny)))
 
 

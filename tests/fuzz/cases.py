@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.core.dtypes import dtype
-from graphc.graph.ir import Graph
+from graphc.graph.ir import Graph, Node, TensorType, Value
 from graphc.graph.parser import parse
 from graphc.graph.prune import prune
 from graphc.graph.text import constants, print_graph
@@ -24,11 +24,9 @@ class Case:
 
     def text(self) -> str:
         """The graph, a line `---`, one line of JSON per input, then one per large constant (by digest)."""
-        rows = [json.dumps(x.ravel().tolist()) for x in self.inputs]
+        rows = [json.dumps(_numbers(x)) for x in self.inputs]
         large = constants(self.graph)
-        rows += [
-            json.dumps([name, x.dtype.name, list(x.shape), x.ravel().tolist()]) for name, x in sorted(large.items())
-        ]
+        rows += [json.dumps([name, x.dtype.name, list(x.shape), _numbers(x)]) for name, x in sorted(large.items())]
         return "\n".join([print_graph(self.graph).rstrip(), "---", *rows]) + "\n"
 
     @staticmethod
@@ -37,26 +35,55 @@ class Case:
         source, _, rest = text.partition("\n---\n")
         rows = [json.loads(line) for line in rest.splitlines()]
         named = [r for r in rows if len(r) == 4 and isinstance(r[0], str)]
-        large = {name: np.array(values, dtype(kind).numpy).reshape(shape) for name, kind, shape, values in named}
+        large = {name: _array(values, TensorType(tuple(shape), dtype(kind))) for name, kind, shape, values in named}
         graph = parse(source, large)
-        inputs = [
-            np.array(values, type.dtype.numpy).reshape(type.shape)
-            for values, type in zip(rows, graph.input_types, strict=False)
-        ]
+        inputs = [_array(values, type) for values, type in zip(rows, graph.input_types, strict=False)]
         return Case(graph, tuple(inputs))
 
 
-def smallest_failure(case: Case, check: Callable[[Case], None]) -> Case:
-    """The first node of the graph that fails the check by itself (with what it needs); the whole case if none does."""
+def _numbers(x: np.ndarray) -> list[object]:
+    """The elements; of complex ones both parts, one after the other."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    found: list[object] = (flat.view(flat.real.dtype) if x.dtype.kind == "c" else flat).tolist()
+    return found
+
+
+def _array(numbers: list[object], type: TensorType) -> np.ndarray:
+    kind = type.dtype
+    return np.array(numbers, kind.part.numpy).view(kind.numpy).reshape(type.shape)
+
+
+def smallest_failure(case: Case, check: Callable[[Case], object]) -> Case:
+    """The first node that fails the check alone, on what it gets in the case; else the first that fails with all that
+    it needs; the whole case if none does.
+    """
     graph = case.graph
-    for node in graph.nodes:
-        part = prune(Graph(graph.name, graph.inputs, graph.nodes, node.results))
-        used = {v for n in part.nodes for v in n.operands} | set(part.outputs)
-        kept = [i for i, v in enumerate(graph.inputs) if v in used]
-        cut = Graph(graph.name, tuple(graph.inputs[i] for i in kept), part.nodes, part.outputs)
-        smaller = Case(cut, tuple(case.inputs[i] for i in kept))
+    for smaller in (*_alone(case), *(_with_its_needs(case, node) for node in graph.nodes)):
         try:
             check(smaller)
         except Exception:  # any failure of the part will do
             return smaller
     return case
+
+
+def _alone(case: Case) -> Iterator[Case]:
+    """Each node as a graph, its operands as inputs."""
+    known = dict(zip(case.graph.inputs, case.inputs, strict=True))
+    for node in case.graph.nodes:
+        arrays = node.op.meaning(node.attrs, *(known[v] for v in node.operands))
+        known.update(zip(node.results, map(np.asarray, arrays), strict=True))
+        operands = tuple(dict.fromkeys(node.operands))
+        inputs = tuple(Value(v.type, v.name) for v in operands)
+        renamed = dict(zip(operands, inputs, strict=True))
+        results = tuple(Value(v.type) for v in node.results)
+        copy = Node(node.op, tuple(renamed[v] for v in node.operands), node.attrs, results, node.loc)
+        yield Case(Graph(case.graph.name, inputs, (copy,), results), tuple(known[v] for v in operands))
+
+
+def _with_its_needs(case: Case, node: Node) -> Case:
+    graph = case.graph
+    part = prune(Graph(graph.name, graph.inputs, graph.nodes, node.results))
+    used = {v for n in part.nodes for v in n.operands} | set(part.outputs)
+    kept = [i for i, v in enumerate(graph.inputs) if v in used]
+    cut = Graph(graph.name, tuple(graph.inputs[i] for i in kept), part.nodes, part.outputs)
+    return Case(cut, tuple(case.inputs[i] for i in kept))

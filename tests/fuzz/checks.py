@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 import graphc.numpy as gnp
 from graphc.compilation import Options, compile_program
-from graphc.core.dtypes import holds_floats
+from graphc.core.dtypes import dtype, holds_floats
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph
 from graphc.graph.program import EntryGraph, GraphProgram
 from graphc.graph.verify import verify
 from graphc.passes.partition import partition
 from graphc.passes.pipeline import pipeline, run_passes
-from graphc.transform.autodiff import jvp, vjp
-from graphc.transform.batching import batch
 from tests.fuzz.bounds import Bounded, differences, expected
 from tests.fuzz.cases import Case
+from tests.fuzz.coverage import Cell, fused
+from tests.fuzz.ways import MAKE, Way, batched, derived
 
 
 def _assert_fits(what: str, found: Sequence[np.ndarray], wanted: Sequence[Bounded]) -> None:
@@ -51,9 +53,26 @@ def run_on(backend: str, graph: Graph, inputs: Sequence[np.ndarray], threads: in
     return executable.call("main", [np.ascontiguousarray(x).reshape(x.shape) for x in inputs])
 
 
-def check_backend(case: Case, backend: str = "cpu") -> None:
-    """The backend gives what the graph means; where no rounding is free, to the bit."""
-    _assert_fits(backend, run_on(backend, case.graph, case.inputs), expected(case.graph, case.inputs))
+def check_ways(ways: Sequence[Way], backend: str = "cpu", verify: Literal["", "passes"] = "passes") -> list[Cell]:
+    """The backend gives what the graphs of a case mean; where no rounding is free, to the bit. Each way is an entry of
+    one program. The cells that were compared.
+    """
+    entries = {way.name: EntryGraph(way.case.graph, len(way.case.inputs), False) for way in ways}
+    compilation = compile_program(GraphProgram((), entries), Options(backend=backend, threads=1, verify=verify))
+    assert compilation.executable is not None
+    found: list[Cell] = []
+    for way in ways:
+        inputs = [np.ascontiguousarray(x).reshape(x.shape) for x in way.case.inputs]
+        _assert_fits(f"{way.name} on {backend}", compilation.executable.call(way.name, inputs), way.wanted)
+        found += way.cells
+        if way.name in ("forward", "scan") and compilation.fused:
+            found += fused(compilation.fused[way.name], way.name)
+    return found
+
+
+def check_way(way: str, case: Case, seed: int = 0, backend: str = "cpu") -> list[Cell]:
+    """One of the ways alone."""
+    return check_ways([MAKE[way](case, seed)], backend)
 
 
 def check_state(case: Case, backend: str = "cpu") -> None:
@@ -85,20 +104,9 @@ def check_state(case: Case, backend: str = "cpu") -> None:
             assert np.array_equal(state, array, equal_nan=holds_floats(array)), "an unchanged state slot changed"
 
 
-def derived(case: Case, seed: int = 0) -> tuple[Case, Case]:
-    """Forward and reverse mode of a case, with random tangents and cotangents as further inputs."""
-    graph, rng = case.graph, np.random.default_rng(seed)
-    wrt = [v.dtype.is_float for v in graph.inputs]
-    tangents = [rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.inputs if v.dtype.is_float]
-    cotangents = [rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.outputs if v.dtype.is_float]
-    forward = Case(jvp(graph, wrt), (*case.inputs, *tangents))
-    backward = Case(vjp(graph, wrt), (*case.inputs, *cotangents))
-    return forward, backward
-
-
-def check_derivatives(case: Case) -> None:
+def check_derivatives(case: Case, seed: int = 0) -> None:
     """<cotangent, jvp(tangent)> == <vjp(cotangent), tangent>, and both leave the outputs as they are."""
-    forward, backward = derived(case)
+    forward, backward = derived(case, seed)
     count, inputs = len(case.graph.outputs), len(case.inputs)
     wanted = expected(case.graph, case.inputs)
     found = {}
@@ -113,32 +121,9 @@ def check_derivatives(case: Case) -> None:
         assert abs(left - right) <= left_bound + right_bound, f"<ct, jvp(t)> = {left!r}, <vjp(ct), t> = {right!r}"
 
 
-def batched(case: Case, seed: int = 0, size: int = 3) -> tuple[Case, list[Case], tuple[bool, ...]]:
-    """A case for several examples at once, each of them alone, and which outputs hold one row per example.
-
-    Some inputs are batched; an example of them has the elements of the case in another order.
-    """
-    rng = np.random.default_rng(seed)
-    flags = [bool(flag) for flag in rng.random(len(case.inputs)) < 0.7]
-    found = batch(case.graph, size, flags)
-    rows = [
-        [np.roll(np.ascontiguousarray(x).reshape(-1), number).reshape(x.shape) for number in range(size)]
-        for x in case.inputs
-    ]
-    together = [np.stack(row) if flag else x for row, x, flag in zip(rows, case.inputs, flags, strict=True)]
-    alone = [
-        Case(
-            case.graph,
-            tuple(row[number] if flag else x for row, x, flag in zip(rows, case.inputs, flags, strict=True)),
-        )
-        for number in range(size)
-    ]
-    return Case(found.graph, tuple(together)), alone, found.outputs
-
-
 def check_batch(case: Case, seed: int = 0) -> None:
     """Every example gives in a batch what it gives alone."""
-    together, alone, flags = batched(case, seed)
+    together, alone, _, flags = batched(case, seed)
     verify(together.graph)
     results = interpret(together.graph, together.inputs)
     for number, example in enumerate(alone):
@@ -153,8 +138,32 @@ def _inner(results: Sequence[Bounded], vectors: Sequence[np.ndarray]) -> tuple[f
         for result, vector in zip(results, vectors, strict=True):
             if result.array.size == 0:
                 continue
-            terms = result.array.astype(np.float64) * vector
-            eps = float(gnp.finfo(result.array.dtype).eps)
-            total += float(np.sum(terms))
+            kind = dtype(result.array.dtype)
+            terms = result.array.astype(np.complex128 if kind.is_complex else np.float64) * vector
+            eps = float(gnp.finfo(kind.part).eps)
+            total += float(np.real(np.sum(terms)))
             bound += float(np.sum(np.abs(vector))) * result.tolerance + 1000 * eps * float(np.sum(np.abs(terms)))
     return total, bound
+
+
+def check_derivatives_on_cpu(case: Case) -> list[Cell]:
+    """The derived graphs are graphs like others."""
+    return [*check_way("jvp", case), *check_way("vjp", case)]
+
+
+def _on_cpu(way: str) -> Callable[[Case], list[Cell]]:
+    return lambda case: check_way(way, case)
+
+
+# By name; a check may give the cells that it compared.
+CHECKS: Mapping[str, Callable[[Case], list[Cell] | None]] = {
+    "passes": check_passes,
+    "derivatives": check_derivatives,
+    "cpu": _on_cpu("forward"),
+    "state": check_state,
+    "derivatives_on_cpu": check_derivatives_on_cpu,
+    "batch": check_batch,
+    "batch_on_cpu": _on_cpu("vmap"),
+    "scan_on_cpu": _on_cpu("scan"),
+}
+REGRESSIONS = Path(__file__).resolve().parent.parent / "regressions"

@@ -1,4 +1,5 @@
-"""Random graphs through the whole compiler. `pytest tests/fuzz --fuzz-seed N --fuzz-count M` looks further.
+"""Random graphs through the whole compiler. `pytest tests/fuzz --fuzz-seed N --fuzz-count M` looks further; so does
+`python -m tests.fuzz`, which chooses graphs by what was met seldom.
 
 What is found is cut down and written to tests/regressions/, where `test_regressions` replays it.
 """
@@ -8,39 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from graphc.core import dtypes
 from graphc.core.errors import UnsupportedError
-from graphc.graph.ir import Graph, regions
-from tests.fuzz import checks
 from tests.fuzz.cases import Case, smallest_failure
-from tests.random_graphs import random_graph
-
-REGRESSIONS = Path(__file__).resolve().parent.parent / "regressions"
-
-
-def check_derivatives_on_cpu(case: Case) -> None:
-    """The derived graphs are graphs like others."""
-    for way in checks.derived(case):
-        checks.check_backend(way)
-
-
-def check_batch_on_cpu(case: Case) -> None:
-    """The graph for several examples is a graph like others."""
-    checks.check_backend(checks.batched(case)[0])
-
-
-CHECKS: dict[str, Callable[[Case], None]] = {
-    "passes": checks.check_passes,
-    "derivatives": checks.check_derivatives,
-    "cpu": checks.check_backend,
-    "state": checks.check_state,
-    "derivatives_on_cpu": check_derivatives_on_cpu,
-    "batch": checks.check_batch,
-    "batch_on_cpu": check_batch_on_cpu,
-}
-WEIGHTS = {"unary": 2, "unary_again": 2, "binary": 3, "binary_again": 3, "reduce": 2, "dot": 2}
-WAYS = {"cpu": ("forward",), "derivatives": ("vjp", "jvp"), "batch": ("vmap",)}
+from tests.fuzz.checks import CHECKS, REGRESSIONS
+from tests.fuzz.coverage import Cell, cells
+from tests.random_graphs import Wish, random_graph, wished_graph
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,32 +29,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("check", CHECKS)
 
 
+PAIRS = sorted({(op, dtype) for op, dtype, way in cells() if way == "forward"})
+
+
 def sample(seed: int, check: str) -> Case:
-    """The case of a seed: every third is large, every third differentiated throughout, some with special values."""
-    wild = seed % 5 == 4 and check == "cpu"
-    made = random_graph(
-        seed, size=14 + seed % 9, weights=WEIGHTS, wild=wild, floats_only=seed % 3 == 1, large=seed % 3 == 2
-    )
+    """The case of a seed: every third is large, some have special values; every second is of any dtypes, the others are
+    of those that programs are made of, every third of them differentiated throughout.
+    """
+    wild, large = seed % 5 == 4 and check == "cpu", seed % 3 == 2
+    if seed % 2 == 0:
+        made = random_graph(seed, size=14 + seed % 9, wild=wild, floats_only=seed % 3 == 1, large=large)
+        return Case(made.graph, made.inputs)
+    chosen = np.random.default_rng(seed).choice(len(PAIRS), 14)
+    wishes = [Wish(PAIRS[k][0], dtypes.dtype(PAIRS[k][1])) for k in chosen]
+    made = wished_graph(seed, wishes, wild, large)
     return Case(made.graph, made.inputs)
-
-
-def coverage(graph: Graph, ways: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """(primitive, dtype, way) of every node, regions included; derivatives exist for floats only."""
-    found: list[tuple[str, str, str]] = []
-    stack = [graph]
-    while stack:
-        for node in stack.pop().nodes:
-            dtype = (node.operands or node.results)[0].dtype
-            found += [(node.op.name, dtype.short, way) for way in ways if way not in ("vjp", "jvp") or dtype.is_float]
-            stack += regions(node)
-    return found
 
 
 def fuzz(seed: int, check: str, record: Callable[[str, object], None]) -> None:
     case = sample(seed, check)
-    record("coverage", coverage(case.graph, WAYS.get(check, ())))
     try:
-        CHECKS[check](case)
+        found: list[Cell] = CHECKS[check](case) or []
     except UnsupportedError:
         raise  # no difference
     except Exception as error:
@@ -85,6 +57,7 @@ def fuzz(seed: int, check: str, record: Callable[[str, object], None]) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(smallest_failure(case, CHECKS[check]).text(), encoding="utf-8")
         raise AssertionError(f"seed {seed}, check {check}; written to {path}: {error}") from error
+    record("coverage", found)
 
 
 def test_random_graphs(seed: int, check: str, record_property: Callable[[str, object], None]) -> None:

@@ -289,3 +289,20 @@ def test_a_backward_rule_that_is_not_linear_has_no_forward_mode() -> None:
         gc.jvp(clipped, (X,), (X,))
     with pytest.raises(GradientError, match=r"has no forward mode.*\(test_custom_rules.py"):
         gc.jit(gc.jacobian(clipped, mode="forward"))(X[0])
+
+
+def test_rules_of_functions_of_complex_numbers() -> None:
+    """Tangents and cotangents of complex arguments are complex."""
+    z, t = np.array([1 + 2j, 0.5 - 1j]), np.array([0.3 - 1j, 2 + 0.1j])
+
+    def plain(z):
+        return z * z * (1 + 2j)
+
+    by_vjp = gc.custom_vjp(plain)
+    by_vjp.defvjp(lambda z: (plain(z), z), lambda z, u: (u * 2 * z * (1 + 2j),))
+    by_jvp = gc.custom_jvp(plain)
+    by_jvp.defjvp(lambda primals, tangents: (plain(*primals), 2 * primals[0] * (1 + 2j) * tangents[0]))
+    wanted = gc.grad(lambda z: gnp.sum(gnp.real(plain(z))))(z)
+    for fn in (by_vjp, by_jvp):
+        np.testing.assert_allclose(gc.grad(lambda z, fn=fn: gnp.sum(gnp.real(fn(z))))(z), wanted)
+    np.testing.assert_allclose(gc.jvp(by_jvp, (z,), (t,))[1], gc.jvp(plain, (z,), (t,))[1])

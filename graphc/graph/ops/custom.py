@@ -61,7 +61,7 @@ class CheckpointAttrs(Attrs):
 
 
 def _floats(types: Sequence[TensorType]) -> tuple[TensorType, ...]:
-    return tuple(t for t in types if t.dtype.is_float)
+    return tuple(t for t in types if t.dtype.is_inexact)
 
 
 def _fit(name: str, what: str, got: Sequence[TensorType], wanted: Sequence[TensorType]) -> None:

@@ -21,6 +21,7 @@ from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.layout import is_flat_concatenate, slice_offset
 from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
+from graphc.graph.ops.elementwise import complex_
 from graphc.graph.ops.source import ConstantAttrs
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.kernel.ir import Buffer, Kernel, Mode, Param
@@ -270,7 +271,10 @@ class _Lowering:
     def _zeros(self, node: Node, value: Value) -> None:
         """A kernel that fills a value with zeros."""
         builder = GraphBuilder("zeros")
-        result = Compose(builder, node.loc).zeros(value.type)
+        c = Compose(builder, node.loc)
+        result = c.zeros(value.type.with_dtype(value.dtype.part))
+        if value.dtype.is_complex:
+            result = c(complex_, result, result)
         self._call(Node(node.op, (), node.attrs, (value,), node.loc), builder.build([result]))
 
     def _unique(self, base: str) -> str:

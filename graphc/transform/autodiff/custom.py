@@ -39,7 +39,7 @@ def _moving(c: Compose, node: Node, tangents: Sequence[Tangent], captures: int) 
             f"know of; make it an argument ({node.loc})"
         )
     pairs = zip(tangents[:split], node.operands[:split], strict=True)
-    return [zeros_for(c, t, x) for t, x in pairs if x.dtype.is_float]
+    return [zeros_for(c, t, x) for t, x in pairs if x.dtype.is_inexact]
 
 
 def _graph_of(node: Node) -> Graph:
@@ -48,7 +48,7 @@ def _graph_of(node: Node) -> Graph:
 
 
 def _of_floats(results: Sequence[Value], tangents: Sequence[Value]) -> list[Tangent]:
-    return scatter(tangents, [v.dtype.is_float for v in results])
+    return scatter(tangents, [v.dtype.is_inexact for v in results])
 
 
 # ----------------------------------------------------------------------------------------------------- custom_jvp

@@ -79,13 +79,13 @@ def _of_rule(rule: Graph, primals: int, loc: Loc) -> Forward:
     """A rule for tangents as the walk would have left it."""
     opened = separated(rule, rule.inputs[primals:])
     count = 0
-    while count + sum(v.dtype.is_float for v in opened.outputs[:count]) < len(opened.outputs):
+    while count + sum(v.dtype.is_inexact for v in opened.outputs[:count]) < len(opened.outputs):
         count += 1
     outputs, given = opened.outputs[:count], iter(opened.outputs[count:])
     depends = dependents(opened.nodes, opened.inputs[primals:])
     tangents: list[Tangent] = []
     for value in outputs:
-        tangent = next(given) if value.dtype.is_float else None
+        tangent = next(given) if value.dtype.is_inexact else None
         if value in depends:
             raise GradientError(f"custom_jvp: a result of the rule of {rule.name} depends on the tangents ({loc})")
         if tangent is not None and tangent not in depends and not is_zero(opened, tangent):

@@ -136,7 +136,7 @@ def transpose(
     # A carry of zeros that no tangent reaches is a tangent too, of which nothing is asked; what a rule made that is no
     # tangent is found below, where it meets one in a product, or here, where it is no number that has a derivative.
     carried = _linear_carries(loop, flags)
-    flags[first:second] = [known or v.dtype.is_float for known, v in zip(carried, loop.carries, strict=True)]
+    flags[first:second] = [known or v.dtype.is_inexact for known, v in zip(carried, loop.carries, strict=True)]
     if not all(flags[k] for k in range(first, second)):
         raise GradientError(
             f"scan: a derivative rule put a carry that is not linear beside those that are ({node.loc})"

@@ -46,7 +46,7 @@ def _custom_vjp(batcher: Batcher, c: Compose, node: Node, operands: Operands) ->
 def _moving(node: Node, captures: int, batched: Sequence[bool]) -> list[bool]:
     """Which operands that have tangents are batched."""
     pairs = zip(node.operands, batched[: len(batched) - captures])
-    return [is_batched for value, is_batched in pairs if value.dtype.is_float]
+    return [is_batched for value, is_batched in pairs if value.dtype.is_inexact]
 
 
 def _summed(batcher: Batcher, graph: Graph, batched: Sequence[bool], wanted: Sequence[bool]) -> Graph:

@@ -38,3 +38,12 @@ class Planting:
             return function(*args, **named)
 
         return counted
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug and the check that notices it."""
+
+    name: str
+    plant: Callable[[Planting], None]
+    check: Callable[[], None]

@@ -5,7 +5,7 @@ Mutants of the memory planner are in `tests/plan/test_execute.py`.
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ from tests.backends.test_contraction_strides import kernels_of
 from tests.backends.test_contractions import check as same_as_loops
 from tests.backends.test_llvm_schedule import matmul
 from tests.kernel.lower.test_rounding import test_products_are_chains_of_4096 as products
+from tests.mutants import language
 from tests.mutants.checks import (
     RNG,
     agrees,
@@ -44,17 +45,7 @@ from tests.mutants.checks import (
     swap,
     unused_results,
 )
-from tests.mutants.planting import Planting
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A bug and the check that notices it."""
-
-    name: str
-    plant: Callable[[Planting], None]
-    check: Callable[[], None]
-
+from tests.mutants.planting import Mutant, Planting
 
 # ----------------------------------------------------------------------------------------------------------- mutants
 
@@ -386,7 +377,7 @@ def fails(check: Callable[[], None]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", (*MUTANTS, *language.MUTANTS), ids=lambda mutant: mutant.name)
 def test_the_bug_is_noticed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.check()
     with monkeypatch.context() as patch:

@@ -59,6 +59,8 @@ def _custom_vjp(g: Grower, graph: Graph) -> Attrs:
 
 
 def _linear_call(g: Grower, graph: Graph) -> Attrs:
+    if _has_control(graph):  # a carry that begins with a tangent and goes on without one is not taken apart
+        raise Rejected
     forward, linear = autodiff.linearize(graph, _floats(graph))
     if not linear.outputs:
         raise Rejected

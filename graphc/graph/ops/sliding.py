@@ -370,10 +370,19 @@ def _reduce_window_meaning(attrs: ReduceWindowAttrs, x: np.ndarray) -> tuple[np.
         view = _slide(x, attrs.dims, tuple(part.sliding for part in parts), identity)
         wide = view.astype(np.float64) if dtypes.holds_floats(x) else view
         with np.errstate(all="ignore"):
-            value = np.asarray(combine.reduce(wide, axis=axes)).astype(x.dtype)
+            value = _with_zeros(np.asarray(combine.reduce(wide, axis=axes)), wide, axes, attrs.reducer).astype(x.dtype)
         there = found[tuple(where)]
         there[...] = value[tuple(slice(e) for e in there.shape)]
     return (found,)
+
+
+def _with_zeros(value: np.ndarray, x: np.ndarray, axes: tuple[int, ...], reducer: str) -> np.ndarray:
+    """Extremes that are zero with their sign: -0 is less than 0, of which NumPy takes either."""
+    if reducer == "sum" or x.dtype.kind != "f":
+        return value
+    negative = np.signbit(x)
+    is_negative = np.all(negative | (x != 0), axes) if reducer == "max" else np.any(negative & (x == 0), axes)
+    return np.where(value == 0, np.where(is_negative, -0.0, 0.0), value)
 
 
 reduce_window = register("reduce_window", "window", _reduce_window, _reduce_window_meaning, ReduceWindowAttrs)

@@ -64,8 +64,8 @@ def stack_in_the_order_of_time(patch: Planting) -> None:
     """As if a scan in reverse wrote its first result first."""
     row = instructions._Addresses._row
 
-    def mutant(self, call, whole, nbytes):
-        return row(self, replace(call, reverse=False) if whole.segment == "output" else call, whole, nbytes)
+    def mutant(self, call, whole, *rest):
+        return row(self, replace(call, reverse=False) if whole.segment == "output" else call, whole, *rest)
 
     patch.setattr(instructions._Addresses, "_row", mutant)
 

@@ -31,6 +31,7 @@ from graphc.kernel.ir import (
 )
 from graphc_llvm import arithmetic, operations, spans
 from graphc_llvm.builder import Builder
+from graphc_llvm.guards import Guards, clamped
 from graphc_llvm.types import constant, memory, register, suffix, widen, wrap
 from graphc_llvm.values import Linear, Sum, Value, emitted, linear, scaled, spread
 from graphc_llvm.values import add as difference
@@ -77,8 +78,8 @@ class Scope:
     read: dict[Load, Value] = field(default_factory=dict)  # loads whose value is known at this point
     counter: str | None = None  # the register that counts the innermost loop
     lets: dict[str, Expr] = field(default_factory=dict)  # what conditions and indices are made of
-    deferred: dict[str, Load] = field(default_factory=dict)  # loads that are emitted where a select takes them
-    conditions: list[tuple[Expr, bool]] = field(default_factory=list)  # of the selects around, and whether they hold
+    guards: dict[str, Guards] = field(default_factory=dict)  # the conditions under which what has a name is used
+    conditions: Guards = frozenset()  # under which what is being emitted is used
     fetched: dict[str, Fetch] = field(default_factory=dict)  # what is prefetched in it, by its address now
     # Where accesses lie, by buffer and identity of the index (which is kept): a constant and summands with factors.
     _sums: dict[tuple[str, int], tuple[tuple[Expr, ...], int, tuple[tuple[Expr, int], ...]]] = field(
@@ -180,6 +181,8 @@ class Scope:
     def _load(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value:
         if self.read and (known := self.read.get(Load(buffer, index))) is not None:
             return known
+        if self.conditions and (value := self._guarded(Load(buffer, index))) is not None:
+            return value
         offset = self.offset(buffer, index)
         element = memory(buffer.dtype)
         align = f"align {2 if buffer.is_view else buffer.dtype.itemsize}"
@@ -239,19 +242,16 @@ class Scope:
             parts.append(b.call(f"llvm.masked.load.{spelled}.p0", vector, [where, *rest]))
         return span.picked(b, element, parts)
 
-    def guarded(self, load: Load, conditions: Sequence[tuple[Expr, bool]]) -> Value | None:
-        """A load of which only lanes are used in which these conditions hold, or do not; None: no better than others.
-
-        Its index is clamped into bounds, which lanes where the conditions hold are in without that.
-        """
+    def _guarded(self, load: Load) -> Value | None:
+        """A load that is used in lanes only in which its clamped index is in bounds; None: no better than others."""
         buffer = load.buffer
-        if self.lanes == 1 or load in self.read or not self._reads_whole(buffer):
+        if self.lanes == 1 or not self._reads_whole(buffer):
             return None
         plain: list[Expr] = []
         bounds: spans.Bounds | None = None
         step: int | None = None
         for expr in load.index:
-            inside = _clamped(expr)
+            inside = clamped(expr)
             first = None if inside is None else self.lazily(inside[0])
             if inside is None or first is None or first.uniform:
                 plain.append(expr)
@@ -259,7 +259,7 @@ class Scope:
             if bounds is not None or not isinstance(first, Linear):
                 return None
             known = Facts({}, self.lets)
-            for cond, holds in conditions:
+            for cond, holds in self.conditions:
                 known = known.with_guard(cond, holds)
             if not affine.bounds(inside[0], known).within(0, inside[1]):
                 return None
@@ -288,14 +288,11 @@ class Scope:
         """What is read for one side only may be out of bounds in the lanes of the other one."""
         cond = self.evaluate(select.cond)
         sides: list[Value] = []
+        around = self.conditions
         for side, holds in ((select.on_true, True), (select.on_false, False)):
-            self.conditions.append((select.cond, holds))
-            load = self.deferred.get(side.name) if type(side) is Var else side
-            value = self.guarded(load, self.conditions) if type(load) is Load and not cond.uniform else None
-            if value is None:
-                value = self.evaluate(side if load is None else load)
-            sides.append(value)
-            self.conditions.pop()
+            self.conditions = around | {(select.cond, holds)}
+            sides.append(self.evaluate(side))
+        self.conditions = around
         return operations.select(self.builder, cond, *sides)
 
     def _read(self, buffer: Buffer, offset: Value | Linear, kind: str, align: str) -> str:
@@ -464,19 +461,6 @@ class Scope:
 def _is_half_of_pair(buffer: Buffer, index: tuple[Expr, ...]) -> bool:
     """Whether an element is the first or second of the last dim, of extent 2; then the other one is in the buffer."""
     return buffer.shape[-1:] == (2,) and isinstance(index[-1], Const) and not buffer.dtype.is_bool
-
-
-def _clamped(expr: Expr) -> tuple[Expr, int] | None:
-    """An index as it is before it is clamped into 0 .. last, and that last one."""
-    match expr:
-        case Binary("max", Binary("min", inside, Const(last)), Const(0)) if expr.dtype is int64:
-            return inside, int(last)
-    return None
-
-
-def is_clamped(load: Load) -> bool:
-    """Whether some index is clamped into bounds."""
-    return any(_clamped(expr) is not None for expr in load.index)
 
 
 def _collect(expr: Expr, factor: int, parts: list[tuple[Expr, int]]) -> int:

@@ -10,8 +10,7 @@ from typing import Any
 from graphc.core.dtypes import bool_, int64
 from graphc.core.errors import BackendError
 from graphc.core.records import dataclass
-from graphc.kernel.affine import flat_index, variables
-from graphc.kernel.independence import expressions
+from graphc.kernel.affine import flat_index
 from graphc.kernel.ir import (
     Accumulate,
     Alloc,
@@ -22,17 +21,15 @@ from graphc.kernel.ir import (
     For,
     If,
     Let,
-    Load,
     Prefetch,
-    Select,
     Stmt,
     Store,
     Var,
     While,
-    walk,
 )
 from graphc_llvm.accumulate import combine
-from graphc_llvm.expressions import Place, Scope, is_clamped
+from graphc_llvm.expressions import Place, Scope
+from graphc_llvm.guards import conditions_of_use, has_clamp
 from graphc_llvm.runtime_code import LIBRARY_PREFIX
 from graphc_llvm.transpose import store_rows, transposed_loads, transposed_stores
 from graphc_llvm.types import memory
@@ -70,11 +67,10 @@ class StatementEmitter:
         """Statements in order; scratch taken inside is given back at the end."""
         top = self.scratch.top
         position = 0
+        if self.scope.lanes > 1 and any(type(s) is Let and has_clamp(s.value) for s in statements):
+            self.scope.guards |= conditions_of_use(statements)
         while position < len(statements):
             statement, count = statements[position], 0
-            if self.scope.lanes > 1 and type(statement) is Let and self._defers(statement, statements[position + 1 :]):
-                position += 1
-                continue
             if self.scope.lanes > 1 and type(statement) is Store:
                 count = self._interleaved(statements[position : position + 4])
             if not count:
@@ -102,17 +98,12 @@ class StatementEmitter:
         scope.store_interleaved(first.buffer, offset, values)
         return k
 
-    def _defers(self, let: Let, following: tuple[Stmt, ...]) -> bool:
-        """Whether a clamped load waits for the selects that take it, which know which lanes are in bounds."""
-        if type(let.value) is not Load or not is_clamped(let.value) or not _only_selected(let.var, following):
-            return False
-        self.scope.deferred[let.var.name] = let.value
-        return True
-
     def _let(self, let: Let) -> None:
         if let.value.dtype is int64 or let.value.dtype is bool_:
             self.scope.lets[let.var.name] = let.value
+        self.scope.conditions = self.scope.guards.get(let.var.name, frozenset())
         self.scope.values[let.var.name] = self.scope.lazily(let.value)
+        self.scope.conditions = frozenset()
 
     def _store(self, store: Store) -> None:
         self.b.note(store.buffer.name)
@@ -328,33 +319,6 @@ class StatementEmitter:
                 self.block(orelse)
             b.branch(join)
         b.start(join)
-
-
-def _only_selected(var: Var, statements: tuple[Stmt, ...]) -> bool:
-    """Whether only selects take a name, and nothing is stored before they do."""
-    may_store = False
-    for statement in statements:
-        if not isinstance(statement, Let | Store):
-            may_store = True
-            if any(var.name in variables(expr) for inner in walk((statement,)) for expr in expressions(inner)):
-                return False
-            continue
-        roots = (statement.value,) if isinstance(statement, Let) else (*statement.index, statement.value)
-        for root in roots:
-            if var.name in variables(root) and (may_store or not _selects(root, var)):
-                return False
-        may_store = may_store or isinstance(statement, Store)
-    return True
-
-
-def _selects(expr: Expr, var: Var) -> bool:
-    """Whether an expression has a name only as what selects at its top take."""
-    if not isinstance(expr, Select):
-        return False
-    sides = (expr.on_true, expr.on_false)
-    return var.name not in variables(expr.cond) and all(
-        side == var or var.name not in variables(side) or _selects(side, var) for side in sides
-    )
 
 
 def _follows(first: Store, statement: Stmt, distance: int) -> bool:

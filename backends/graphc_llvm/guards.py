@@ -1,0 +1,60 @@
+"""Under which conditions a value is used: in other lanes it may be anything.
+
+In: statements in order. Out: for each name the conditions of the selects that every use of it is a side of, directly or
+in a value that is itself used so. A load of which the index is clamped into bounds needs no clamp in lanes where these
+conditions say that it is in bounds, and is not needed in the others.
+"""
+
+from collections.abc import Sequence
+
+from graphc.core.dtypes import int64
+from graphc.kernel.independence import expressions
+from graphc.kernel.ir import Binary, Const, Expr, Let, Load, Select, Stmt, Var, operands, walk
+
+Guards = frozenset[tuple[Expr, bool]]  # conditions, and whether they hold
+
+
+def clamped(expr: Expr) -> tuple[Expr, int] | None:
+    """An index as it is before it is clamped into 0 .. last, and that last one."""
+    match expr:
+        case Binary("max", Binary("min", inside, Const(last)), Const(0)) if expr.dtype is int64:
+            return inside, int(last)
+    return None
+
+
+def has_clamp(expr: Expr) -> bool:
+    """Whether some load of an expression is clamped into bounds."""
+    stack = [expr]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, Load) and any(clamped(each) is not None for each in current.index):
+            return True
+        stack += operands(current)
+    return False
+
+
+def conditions_of_use(statements: Sequence[Stmt]) -> dict[str, Guards]:
+    """The conditions by name."""
+    found: dict[str, Guards] = {}
+    for statement in reversed(statements):
+        if isinstance(statement, Let):
+            _visit(statement.value, found.get(statement.var.name, frozenset()), found)
+            continue
+        for inner in walk((statement,)):
+            for expr in expressions(inner):
+                _visit(expr, frozenset(), found)
+    return found
+
+
+def _visit(expr: Expr, guards: Guards, found: dict[str, Guards]) -> None:
+    stack = [(expr, guards)]
+    while stack:
+        current, here = stack.pop()
+        if isinstance(current, Var):
+            found[current.name] = found.get(current.name, here) & here
+        elif isinstance(current, Select):
+            stack.append((current.cond, here))
+            stack.append((current.on_true, here | {(current.cond, True)}))
+            stack.append((current.on_false, here | {(current.cond, False)}))
+        else:
+            stack += [(operand, here) for operand in operands(current)]

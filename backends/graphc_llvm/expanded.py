@@ -11,12 +11,12 @@ Guaranteed: iterations of these axes are independent, so that what they load may
 from itertools import product
 from math import prod
 
-from graphc.kernel.affine import loads, stride_of, variables
-from graphc.kernel.ir import Compare, Expr, Let, Select, Stmt, Store, index, operands
+from graphc.kernel.affine import NOTHING, loads, stride_of, variables
+from graphc.kernel.ir import Binary, Compare, Const, Expr, Let, Select, Stmt, Store, index, operands
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.nests import Axis
-from graphc.kernel.schedule.rewrite import Substitution
-from graphc.kernel.schedule.simplify import simplify_block
+from graphc.kernel.schedule.rewrite import Substitution, plus, times
+from graphc.kernel.schedule.simplify import counter_range, simplify_block
 from graphc.kernel.schedule.traverse import expressions, facts
 
 MOST_ITERATIONS, MOST_COPIES = 4, 16
@@ -26,18 +26,54 @@ def expanded(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names) -> tu
     """The nest with short axes that decide what is read written out; the same one when there are none."""
     if not all(isinstance(statement, Let | Store) for statement in leaf):
         return axes, leaf
+    axes, leaf = _split(axes, leaf, names)
     wanted = _deciding(leaf) | _interleaving(axes, leaf)
     short = [axis for axis in axes if 1 < axis.extent <= MOST_ITERATIONS and axis.var.name in wanted]
     if not short or len(short) == len(axes) or prod(axis.extent for axis in short) > MOST_COPIES:
         return axes, leaf
     lets: list[Stmt] = []
     stores: list[Stmt] = []
+    left = tuple(axis for axis in axes if axis not in short)
+    known = NOTHING
+    for axis in left:
+        known = counter_range(axis.var, axis.extent, known)
     for numbers in product(*(range(axis.extent) for axis in short)):
         given = {axis.var.name: index(number) for axis, number in zip(short, numbers, strict=True)}
-        copy = simplify_block(Substitution(names, given).block(leaf))
+        copy = simplify_block(Substitution(names, given).block(leaf), known)
         lets += [statement for statement in copy if isinstance(statement, Let)]
         stores += [statement for statement in copy if isinstance(statement, Store)]
-    return tuple(axis for axis in axes if axis not in short), (*_used(lets, stores), *stores)
+    return left, (*_used(lets, stores), *stores)
+
+
+def _split(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:
+    """Axes whose remainder decides something as two: the quotient, and the remainder, which is short."""
+    divisors = _divisors(leaf)
+    found: list[Axis] = []
+    given: dict[str, Expr] = {}
+    for axis in axes:
+        by = divisors.get(axis.var.name, set())
+        (k,) = by if len(by) == 1 else (1,)
+        if k == 1 or axis.extent % k or axis.extent == k:
+            found.append(axis)
+            continue
+        outer, inner = names.var(axis.var.name), names.var(axis.var.name)
+        given[axis.var.name] = plus(times(outer, k), inner)
+        found += [Axis(outer, axis.extent // k), Axis(inner, k)]
+    if not given:
+        return axes, leaf
+    return tuple(found), Substitution(names, given).block(leaf)
+
+
+def _divisors(leaf: tuple[Stmt, ...]) -> dict[str, set[int]]:
+    """What remainders of counters are taken by, in conditions of selects."""
+    found: dict[str, set[int]] = {}
+    for statement in leaf:
+        for expr in expressions(statement):
+            match expr:
+                case Binary("rem", inner, Const(value, _)) if 1 < value <= MOST_ITERATIONS and not loads(inner):
+                    for name in variables(inner):
+                        found.setdefault(name, set()).add(int(value))
+    return found
 
 
 def _deciding(leaf: tuple[Stmt, ...]) -> set[str]:

@@ -252,7 +252,7 @@ class Scope:
         step: int | None = None
         for expr in load.index:
             inside = clamped(expr)
-            first = None if inside is None else self.lazily(inside[0])
+            first = None if inside is None else self.lazily(inside.inside)
             if inside is None or first is None or first.uniform:
                 plain.append(expr)
                 continue
@@ -261,10 +261,10 @@ class Scope:
             known = Facts({}, self.lets)
             for cond, holds in self.conditions:
                 known = known.with_guard(cond, holds)
-            if not affine.bounds(inside[0], known).within(0, inside[1]):
+            if not inside.allows(affine.bounds(inside.inside, known)):
                 return None
-            bounds, step = spans.Bounds(first, inside[1]), first.step
-            plain.append(inside[0])
+            bounds, step = spans.Bounds(first, inside.low, inside.high), first.step
+            plain.append(inside.free)
         if bounds is None:
             return None
         offset = self.offset(buffer, tuple(plain))

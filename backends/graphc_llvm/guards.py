@@ -8,17 +8,47 @@ conditions say that it is in bounds, and is not needed in the others.
 from collections.abc import Sequence
 
 from graphc.core.dtypes import int64
+from graphc.core.records import dataclass
+from graphc.kernel.affine import Interval
 from graphc.kernel.independence import expressions
-from graphc.kernel.ir import Binary, Const, Expr, Let, Load, Select, Stmt, Var, operands, walk
+from graphc.kernel.ir import Binary, Const, Expr, Let, Load, Select, Stmt, Var, index, operands, walk
 
 Guards = frozenset[tuple[Expr, bool]]  # conditions, and whether they hold
 
 
-def clamped(expr: Expr) -> tuple[Expr, int] | None:
-    """An index as it is before it is clamped into 0 .. last, and that last one."""
+@dataclass(frozen=True, slots=True)
+class Clamped:
+    """An index `inside`, but not below `low` and not above `high` (None: it is not anyway), plus `offset`."""
+
+    inside: Expr
+    low: int | None
+    high: int | None
+    offset: int = 0
+
+    @property
+    def free(self) -> Expr:
+        """The index without the clamp."""
+        return Binary("add", self.inside, index(self.offset)) if self.offset else self.inside
+
+    def allows(self, found: Interval) -> bool:
+        """Whether what lies in that interval is in bounds."""
+        low = self.low is None or (found.low is not None and found.low >= self.low)
+        return low and (self.high is None or (found.high is not None and found.high <= self.high))
+
+
+def clamped(expr: Expr) -> Clamped | None:
+    """What is known of an index that is clamped into bounds."""
+    if expr.dtype is not int64:
+        return None
     match expr:
-        case Binary("max", Binary("min", inside, Const(last)), Const(0)) if expr.dtype is int64:
-            return inside, int(last)
+        case Binary("max", Binary("min", inside, Const(last)), Const(first)):
+            return Clamped(inside, int(first), int(last))
+        case Binary("max", inside, Const(first)):
+            return Clamped(inside, int(first), None)
+        case Binary("min", inside, Const(last)):
+            return Clamped(inside, None, int(last))
+        case Binary("add", inner, Const(offset)) if (found := clamped(inner)) is not None:
+            return Clamped(found.inside, found.low, found.high, found.offset + int(offset))
     return None
 
 

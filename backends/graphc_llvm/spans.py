@@ -34,10 +34,11 @@ def is_short(step: int | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The elements of a span that may be read: those numbered `first + t` with 0 <= first + t <= last."""
+    """The elements of a span that may be read: those numbered `first + t` with low <= first + t <= high, if given."""
 
     first: Linear
-    last: int
+    low: int | None
+    high: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,9 @@ def compared(b: Builder, op: str, x: Linear, lanes: int) -> str | None:
 def in_bounds(b: Builder, bounds: Bounds, start: int, count: int, lanes: int) -> str:
     """The mask of a vector that begins at `start`: elements of the span (`count` of them from there) in bounds."""
     mask = first_lanes(count, lanes)
-    for op, edge in (("ge", 0), ("le", bounds.last)):
+    for op, edge in (("ge", bounds.low), ("le", bounds.high)):
+        if edge is None:
+            continue
         at = Linear(bounds.first.constant + start - edge, bounds.first.terms, 1, lanes)
         here = compared(b, op, at, lanes)
         assert here is not None

@@ -81,13 +81,15 @@ def _pad(emitter: Emitter, node: Node, idx: Index) -> Pull:
     widths = zip(idx, x.shape, node.attrs.low, node.attrs.high, node.attrs.interior, strict=True)
     for position, extent, low, high, interior in widths:
         step = interior + 1
-        covered = (extent - 1) * step + 1
-        if low or high:
-            conditions.append(between(position, low, low + covered))
-            position = clamp(Binary("sub", position, index(low)) if low else position, covered)
         if interior:
+            # counted from a place that is no later than the first one, so that no dividend is negative
+            before = -(-low // step)
+            position = add(position, index(before * step - low))
             conditions.append(Compare("eq", rem(position, step), index(0)))
-            position = div(position, step)
+            position, low, high = div(position, step), before, high // step
+        if low or high:
+            conditions.append(between(position, low, low + extent))
+            position = clamp(Binary("sub", position, index(low)) if low else position, extent)
         found.append(position)
     inside = yield x, tuple(found)
     condition = all_of(conditions)

@@ -6,14 +6,15 @@ by the stride, over the input. So is the sum of windows. The largest (smallest) 
 derivative; among equals the first in row-major order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from math import prod
 
 from graphc.core import dtypes
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Node, Op, TensorType, Value
-from graphc.graph.ops import elementwise
+from graphc.graph.ops import elementwise, movement
 from graphc.graph.ops import sliding as ops
 from graphc.graph.ops.contraction import free_dims
 from graphc.graph.ops.sliding import ConvAttrs, ReduceWindowAttrs, Sliding, WindowsAttrs, dilated
@@ -168,17 +169,49 @@ def _reduce_jvp(c: Compose, node: Node, tangents: Sequence[Tangent]) -> Value:
         return c.zeros(node.result.type)
     sliding = attrs.sliding(x.shape)
     given = padded(c, x, attrs.dims, sliding, attrs.identity(x.dtype))
-    moved = padded(c, t, attrs.dims, sliding, 0)
     plain = [Sliding(given.shape[d], s.size, s.stride, 0, 0, 1, s.dilation) for d, s in zip(attrs.dims, sliding)]
     if prod(attrs.size) > FEW:
-        return _reduce_jvp_of_many(c, node, given, moved, plain)
+        return _reduce_jvp_of_many(c, node, given, padded(c, t, attrs.dims, sliding, 0), plain)
     first = _first(c, node, list(taps(c, given, attrs.dims, plain)))
-    total: Value | None = None
-    for number, tap in enumerate(taps(c, moved, attrs.dims, plain)):
-        chosen = c.select(c.eq(first, c.like(first, number)), tap, c.zeros(tap.type))
-        total = chosen if total is None else c.add(total, chosen)
-    assert total is not None
-    return total
+    # All taps side by side, and selected together: transposed, what is kept is `first`, not a selection for each tap.
+    apart = [c.reshape(tap, (1, *tap.shape)) for tap in _inside(c, t, attrs.dims, sliding)]
+    found = c.concatenate(apart, 0) if len(apart) > 1 else apart[0]
+    number = c.iota(found.shape, dtypes.int32, 0)
+    is_first = c.eq(c.broadcast_over(first, found.shape, (0,)), number)
+    return c.reduce_sum(c.select(is_first, found, c.zeros(found.type)), (0,))
+
+
+def _inside(c: Compose, x: Value, dims: Sequence[int], sliding: Sequence[Sliding]) -> Iterator[Value]:
+    """For each tap, in row-major order, the element that every window has there: 0 where that is none of x.
+
+    Like `taps` of what is padded, but each is a slice of x itself, so that the transpose adds up in the shape of x.
+    """
+    if any(each.base > 1 for each in sliding):
+        given = padded(c, x, dims, sliding, 0)
+        yield from taps(
+            c,
+            given,
+            dims,
+            [Sliding(given.shape[d], s.size, s.stride, 0, 0, 1, s.dilation) for d, s in zip(dims, sliding)],
+        )
+        return
+    shape = list(x.shape)
+    for dim, each in zip(dims, sliding, strict=True):
+        shape[dim] = each.places
+    for numbers in product(*(range(each.size) for each in sliding)):
+        start, stop, step = [0] * x.type.rank, list(x.shape), [1] * x.type.rank
+        low, high = [0] * x.type.rank, [0] * x.type.rank
+        for dim, each, number in zip(dims, sliding, numbers, strict=True):
+            begin = number * each.dilation - each.low
+            first = min(max(-(begin // each.stride), 0), each.places)
+            last = max(min((each.extent - 1 - begin) // each.stride + 1, each.places), first)
+            start[dim], step[dim] = begin + first * each.stride, each.stride
+            stop[dim] = begin + (last - 1) * each.stride + 1
+            if first == last:
+                start[dim] = stop[dim] = 0
+            low[dim], high[dim] = first, each.places - last
+        tap = c(movement.slice_, x, attrs=movement.SliceAttrs(tuple(start), tuple(stop), tuple(step)))
+        yield c.pad(tap, c.scalar(0, x.dtype), tuple(low), tuple(high)) if any((*low, *high)) else tap
 
 
 def _first(c: Compose, node: Node, found: Sequence[Value]) -> Value:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
+from graphc.kernel.affine import NOTHING
 from graphc.kernel.ir import CallLibrary, Expr, For, If, Kernel, LoopKind, Param, Stmt, Var, While, index, walk
 from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Names
@@ -19,12 +20,14 @@ from graphc.kernel.schedule.nests import around, extent_of, in_order
 from graphc.kernel.schedule.pieces import in_pieces
 from graphc.kernel.schedule.quotients import find_shared, shared_blocks
 from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
+from graphc.kernel.schedule.simplify import counter_range
 from graphc.kernel.schedule.traverse import facts
 from graphc_llvm.axes import Axis, inner_penalty, lanes_for, nest, penalty
 from graphc_llvm.contraction import Packed, as_contraction, as_pack, paired, schedule_contraction
 from graphc_llvm.cost import cost
 from graphc_llvm.expanded import expanded
 from graphc_llvm.interchange import Interchange
+from graphc_llvm.interior import interior
 from graphc_llvm.squares import in_squares
 from graphc_llvm.streams import STEPS_OF_COLUMNS, STEPS_OF_ROWS, columns_in_step, rows_in_step, steps_together
 from graphc_llvm.width import vectors_at_once
@@ -142,13 +145,31 @@ def _lanes(axes: tuple[Axis, ...], along: Axis, leaf: tuple[Stmt, ...], names: N
     body = in_squares(body, along, facts(leaf))
     if small or rows >= UNITS or along.extent <= 2 * lanes:
         kind: LoopKind = "serial" if small else "parallel"
-        return around(outer, kind, strips(along.var, along.extent, index(0), lanes, body, names))
+        return around(outer, kind, _padded_strips(axes, along, lanes, body, names))
     shared = find_shared(along.var, body)
     unit = lanes * (shared.k if shared is not None else vectors_at_once(body, lanes, along.extent))
     unit = unit if unit <= along.extent else lanes
     units = along.extent // unit
     block = units // _parts(units, -(-UNITS // rows)) * unit
     return _blocks(outer, along, block, lambda begin, count: strips(along.var, count, begin, lanes, body, names), names)
+
+
+def _padded_strips(
+    axes: tuple[Axis, ...], along: Axis, lanes: int, body: tuple[Stmt, ...], names: Names
+) -> tuple[Stmt, ...]:
+    """`strips` of the whole axis; where padding decides nothing, without it."""
+    known = NOTHING
+    for axis in axes:
+        known = counter_range(axis.var, axis.extent, known)
+    inner = interior(along.var, along.extent, body, known, 2 * lanes)
+    if inner is None:
+        return strips(along.var, along.extent, index(0), lanes, body, names)
+    parts = ((0, inner.begin, body), (inner.begin, inner.end, inner.body), (inner.end, along.extent, body))
+    result: tuple[Stmt, ...] = ()
+    for begin, end, part in parts:
+        if begin < end:
+            result += strips(along.var, end - begin, index(begin), lanes, part, names)
+    return result
 
 
 def _blocks(

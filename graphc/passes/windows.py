@@ -303,7 +303,8 @@ def _product(c: Compose, attrs: ConvAttrs, lhs: Value, rhs: Value, sliding: tupl
     taken = [label for label in terms if label[0] == "tap"]
     others = prod(w.extent(label) for label in w.labels if label[0] == "rhs")
     parts: list[Label] = []
-    if others == 1 and prod(w.extent(label) for label in taken) >= REDUCED:
+    reduced = others == 1 and prod(w.extent(label) for label in taken) >= REDUCED
+    if reduced:
         parts, terms = terms[: -len(taken)], taken
     cut = None if parts else parts_of([w.extent(label) for label in terms])
     kept: dict[Label, int] = {}  # taps of one part of the sum
@@ -317,7 +318,9 @@ def _product(c: Compose, attrs: ConvAttrs, lhs: Value, rhs: Value, sliding: tupl
                 kept[split] = cut[1]
             else:
                 x = x.split(c, split, cut[1])
-    form = _form(x, w, sliding, wide, [label for label in terms if label[0] == "tap"], kept)
+    summed = [label for label in terms if label[0] == "tap"]
+    # a reduction reads runs of memory, or one element after the other: then writing is always worth it
+    form = _form(x, w, sliding, wide, summed, kept, 1 if reduced else USES)
     inner = [n for n in order if n in wide and not (form.slides and n == 0)]
     # taps that become one with those of the first dim are flipped together with them
     x = _slid(c, x, sliding, inner, kept, attrs.flipped and form != _Form("tap", True))
@@ -355,8 +358,9 @@ def _form(
     wide: Sequence[int],
     summed: Sequence[Label],
     kept: Mapping[Label, int],
+    least: int,
 ) -> _Form:
-    """The form that writes least, if any is worth it."""
+    """The form that writes least, if what is written is used `least` times."""
     if len(sliding) < 2:
         return _Form(None, False)
     flat = "place" if prod(each.places for each in sliding) >= prod(each.size for each in sliding) else "tap"
@@ -374,7 +378,6 @@ def _form(
     others = prod(e for e, label in zip(w.value.shape, w.labels) if label[0] == "rhs")
     elements = prod(e for e, label in zip(x.value.shape, x.labels) if label[0] != "place")
     work = elements * others * prod(each.places * each.size for each in sliding)
-    least = 1 if others == 1 else USES  # a reduction reads runs of memory, or one element after the other
     return _Form(flat, slides) if work >= least * written else _Form(None, False)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from graphc.core.dtypes import DType, bool_, float32, float64, int8
+from graphc.kernel.affine import NOTHING
 from graphc.kernel.ir import (
     Binary,
     Buffer,
@@ -18,14 +19,17 @@ from graphc.kernel.ir import (
     Load,
     Param,
     Select,
+    Stmt,
     Store,
     Var,
     index,
 )
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.nests import nest
+from graphc.kernel.schedule.traverse import expressions
 from graphc_llvm.builder import Builder
 from graphc_llvm.expanded import expanded
+from graphc_llvm.interior import interior
 from graphc_llvm.recipes import schedule
 from graphc_llvm.spans import compared, span
 from graphc_llvm.values import Linear
@@ -106,7 +110,7 @@ def test_a_condition_that_allows_more_than_the_bounds_keeps_the_clamp() -> None:
 
 def test_a_padded_load_that_is_used_otherwise_too() -> None:
     x, y = Buffer("x", float32, (1, 6)), Buffer("y", float32, (2, 16))
-    at, name = Binary("sub", L, index(5)), Var("v")
+    at, name = Binary("sub", L, index(5)), Var("v", float32)
     let = Let(name, Load(x, (index(0), clamped(at, 6))))
     kept = Store(y, (index(0), L), Select(inside(at, 0, 6), name, Const(0.0, float32)))
     plain = Store(y, (index(1), L), name)
@@ -168,3 +172,42 @@ def interleaved_far() -> For:
     (outer,) = interleaving(5, 3, 16).body
     assert isinstance(outer, For)
     return outer
+
+
+def windowed(rows: int, extent: int, stride: int) -> Kernel:
+    """out[row, i] is the sum of three neighbours of x, padded, `stride` apart."""
+    i = Var("i")
+    x, out = Buffer("x", float32, (rows, extent * stride)), Buffer("out", float32, (rows, extent))
+    lets: list[Stmt] = []
+    total: Expr = Const(0.0, float32)
+    for tap in range(3):
+        at = plus(times(i, stride), index(tap))
+        read, value = Var(f"read{tap}", float32), Var(f"value{tap}", float32)
+        lets.append(Let(read, Load(x, (ROW, clamped(Binary("sub", at, index(1)), extent * stride)))))
+        twice = Var(
+            f"twice{tap}", float32
+        )  # what is between the load and the select may be anything where it is not taken
+        lets.append(Let(twice, Binary("add", read, read)))
+        lets.append(Let(value, Select(inside(at, 1, extent * stride + 1), twice, Const(0.0, float32))))
+        total = Binary("add", total, value)
+    body: tuple[Stmt, ...] = (*lets, Store(out, (ROW, i), total))
+    for var, size in ((i, extent), (ROW, rows)):
+        body = (For(var, index(size), "parallel", body),)
+    return Kernel("windowed", (Param(x, "in"), Param(out, "out")), body)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_the_interior_is_not_padded(stride: int) -> None:
+    cases = Cases()
+    for extent in (3, 16, 31, 34, 35, 50, 70):
+        cases.add(schedule(windowed(100, extent, stride)).kernel, [numbers((100, extent * stride), float32)])
+    cases.check(2)
+    inner = interior(Var("i"), 70, nest_of(windowed(100, 70, stride)), NOTHING, 32)
+    assert inner is not None and (inner.begin, inner.end) == (1, 69 if stride == 1 else 70)
+    assert not any(isinstance(e, Select) for s in inner.body for e in expressions(s))
+
+
+def nest_of(kernel: Kernel) -> tuple[Stmt, ...]:
+    (outer,) = kernel.body
+    assert isinstance(outer, For)
+    return nest(outer)[1]

@@ -12,7 +12,7 @@ from itertools import product
 from math import prod
 
 from graphc.kernel.affine import NOTHING, loads, stride_of, variables
-from graphc.kernel.ir import Binary, Compare, Const, Expr, Let, Select, Stmt, Store, index, operands
+from graphc.kernel.ir import Binary, Compare, Const, Expr, Let, Load, Select, Stmt, Store, index, operands
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.nests import Axis
 from graphc.kernel.schedule.rewrite import Substitution, plus, times
@@ -24,7 +24,7 @@ MOST_ITERATIONS, MOST_COPIES = 4, 16
 
 def expanded(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:
     """The nest with short axes that decide what is read written out; the same one when there are none."""
-    if not all(isinstance(statement, Let | Store) for statement in leaf):
+    if not all(isinstance(statement, Let | Store) for statement in leaf) or _reads_back(leaf):
         return axes, leaf
     axes, leaf = _split(axes, leaf, names)
     wanted = _deciding(leaf) | _interleaving(axes, leaf)
@@ -43,6 +43,12 @@ def expanded(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names) -> tu
         lets += [statement for statement in copy if isinstance(statement, Let)]
         stores += [statement for statement in copy if isinstance(statement, Store)]
     return left, (*_used(lets, stores), *stores)
+
+
+def _reads_back(leaf: tuple[Stmt, ...]) -> bool:
+    """Whether some of what is loaded may just have been stored."""
+    stored = {statement.buffer.name for statement in leaf if isinstance(statement, Store)}
+    return any(isinstance(e, Load) and e.buffer.name in stored for s in leaf for e in expressions(s))
 
 
 def _split(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...], names: Names) -> tuple[tuple[Axis, ...], tuple[Stmt, ...]]:

@@ -348,7 +348,7 @@ class _Form:
     slides: bool
 
 
-USES = 48  # multiply-adds that an element of written windows must be worth
+USES = 96  # multiply-adds that an element of written windows must be worth
 
 
 def _form(

@@ -125,7 +125,7 @@ def _parallel_nest(statement: Stmt) -> list[For]:
     return nest
 
 
-FEWEST_INSIDE = 4  # iterations of the last loop that pay for a loop of their own
+FEWEST_INSIDE = 8  # iterations of the last loop that pay for a loop of their own
 
 
 def _shared_loop(nest: Sequence[For], emitter: StatementEmitter) -> int:

@@ -203,9 +203,7 @@ class Model:
                 self._known |= need.sources
 
 
-def load(
-    path: str | Path, *, backend: str | None = None, threads: int | None = None, sanitize: bool = False
-) -> Model:
+def load(path: str | Path, *, backend: str | None = None, threads: int | None = None, sanitize: bool = False) -> Model:
     """The model in an `.onnx` file, opset 9 or newer. Raises `ModelError` for a file that is none, or is malformed."""
     return from_proto(proto.read(Path(path)), str(path), backend=backend, threads=threads, sanitize=sanitize)
 

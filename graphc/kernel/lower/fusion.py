@@ -40,9 +40,10 @@ FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
 }
 
 # Primitives that are in no kernel: calls are inlined, barriers are between kernels, windows are written out
-# (`graphc.passes.windows`), the bodies of loops and branches are programs of kernels.
+# (`graphc.passes.windows`), the bodies of loops and branches are programs of kernels, and what complex numbers alone
+# have is arithmetic of real ones (`graphc.passes.complexes`).
 ELSEWHERE = frozenset({"call", "custom_jvp", "custom_vjp", "checkpoint", "linear_call", "barrier"})
-ELSEWHERE |= frozenset({"fusion", "conv_general", "reduce_window", "scan", "while", "branch"})
+ELSEWHERE |= frozenset({"fusion", "conv_general", "reduce_window", "scan", "while", "branch", "asin", "acos"})
 
 
 def lower_body(body: Graph) -> Kernel:

@@ -1,5 +1,7 @@
 """sort and argsort. Elements become unsigned integers in the same order, their *keys*.
 
+Many rows that are not long: `sort` runs a network (`networks`), all rows in step. Else:
+
 Short rows: the rank of an element is how many come before it, counted in vector lanes; it goes straight to that place.
 Longer rows: radix sort, the lowest digit first; a pass counts how often each digit occurs and moves elements to places
 counted out, in order. Many rows are sorted one by one, each by one thread. The elements of one long row are shared out
@@ -8,7 +10,7 @@ in parts: each part counts its digits, the counts are added up over digits and p
 Whatever the way, the result is the same: a stable order is unique.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from graphc.core.dtypes import DType, dtype, int32, int64, uint8
@@ -35,10 +37,15 @@ from graphc.kernel.ir import (
 from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.expr import Index, add, computing, const, convert, mul
 from graphc.kernel.lower.merge import merge_dims
+from graphc.kernel.lower.networks import padded, sort_in_place
 
+NETWORK = 4096  # elements of the longest row that is sorted by a network, whose scratch stays in the second cache
+MANY_ROWS = 16  # rows that fill vector lanes
+KEY_BITS = 32  # narrower keys have few digits
 RANKED = 256  # elements of the longest row that is sorted by ranks
 BITS = 8  # of a digit: places for as many digits as stay in the first cache; fewer passes were slower
 PART = 65536  # elements of one row that one thread counts and moves
+SQUARE = 16  # steps along a row that are read at once
 FEW_ROWS = 8  # fewer rows than this, of more than one part, are sorted part by part
 
 
@@ -128,7 +135,9 @@ class _Sort:
         rows = 1
         for extent in self.extents:
             rows *= extent
-        if self.n <= RANKED:
+        if not self.is_arg and self.n <= NETWORK and rows >= MANY_ROWS and self.keys.key.bits >= KEY_BITS:
+            self._by_network()
+        elif self.n <= RANKED:
             self._by_ranks()
         elif rows < FEW_ROWS and self.n > PART:
             self._by_parts()
@@ -167,6 +176,37 @@ class _Sort:
             self.emitter.append(Store(self.builder.outputs[0], idx, value, distinct=True))
         else:
             self.builder.store(0, idx, value)
+
+    # ------------------------------------------------------------------------------------------------ networks
+
+    def _by_network(self) -> None:
+        emitter, n = self.emitter, self.n
+        counters = self._open()
+        keys = emitter.buffer("keys", self.keys.key, (padded(n),), "worker")
+        self._along(lambda step: emitter.append(Store(keys, (step,), self._key(counters, step))))
+        if padded(n) > n:
+            step = emitter.fresh("j")
+            emitter.open()
+            largest = const((1 << self.keys.key.bits) - 1, self.keys.key)
+            emitter.append(Store(keys, (add(step, index(n)),), largest))
+            emitter.close_nest([(step, padded(n) - n, "serial")])
+        sort_in_place(emitter, keys, n)
+        self._along(lambda step: self._result(counters, step, emitter.read(Load(keys, (step,))), step))
+        emitter.close_phase(counters, self.extents)
+
+    def _along(self, write: Callable[[Expr], None]) -> None:
+        """`write` for each place of a row, in blocks, so that several rows in lanes are read and written as squares."""
+        blocks, rest = divmod(self.n, SQUARE)
+        if blocks:
+            block, step = self.emitter.fresh("b"), self.emitter.fresh("j")
+            self.emitter.open()
+            write(add(mul(block, SQUARE), step))
+            self.emitter.close_nest([(block, blocks, "serial"), (step, SQUARE, "serial")])
+        if rest:
+            step = self.emitter.fresh("j")
+            self.emitter.open()
+            write(add(step, index(blocks * SQUARE)))
+            self.emitter.close_nest([(step, rest, "serial")])
 
     # ------------------------------------------------------------------------------------------------ ranks
 

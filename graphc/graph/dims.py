@@ -19,7 +19,7 @@ from graphc.graph.ops.indexing import SCATTER_NAMES, GatherAttrs
 from graphc.graph.ops.movement import AxesAttrs, AxisAttrs, BroadcastAttrs, PadAttrs, SliceAttrs, TransposeAttrs
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.ops.sliding import WindowsAttrs
-from graphc.graph.ops.sorting import SortAttrs
+from graphc.graph.ops.sorting import SORTING, SortAttrs, TopAttrs
 from graphc.graph.ops.source import IotaAttrs
 from graphc.graph.ops.windows import DimsAttrs
 
@@ -238,7 +238,7 @@ def _cumulative(classes: DimClasses, node: Node) -> None:
 
 
 def _sort(classes: DimClasses, node: Node) -> None:
-    assert isinstance(node.attrs, SortAttrs)
+    assert isinstance(node.attrs, SortAttrs | TopAttrs)
     _partly(classes, node, node.operands[0], [node.attrs.axis])
 
 
@@ -301,8 +301,7 @@ _RULES: dict[str, Callable[[DimClasses, Node], None]] = {
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update,
     **{op.name: _cumulative for op in CUMULATIVE},
-    "sort": _sort,
-    "argsort": _sort,
+    **{op.name: _sort for op in SORTING},
     "shuffle_index": _shuffle,
     "random_bits": _random_bits,
     "dot_general": _dot,

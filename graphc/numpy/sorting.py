@@ -4,7 +4,7 @@ from graphc.core import dtypes
 from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import elementwise
 from graphc.graph.ops import sorting as ops
-from graphc.graph.ops.sorting import SortAttrs
+from graphc.graph.ops.sorting import SortAttrs, TopAttrs
 from graphc.tracing.array import indexing, movement, reduction
 from graphc.tracing.bind import as_array, bind1, promoted, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
@@ -35,8 +35,10 @@ def argsort(x: ArrayLike, axis: int = -1, *, descending: bool = False, stable: b
     return bind1(ops.argsort, array, attrs=SortAttrs(position, descending))
 
 
-def top_k(x: ArrayLike, k: int, axis: int = -1) -> tuple[Array, Array]:
+def top_k(x: ArrayLike, k: int, axis: int = -1, *, largest: bool = True) -> tuple[Array, Array]:
     """The k largest elements along an axis, in descending order, and their positions; of equal ones the first.
+
+    largest=False: the k smallest, in ascending order. NaN counts as the largest element.
 
     >>> import graphc.numpy as gnp
     >>> values, positions = gnp.top_k([3, 1, 2, 3], 2)
@@ -47,8 +49,7 @@ def top_k(x: ArrayLike, k: int, axis: int = -1) -> tuple[Array, Array]:
     position = movement.normal_axis("top_k", axis, len(array.shape))
     if not 0 <= k <= array.shape[position]:
         raise ShapeError(with_line(f"top_k: k is {k}, the axis has {array.shape[position]} elements"))
-    order = bind1(ops.argsort, array, attrs=SortAttrs(position, descending=True))
-    places = movement.slice_axis(order, position, 0, k)
+    places = bind1(ops.arg_top_k, array, attrs=TopAttrs(position, k, largest))
     return indexing.take_along_axis(array, places, position), places
 
 

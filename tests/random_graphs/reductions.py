@@ -33,14 +33,18 @@ def _cumulative(g: Grower) -> None:
 
 
 def _sort(g: Grower) -> None:
-    op = g.one_of(sorting.SORTS)
+    op = g.one_of(sorting.SORTING)
     x = g.pick_for(op, lambda v: v.type.rank > 0)
-    g.add(op, x, attrs=sorting.SortAttrs(g.below(x.type.rank), g.chance(0.5)))
+    axis = g.below(x.type.rank)
+    if op is sorting.arg_top_k:
+        g.add(op, x, attrs=sorting.TopAttrs(axis, g.below(x.shape[axis] + 1), g.chance(0.5)))
+        return
+    g.add(op, x, attrs=sorting.SortAttrs(axis, g.chance(0.5)))
 
 
 MAKERS = {
     "reduce": Maker(_reduce, _REDUCTIONS),
     "arg": Maker(_arg, _ARGS),
     "cumulative": Maker(_cumulative, cumulative.CUMULATIVE),
-    "sort": Maker(_sort, sorting.SORTS),
+    "sort": Maker(_sort, sorting.SORTING),
 }

@@ -122,11 +122,7 @@ def _top_k(x: Array, k: Array, *, axis: int = -1, largest: int = 1, sorted: int 
     """Always in order; of equal elements the first."""
     place = normal(axis, len(x.shape))
     count = integers(k)[0]
-    if largest:
-        values, positions = gnp.top_k(x, count, axis=place)
-    else:
-        positions = gnp.argsort(x, axis=place)[(slice(None),) * place + (slice(0, count),)]
-        values = gnp.take_along_axis(x, positions, axis=place)
+    values, positions = gnp.top_k(x, count, axis=place, largest=bool(largest))
     return values, cast(positions, np.int64)
 
 

@@ -9,6 +9,7 @@ from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.cumulative import CUMULATIVE
 from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.linalg import LINALG
+from graphc.graph.ops.sorting import SORTS
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.kernel.ir import Alloc, Buffer, Kernel, Param, Stmt
 from graphc.kernel.lower.build import RULES, KernelBuilder, Memory
@@ -19,6 +20,7 @@ from graphc.kernel.lower.maps import lower_map
 from graphc.kernel.lower.naming import kernel_name, labelled
 from graphc.kernel.lower.rows import lower_rows
 from graphc.kernel.lower.scatter import lower_scatter
+from graphc.kernel.lower.selection import lower_top
 from graphc.kernel.lower.sorting import lower_sort
 from graphc.kernel.lower.sparse import lower_csr_dot
 
@@ -27,8 +29,8 @@ FORMS: dict[str, Callable[[Graph, str, Memory | None], Kernel]] = {
     "dot_general": lower_contraction,
     **dict.fromkeys(SCATTER_NAMES, lower_scatter),
     **{op.name: lower_cumulative for op in CUMULATIVE},
-    "sort": lower_sort,
-    "argsort": lower_sort,
+    **{op.name: lower_sort for op in SORTS},
+    "arg_top_k": lower_top,
     **{op.name: lower_linalg for op in LINALG},
     "csr_dot": lower_csr_dot,
     "reduce_sum": lower_rows,

@@ -28,7 +28,7 @@ from graphc.graph.ops.movement import (
 )
 from graphc.graph.ops.reduction import ArgAttrs
 from graphc.graph.ops.sliding import WindowsAttrs
-from graphc.graph.ops.sorting import SortAttrs
+from graphc.graph.ops.sorting import SortAttrs, TopAttrs
 from graphc.graph.ops.source import ConstantAttrs, IotaAttrs
 from graphc.graph.ops.windows import DimsAttrs
 
@@ -173,7 +173,7 @@ def _attrs(merger: _Merger, node: Node, mapping: dict[Value, Value]) -> Attrs:
     if isinstance(attrs, GatherAttrs):
         batch = sum(group[-1] < attrs.batch_dims for group in merger.groups(node.operands[1]))
         return GatherAttrs(_renumbered(groups, (attrs.axis,))[0], batch)
-    if isinstance(attrs, CumulativeAttrs | SortAttrs):
+    if isinstance(attrs, CumulativeAttrs | SortAttrs | TopAttrs):
         return replace(attrs, axis=_renumbered(groups, (attrs.axis,))[0])
     if isinstance(attrs, DimsAttrs):
         return replace(attrs, dims=_renumbered(groups, attrs.dims))

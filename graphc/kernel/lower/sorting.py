@@ -25,6 +25,7 @@ from graphc.kernel.ir import (
     Cast,
     Compare,
     Expr,
+    If,
     Kernel,
     Load,
     Select,
@@ -53,12 +54,13 @@ def lower_sort(original: Graph, name: str, memory: Memory | None = None) -> Kern
     """The kernel of a body that is one sort or argsort; its operand may be computed on the way in."""
     builder = KernelBuilder(merge_dims(original), original, memory)
     node = next(n for n in builder.body.nodes if n.op.name in ("sort", "argsort"))
-    _Sort(builder, node).lower()
+    assert isinstance(node.attrs, SortAttrs)
+    Sort(builder, node, node.attrs.axis, node.attrs.descending).lower()
     return builder.finish(name)
 
 
 @dataclass(frozen=True, slots=True)
-class _Keys:
+class Keys:
     """From elements of a dtype to keys and back."""
 
     dtype: DType  # of the elements, as they are computed with
@@ -105,7 +107,7 @@ class _Keys:
 
 
 @dataclass(slots=True)
-class _Records:
+class Records:
     """Where keys, and for argsort the places they come from, lie between passes."""
 
     keys: Buffer
@@ -116,20 +118,22 @@ class _Records:
         return (*self.before, position)
 
 
-class _Sort:
-    def __init__(self, builder: KernelBuilder, node: Node) -> None:
-        assert isinstance(node.attrs, SortAttrs)
+class Sort:
+    """Writes one sort of the operand of a node."""
+
+    def __init__(self, builder: KernelBuilder, node: Node, axis: int, descending: bool) -> None:
         self.builder = builder
         self.emitter = builder.emitter
         self.x = node.operands[0]
-        self.axis = node.attrs.axis
-        self.is_arg = node.op.name == "argsort"
+        self.axis = axis
+        self.is_arg = node.op.name != "sort"
         self.n = self.x.shape[self.axis]
         self.outer = [d for d in range(self.x.type.rank) if d != self.axis]
         self.extents = [self.x.shape[d] for d in self.outer]
-        self.keys = _Keys(computing(self.x.dtype), node.attrs.descending, zeros_differ=not self.is_arg)
+        self.keys = Keys(computing(self.x.dtype), descending, zeros_differ=not self.is_arg)
         self.shifts = range(0, self.keys.key.bits, BITS)
         self.digits = 1 << BITS
+        self.first = self.n  # places of the order that are asked for
 
     def lower(self) -> None:
         rows = 1
@@ -146,7 +150,7 @@ class _Sort:
 
     # ------------------------------------------------------------------------------------------------ pieces
 
-    def _open(self, extra: Sequence[Var] = ()) -> list[Var]:
+    def open(self, extra: Sequence[Var] = ()) -> list[Var]:
         counters = [self.emitter.fresh("i") for _ in self.extents]
         self.emitter.open()
         self.emitter.floor = len(self.emitter.scopes) - 1
@@ -159,9 +163,9 @@ class _Sort:
         element = self.emitter.pull(self.x, self._place(counters, position))
         return self.emitter.let(self.keys.of(self.emitter.let(convert(element, self.keys.dtype))), "key")
 
-    def _records(self, number: int, shape: tuple[int, ...], space: Space) -> _Records:
+    def records(self, number: int, shape: tuple[int, ...], space: Space) -> Records:
         keys = self.emitter.buffer("keys", self.keys.key, shape, space)
-        return _Records(keys, self.emitter.buffer("places", int32, shape, space) if self.is_arg else None)
+        return Records(keys, self.emitter.buffer("places", int32, shape, space) if self.is_arg else None)
 
     def _digit(self, key: Expr, shift: int) -> Expr:
         lowest = Binary("shr", key, const(shift, key.dtype)) if shift else key
@@ -169,19 +173,26 @@ class _Sort:
             lowest = Binary("and", lowest, const(self.digits - 1, key.dtype))
         return self.emitter.let(convert(lowest, int64), "digit")
 
-    def _result(self, counters: Sequence[Expr], where: Expr, key: Expr, place: Expr, distinct: bool = False) -> None:
+    def result(self, counters: Sequence[Expr], where: Expr, key: Expr, place: Expr, distinct: bool = False) -> None:
+        emitter = self.emitter
+        if self.first < self.n:
+            emitter.open()
+            last = index(self.first - 1)
+            inside = Binary("min", convert(where, int64), last)  # in bounds as far as anyone sees
         value = convert(place, int64) if self.is_arg else convert(self.keys.back(key), self.x.dtype)
-        idx = self._place(counters, where)
+        idx = self._place(counters, where if self.first == self.n else inside)
         if distinct:
-            self.emitter.append(Store(self.builder.outputs[0], idx, value, distinct=True))
+            emitter.append(Store(self.builder.outputs[0], idx, value, distinct=True))
         else:
             self.builder.store(0, idx, value)
+        if self.first < self.n:
+            emitter.append(If(Compare("le", convert(where, int64), last), emitter.close()))
 
     # ------------------------------------------------------------------------------------------------ networks
 
     def _by_network(self) -> None:
         emitter, n = self.emitter, self.n
-        counters = self._open()
+        counters = self.open()
         keys = emitter.buffer("keys", self.keys.key, (padded(n),), "worker")
         self._along(lambda step: emitter.append(Store(keys, (step,), self._key(counters, step))))
         if padded(n) > n:
@@ -191,7 +202,7 @@ class _Sort:
             emitter.append(Store(keys, (add(step, index(n)),), largest))
             emitter.close_nest([(step, padded(n) - n, "serial")])
         sort_in_place(emitter, keys, n)
-        self._along(lambda step: self._result(counters, step, emitter.read(Load(keys, (step,))), step))
+        self._along(lambda step: self.result(counters, step, emitter.read(Load(keys, (step,))), step))
         emitter.close_phase(counters, self.extents)
 
     def _along(self, write: Callable[[Expr], None]) -> None:
@@ -212,14 +223,25 @@ class _Sort:
 
     def _by_ranks(self) -> None:
         emitter, n = self.emitter, self.n
-        counters = self._open()
+        counters = self.open()
         keys = emitter.buffer("keys", self.keys.key, (n,), "worker")
-        ranks = emitter.buffer("ranks", int32, (n,), "worker")
         step = emitter.fresh("j")
         emitter.open()
         emitter.append(Store(keys, (step,), self._key(counters, step)))
         emitter.close_nest([(step, n, "parallel")])
 
+        ranks = self.ranks(keys, n)
+        step = emitter.fresh("j")
+        emitter.open()
+        where = emitter.read(Load(ranks, (step,)))
+        self.result(counters, where, emitter.read(Load(keys, (step,))), step)
+        emitter.close_nest([(step, n, "serial")])
+        emitter.close_phase(counters, self.extents)
+
+    def ranks(self, keys: Buffer, n: int) -> Buffer:
+        """How many of n keys come before each of them."""
+        emitter = self.emitter
+        ranks = emitter.buffer("ranks", int32, (n,), "worker")
         mine = emitter.fresh("j")
         emitter.open()
         rank = emitter.buffer("rank", int32, (), "register")
@@ -235,21 +257,15 @@ class _Sort:
         emitter.close_nest([(other, n, "serial")])
         emitter.append(Store(ranks, (mine,), Load(rank, ())))
         emitter.close_nest([(mine, n, "parallel")])
-
-        step = emitter.fresh("j")
-        emitter.open()
-        where = emitter.read(Load(ranks, (step,)))
-        self._result(counters, where, emitter.read(Load(keys, (step,))), step)
-        emitter.close_nest([(step, n, "serial")])
-        emitter.close_phase(counters, self.extents)
+        return ranks
 
     # ------------------------------------------------------------------------------------------------ digits
 
     def _by_digits(self) -> None:
         emitter, n, passes = self.emitter, self.n, len(self.shifts)
-        counters = self._open()
+        counters = self.open()
         counts = emitter.buffer("counts", int32, (passes, self.digits), "worker")
-        records = [self._records(k, (n,), "worker") for k in range(min(passes - 1, 2))]
+        records = [self.records(k, (n,), "worker") for k in range(min(passes - 1, 2))]
         self._clear(counts, (passes, self.digits), ())
         step = emitter.fresh("j")
         emitter.open()
@@ -289,7 +305,7 @@ class _Sort:
         emitter.append(Store(total, (), Binary("add", start, count)))
         emitter.close_nest([(step, self.digits, "serial")])
 
-    def _read(self, counters: Sequence[Expr], source: _Records | None, position: Expr) -> tuple[Expr, Expr]:
+    def read(self, counters: Sequence[Expr], source: Records | None, position: Expr) -> tuple[Expr, Expr]:
         """The key at a position and the place it comes from; None: of the operand itself."""
         if source is None:
             return self._key(counters, position), position
@@ -303,20 +319,20 @@ class _Sort:
         counters: Sequence[Expr],
         next_place: Buffer,
         before: Index,
-        source: _Records | None,
-        target: _Records | None,
+        source: Records | None,
+        target: Records | None,
         position: Expr,
         shift: int,
         distinct: bool,
     ) -> None:
         """One element to the next place of its digit."""
         emitter = self.emitter
-        key, place = self._read(counters, source, position)
+        key, place = self.read(counters, source, position)
         digit = (*before, self._digit(key, shift))
         where = emitter.read(Load(next_place, digit), "to")
         emitter.append(Store(next_place, digit, Binary("add", where, const(1, int32))))
         if target is None:
-            self._result(counters, where, key, place, distinct)
+            self.result(counters, where, key, place, distinct)
             return
         emitter.append(Store(target.keys, target.at(where), key, distinct))
         if target.places is not None:
@@ -330,7 +346,7 @@ class _Sort:
         size = -(-n // parts)
         counts = emitter.buffer("counts", int32, (*self.extents, parts, self.digits), "arena")
         starts = emitter.buffer("starts", int32, (*self.extents, self.digits), "arena")
-        records = [self._records(k, (*self.extents, n), "arena") for k in range(min(passes - 1, 2))]
+        records = [self.records(k, (*self.extents, n), "arena") for k in range(min(passes - 1, 2))]
         whole = n // size
         for number, shift in enumerate(self.shifts):
             source = records[(number - 1) % 2] if number else None
@@ -343,23 +359,23 @@ class _Sort:
                 if count:
                     self._move_part(counts, starts, source, target, shift, size, (first, count, many))
 
-    def _of_row(self, records: _Records | None, counters: Sequence[Expr]) -> _Records | None:
-        return None if records is None else _Records(records.keys, records.places, tuple(counters))
+    def _of_row(self, records: Records | None, counters: Sequence[Expr]) -> Records | None:
+        return None if records is None else Records(records.keys, records.places, tuple(counters))
 
     def _count_part(
-        self, counts: Buffer, source: _Records | None, shift: int, size: int, share: tuple[int, int, int]
+        self, counts: Buffer, source: Records | None, shift: int, size: int, share: tuple[int, int, int]
     ) -> None:
         """Count the digits of parts; `share`: the first of them, how long each is, how many."""
         emitter = self.emitter
         first, count, many = share
         part = emitter.fresh("p")
-        counters = self._open()
+        counters = self.open()
         number = add(part, index(first))
         own = emitter.buffer("own", int32, (self.digits,), "worker")
         self._clear(own, (self.digits,), ())
         step = emitter.fresh("j")
         emitter.open()
-        key, _ = self._read(counters, self._of_row(source, counters), add(mul(number, size), step))
+        key, _ = self.read(counters, self._of_row(source, counters), add(mul(number, size), step))
         self._count(own, (self._digit(key, shift),))
         emitter.close_nest([(step, count, "serial")])
         step = emitter.fresh("d")
@@ -374,7 +390,7 @@ class _Sort:
         begins.
         """
         emitter = self.emitter
-        counters = self._open()
+        counters = self.open()
         digit = emitter.fresh("d")
         emitter.open()
         total = emitter.buffer("total", int32, (), "register")
@@ -396,8 +412,8 @@ class _Sort:
         self,
         counts: Buffer,
         starts: Buffer,
-        source: _Records | None,
-        target: _Records | None,
+        source: Records | None,
+        target: Records | None,
         shift: int,
         size: int,
         share: tuple[int, int, int],
@@ -405,7 +421,7 @@ class _Sort:
         emitter = self.emitter
         first, count, many = share
         part = emitter.fresh("p")
-        counters = self._open()
+        counters = self.open()
         number = add(part, index(first))
         own = emitter.buffer("own", int32, (self.digits,), "worker")
         step = emitter.fresh("d")

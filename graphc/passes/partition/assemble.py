@@ -11,6 +11,7 @@ from graphc.core.source import UNKNOWN, Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.indexing import SCATTER_NAMES
+from graphc.graph.ops.sorting import SORTING_NAMES
 from graphc.graph.ops.structural import FusionAttrs, fusion
 from graphc.passes.partition.roles import Role
 
@@ -100,7 +101,7 @@ def kind_of(nodes: Sequence[Node]) -> str:
         return "contraction"
     if not SCATTER_NAMES.isdisjoint(ops):
         return "scatter"
-    if not {"sort", "argsort"}.isdisjoint(ops):
+    if not SORTING_NAMES.isdisjoint(ops):
         return "sort"
     if any(node.op.kind == "cumulative" for node in nodes):
         return "cumulative"

@@ -16,7 +16,7 @@ from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.cumulative import CUMULATIVE
 from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.linalg import LINALG
-from graphc.graph.ops.sorting import SORTS
+from graphc.graph.ops.sorting import SORTING
 from graphc.graph.rows import Phase, Structure, axes_of, structure
 
 MAX_VALUES = 40  # inputs and outputs of a kernel
@@ -25,7 +25,7 @@ FEW_ROWS = 8
 SMALL = 16384  # elements: below, too few rows do not matter
 MOVES = frozenset({"slice", "pad", "reverse", "reshape", "concatenate", "gather"})
 MOVES |= frozenset({"dynamic_slice", "dynamic_update_slice", "windows"})
-ALONE = SCATTER_NAMES | {"csr_dot"} | {op.name for op in (*CUMULATIVE, *SORTS, *LINALG)}  # have a kernel of their own
+ALONE = SCATTER_NAMES | {"csr_dot"} | {op.name for op in (*CUMULATIVE, *SORTING, *LINALG)}  # have a kernel of their own
 LOOKS_UP = frozenset({"gather", "dynamic_slice"})  # in an array that lies in memory
 
 

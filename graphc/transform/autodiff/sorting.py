@@ -1,4 +1,4 @@
-"""Derivative rows of sort and argsort: tangents go where their elements go."""
+"""Derivative rows of the sorts: tangents go where their elements go."""
 
 from collections.abc import Sequence
 
@@ -24,4 +24,4 @@ def _sort(c: Compose, node: Node, tangents: Sequence[Tangent], is_constant: IsCo
     return (c.transpose(taken, tuple(last.index(d) for d in range(rank))),)
 
 
-ROWS: dict[Op, Row] = {ops.sort: Jvp(_sort), ops.argsort: Zero()}
+ROWS: dict[Op, Row] = {ops.sort: Jvp(_sort), ops.argsort: Zero(), ops.arg_top_k: Zero()}

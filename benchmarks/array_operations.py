@@ -431,7 +431,10 @@ def _movements() -> Iterator[tuple[str, ArrayOperation]]:
             lambda x, start, out: out.copy_(x[int(start) : int(start) + ROWS // 2]),
         ),
     )
-    update = lambda x, new, start: gnp.dynamic_update_slice(x, new, [start, 0])  # noqa: E731
+
+    def update(x: Array, new: Array, start: Array) -> Array:
+        return gnp.dynamic_update_slice(x, new, [start, 0])
+
     yield "dynamic_update_slice copy", ArrayOperation(window, update, numpy_updated, torch_updated)
     yield (
         "dynamic_update_slice in place",

@@ -36,7 +36,7 @@ LANES = 16  # of elements up to four bytes; wider ones take half as many
 def lanes_for(statements: tuple[Stmt, ...]) -> int:
     """Lanes of a vector loop over these statements: 16, or 8 when an 8-byte element is computed with."""
     for buffer in touched(statements):
-        if buffer.dtype.bits == 64 and buffer.dtype.is_float:
+        if buffer.dtype.bits == 64 and (buffer.dtype.is_float or buffer.space != "param"):  # not indices
             return LANES // 2
     return LANES
 

@@ -36,6 +36,7 @@ SMALL_NS = 12_000.0  # a phase with less work than this is not worth sharing
 DEAR_NS = 15.0  # what all iterations compute alike is worth a phase of its own from here on
 MOST_IN_PIECES = 0.8  # of the work of a nest may be left in its pieces, else they are not worth their code
 MOST_UNROLLED = 32  # iterations of a loop inside lanes
+SHORT_STRIPS = 4  # statements of all strips that are written out, so that their places in scratch are known
 UNITS = 64  # iterations of the parallel loop that are enough for any number of threads
 
 
@@ -214,7 +215,8 @@ def strips(var: Var, extent: int, begin: Expr, lanes: int, body: tuple[Stmt, ...
             strip, lane = names.var(var.name), names.var("lane")
             at = plus(plus(begin, times(strip, width) if whole > 1 else index(0)), lane)
             vector = loop(lane, width, "vector", Substitution(names, {var.name: at}).block(body))
-            result.append(loop(strip, whole, "serial", (vector,)) if whole > 1 else vector)
+            kind: LoopKind = "unroll" if whole * len(body) <= SHORT_STRIPS else "serial"
+            result.append(loop(strip, whole, kind, (vector,)) if whole > 1 else vector)
             begin, extent = plus(begin, index(whole * width)), extent - whole * width
     if extent:
         lane = names.var("lane")

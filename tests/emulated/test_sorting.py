@@ -15,7 +15,7 @@ from tests.kernel.lower.test_sorting import CASES, WAYS, kernel_of, sample_of
 
 
 @needs_compiler
-@pytest.mark.parametrize("way", ["digits", "parts"])
+@pytest.mark.parametrize("way", ["digits", "parts", "network"])
 def test_ways_have_the_interpreters_bits(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in WAYS[way].items():
         monkeypatch.setattr(sorting, name, value)

@@ -17,7 +17,7 @@ from tests.samples.movement import movement
 from tests.samples.reduction import reductions
 from tests.samples.sample import Sample, all_pass, assert_matches, graph_of, ulp_distance
 from tests.samples.sliding import sliding
-from tests.samples.sorting import sorting
+from tests.samples.sorting import selection, sorting
 from tests.samples.source import sources
 from tests.samples.structural import structural
 from tests.samples.windows import windows
@@ -37,6 +37,7 @@ FAMILIES: tuple[Callable[[], Iterator[Sample]], ...] = (
     windows,
     cumulative,
     sorting,
+    selection,
     linalg,
     sparse,
     sources,

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.graph.ops.sorting import SortAttrs
+from graphc.graph.ops.sorting import SortAttrs, TopAttrs
 from tests.samples.arrays import edges, generator, random_array
 from tests.samples.sample import Sample
 
@@ -44,3 +44,12 @@ def sorting() -> Iterator[Sample]:
                 name = f"{dtype.short}-edges{'-descending' if descending else ''}"
                 yield Sample(op, f"{name}-short", (values[:, :40].copy(),), SortAttrs(1, descending))
                 yield Sample(op, f"{name}-long", (values,), SortAttrs(1, descending))
+
+
+def selection() -> Iterator[Sample]:
+    for dtype in dtypes.ALL:
+        values = np.resize(generator(dtype).permutation(edges(dtype)), (2, 150))
+        for k, largest in ((0, True), (5, True), (20, False), (100, True)):
+            yield Sample("arg_top_k", f"{dtype.short}-{k}", (values,), TopAttrs(1, k, largest))
+        yield Sample("arg_top_k", f"{dtype.short}-columns", (values.T.copy(),), TopAttrs(0, 3))
+    yield Sample("arg_top_k", "empty", (np.ones((3, 0), np.float32),), TopAttrs(1, 0))

@@ -11,13 +11,28 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from graphc.core.dtypes import DType, int64
+from graphc.core.dtypes import DType, int32, int64
 from graphc.core.records import dataclass
 from graphc.graph.ir import Node
 from graphc.graph.ops.reduction import limits
-from graphc.kernel.ir import Accumulate, Buffer, Combine, Expr, Load, LoopKind, Space, Store, Var, index
+from graphc.kernel.ir import (
+    Accumulate,
+    Binary,
+    Buffer,
+    Cast,
+    Combine,
+    Compare,
+    Expr,
+    Load,
+    LoopKind,
+    Select,
+    Space,
+    Store,
+    Var,
+    index,
+)
 from graphc.kernel.lower.emit import Emitter
-from graphc.kernel.lower.expr import Index, add, computing, const, delinear, mul
+from graphc.kernel.lower.expr import Index, add, computing, const, convert, delinear, mul
 from graphc.kernel.math.scalar import FORMATS, Emit, Scalar
 
 LANES = 16
@@ -93,12 +108,26 @@ def reducer(node: Node) -> Reducer:
     start = {"add": nothing, "mul": 1, "max": low, "argmax": low, "min": high, "argmin": high}[combine]
     identity: tuple[Expr, ...] = (const(start, dtype),)
     if combine in ("max", "min") and dtype.is_float:
-        signed = FORMATS[dtype].signed
-        word = int(np.array(start, dtype.numpy).view(signed.numpy))
-        identity = (const(word if word >= 0 else word ^ int(np.iinfo(signed.name).max), signed),)
+        identity = (_key(start, dtype),)
     if combine in ("argmax", "argmin"):
         identity += (const(2**63 - 1, int64),)
     return Reducer(node, combine, identity)
+
+
+def _key(number: bool | int | float, dtype: DType) -> Expr:
+    """A float as an integer in the order of floats."""
+    signed = FORMATS[dtype].signed
+    word = int(np.array(number, dtype.numpy).view(signed.numpy))
+    return const(word if word >= 0 else word ^ int(np.iinfo(signed.name).max), signed)
+
+
+def _extreme(picks: Reducer) -> Reducer:
+    """The reducer of the value whose place is wanted."""
+    dtype = picks.dtypes[0]
+    low, high = limits(dtype)
+    start = low if picks.combine == "argmax" else high
+    identity = _key(start, dtype) if dtype.is_float else const(start, dtype)
+    return Reducer(picks.node, "max" if picks.combine == "argmax" else "min", (identity,))
 
 
 Element = Callable[[Sequence[Expr]], Sequence[tuple[Expr, ...]]]
@@ -113,6 +142,7 @@ class Lanes:
     reducers: tuple[Reducer, ...]
     extents: tuple[int, ...]  # of the reduced axes
     element: Element
+    twice: bool = False  # whether elements are quickly read again
 
     @property
     def count(self) -> int:
@@ -133,8 +163,7 @@ class Lanes:
             values = self.element([index(0)] * len(self.extents))
             return [index(0) if r.picks_index else v[0] for r, v in zip(self.reducers, values, strict=True)]
         if self.chunks == 1:
-            found = self.chunk(index(0), self.count)
-            return [r.decode(value, self.emitter.let)[-1] for r, value in zip(self.reducers, found, strict=True)]
+            return self._results(self.chunk(index(0), self.count))
         partial = self.buffers("part", (self.chunks,), "worker")
         full, tail = divmod(self.count, CHUNK)
         counter = self.emitter.fresh("q")
@@ -157,39 +186,105 @@ class Lanes:
 
     def chunk(self, base: Expr, count: int) -> list[tuple[Expr, ...]]:
         """Reduce elements [base, base + count) in the current block."""
-        lanes = self.buffers("acc", (LANES,), "register")
+        reducers = [_extreme(r) if self._finds(r) else r for r in self.reducers]
+        lanes = [tuple(self.emitter.buffer("acc", d, (LANES,), "register") for d in r.dtypes) for r in reducers]
         lane = self.emitter.fresh("l")
         self.emitter.open()
-        for reducer, buffers in zip(self.reducers, lanes, strict=True):
+        for reducer, buffers in zip(reducers, lanes, strict=True):
             for buffer, identity in zip(buffers, reducer.identity, strict=True):
                 self.emitter.append(Store(buffer, (lane,), identity))
         self.emitter.close_nest([(lane, LANES, "parallel")])
         full, tail = divmod(count, LANES)
         if full:
             step, lane = self.emitter.fresh("c"), self.emitter.fresh("l")
-            self.accumulate(
-                lanes, add(base, mul(step, LANES)), lane, [(step, full, "serial"), (lane, LANES, "parallel")]
-            )
+            nest: list[tuple[Var, int, LoopKind]] = [(step, full, "serial"), (lane, LANES, "parallel")]
+            self._accumulate(reducers, lanes, add(base, mul(step, LANES)), lane, nest)
         if tail:
             lane = self.emitter.fresh("l")
-            self.accumulate(lanes, add(base, index(full * LANES)), lane, [(lane, tail, "parallel")])
+            self._accumulate(reducers, lanes, add(base, index(full * LANES)), lane, [(lane, tail, "parallel")])
         for half in (8, 4, 2, 1):
             lane = self.emitter.fresh("l")
             self.emitter.open()
-            for reducer, buffers in zip(self.reducers, lanes, strict=True):
+            for reducer, buffers in zip(reducers, lanes, strict=True):
                 self.emitter.append(_combine(reducer, buffers, (lane,), (add(lane, index(half)),)))
             self.emitter.close_nest([(lane, half, "parallel")])
-        return [tuple(self.emitter.let(Load(b, (index(0),)), "r") for b in buffers) for buffers in lanes]
+        found = [tuple(self.emitter.let(Load(b, (index(0),)), "r") for b in buffers) for buffers in lanes]
+        return [
+            (*inner.decode(values, self.emitter.let), base) if inner is not reducer else values
+            for reducer, inner, values in zip(self.reducers, reducers, found, strict=True)
+        ]
 
-    def accumulate(
-        self, lanes: list[tuple[Buffer, ...]], base: Expr, lane: Var, nest: list[tuple[Var, int, LoopKind]]
+    def _accumulate(
+        self,
+        reducers: Sequence[Reducer],
+        lanes: list[tuple[Buffer, ...]],
+        base: Expr,
+        lane: Var,
+        nest: list[tuple[Var, int, LoopKind]],
     ) -> None:
         self.emitter.open()
         values = self.element(self._position(base, lane))
-        for reducer, buffers, value in zip(self.reducers, lanes, values, strict=True):
+        for reducer, buffers, value in zip(reducers, lanes, values, strict=True):
             targets = tuple((b, (lane,)) for b in buffers)
-            self.emitter.append(Accumulate(targets, reducer.encode(value, self.emitter.let), reducer.combine))
+            combined = reducer.encode(value[: len(buffers)], self.emitter.let)
+            self.emitter.append(Accumulate(targets, combined, reducer.combine))
         self.emitter.close_nest(nest)
+
+    # ------------------------------------------------------------------------------------------------ places
+
+    def _finds(self, reducer: Reducer) -> bool:
+        """Whether the place of an extreme is found after its value: lanes then keep no places, and the value no
+        longer waits for them. What stands for a place until then is where its chunk begins.
+        """
+        return reducer.picks_index and self.twice
+
+    def _results(self, found: Sequence[tuple[Expr, ...]]) -> list[Expr]:
+        """One result per reducer of what is combined in the end."""
+        return [
+            self._place_of(number, *values) if self._finds(r) else r.decode(values, self.emitter.let)[-1]
+            for number, (r, values) in enumerate(zip(self.reducers, found, strict=True))
+        ]
+
+    def _place_of(self, number: int, best: Expr, base: Expr) -> Expr:
+        """The first place in the chunk from `base` on where the value is that of reducer `number`, or both are NaN."""
+        emitter, length = self.emitter, min(self.count, CHUNK)
+        last = self.count - length  # the chunk at the end is looked at with what comes before it and is not as good
+        base = emitter.let(Binary("max", Binary("min", base, index(last)), index(0))) if last else index(0)
+        places = emitter.buffer("at", int32, (LANES,), "register")
+        lane = emitter.fresh("l")
+        emitter.open()
+        emitter.append(Store(places, (lane,), const(CHUNK, int32)))
+        emitter.close_nest([(lane, LANES, "parallel")])
+
+        def look(begin: Expr, lane: Var) -> None:
+            (value, *_) = self.element((add(base, add(begin, lane)),))[number]
+            is_best: Expr = Compare("eq", value, best)
+            if value.dtype.is_float:
+                is_best = Binary("or", is_best, Compare("ne", value, value))
+            place = Select(is_best, convert(begin, int32), const(CHUNK, int32))
+            emitter.append(Accumulate(((places, (lane,)),), (place,), "min"))
+
+        full, tail = divmod(length, LANES)
+        if full:
+            step, lane = emitter.fresh("c"), emitter.fresh("l")
+            emitter.open()
+            look(mul(step, LANES), lane)
+            emitter.close_nest([(step, full, "serial"), (lane, LANES, "parallel")])
+        if tail:
+            lane = emitter.fresh("l")
+            emitter.open()
+            look(index(full * LANES), lane)
+            emitter.close_nest([(lane, tail, "parallel")])
+        lane = emitter.fresh("l")
+        emitter.open()
+        emitter.append(Accumulate(((places, (lane,)),), (Cast(lane, int32),), "add"))
+        emitter.close_nest([(lane, LANES, "parallel")])
+        for half in (8, 4, 2, 1):
+            lane = emitter.fresh("l")
+            emitter.open()
+            emitter.append(Accumulate(((places, (lane,)),), (Load(places, (add(lane, index(half)),)),), "min"))
+            emitter.close_nest([(lane, half, "parallel")])
+        return add(base, emitter.let(Cast(emitter.let(Load(places, (index(0),)), "r"), int64)))
 
     def _position(self, base: Expr, lane: Expr) -> Index:
         """Where element `base + lane` is along the reduced axes; `base` is a multiple of 16."""
@@ -213,8 +308,12 @@ class Lanes:
                 self.emitter.append(_combine(reducer, buffers, (left, *idx), there))
             self.emitter.close_nest([(pair, pairs, "parallel")])
             stride *= 2
-        found = [self.emitter.let(Load(buffers[-1], (index(0), *idx)), "r") for buffers in parts]
-        return [r.decode((value,), self.emitter.let)[-1] for r, value in zip(self.reducers, found, strict=True)]
+        return self._results([self._loaded(r, b, idx) for r, b in zip(self.reducers, parts, strict=True)])
+
+    def _loaded(self, reducer: Reducer, buffers: tuple[Buffer, ...], idx: Index) -> tuple[Expr, ...]:
+        """What a reducer needs of the first part."""
+        wanted = buffers if self._finds(reducer) else buffers[-1:]
+        return tuple(self.emitter.let(Load(buffer, (index(0), *idx)), "r") for buffer in wanted)
 
 
 def _combine(reducer: Reducer, buffers: tuple[Buffer, ...], here: Index, there: Index) -> Accumulate:

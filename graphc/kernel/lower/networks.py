@@ -7,12 +7,12 @@ scratch is read and written twice or three times for each merge. Each comparison
 so those with places behind the end are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Binary, Buffer, Expr, Load, Store, index
+from graphc.kernel.ir import Binary, Buffer, Compare, Expr, Load, Select, Store, index
 from graphc.kernel.lower.emit import Emitter
-from graphc.kernel.lower.expr import add, mul
+from graphc.kernel.lower.expr import Index, add, const, mul
 
 BLOCK = 16  # elements in registers
 LEVELS = 4  # of a merge that are done in registers
@@ -126,41 +126,101 @@ def _halves(stride: int) -> Iterator[int]:
         stride //= 2
 
 
-def sort_in_place(emitter: Emitter, keys: Buffer, n: int) -> None:
-    """The loops that sort scratch of `padded(n)` unsigned integers."""
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Elements in scratch: one word each, compared as an unsigned integer, or a key and the place it comes from."""
+
+    buffers: tuple[Buffer, ...]
+
+    @property
+    def last(self) -> tuple[Expr, ...]:
+        """An element that none comes after."""
+        return tuple(const((1 << (b.dtype.bits - (b.dtype.kind == "int"))) - 1, b.dtype) for b in self.buffers)
+
+    def read(self, emitter: Emitter, place: Index) -> tuple[Expr, ...]:
+        return tuple(emitter.read(Load(buffer, place)) for buffer in self.buffers)
+
+    def write(self, emitter: Emitter, place: Index, element: tuple[Expr, ...]) -> None:
+        for buffer, part in zip(self.buffers, element, strict=True):
+            emitter.append(Store(buffer, place, part))
+
+    def ordered(
+        self, emitter: Emitter, a: tuple[Expr, ...], b: tuple[Expr, ...]
+    ) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
+        """The two elements in order."""
+        if len(self.buffers) == 1:
+            return (emitter.let(Binary("min", a[0], b[0])),), (emitter.let(Binary("max", a[0], b[0])),)
+        is_tie = Binary("and", Compare("eq", a[0], b[0]), Compare("lt", a[1], b[1]))
+        in_order = emitter.let(Binary("or", Compare("lt", a[0], b[0]), is_tie))
+        first, second = (
+            tuple(emitter.let(Select(in_order, *pair)) for pair in zip(x, y, strict=True)) for x, y in ((a, b), (b, a))
+        )
+        return first, second
+
+
+def in_blocks(emitter: Emitter, count: int, write: Callable[[Expr], None]) -> None:
+    """`write` for each step, in order; in blocks, so that several rows in lanes are read and written as squares."""
+    blocks, rest = divmod(count, BLOCK)
+    if blocks:
+        block, step = emitter.fresh("b"), emitter.fresh("j")
+        emitter.open()
+        write(add(mul(block, BLOCK), step))
+        emitter.close_nest([(block, blocks, "serial"), (step, BLOCK, "serial")])
+    if rest:
+        step = emitter.fresh("j")
+        emitter.open()
+        write(add(step, index(blocks * BLOCK)))
+        emitter.close_nest([(step, rest, "serial")])
+
+
+def sort_in_place(emitter: Emitter, records: Records, n: int) -> None:
+    """The loops that sort `padded(n)` elements of scratch."""
     for step, extent in passes(n):
-        whole, rest = divmod(extent, step.size)
-        if whole:
-            block = emitter.fresh("b")
-            emitter.open()
-            _write(emitter, keys, step, mul(block, step.size))
-            emitter.close_nest([(block, whole, "serial")])
-        if rest:
-            emitter.open()
-            _write(emitter, keys, step.cut(rest), index(whole * step.size))
-            emitter.close_nest([])
+        _write(emitter, records, step, extent)
 
 
-def _write(emitter: Emitter, keys: Buffer, step: Pass, begin: Expr) -> None:
+def clean(emitter: Emitter, records: Records, n: int) -> None:
+    """Put n elements in order, a power of two from 16 on, that are a bitonic sequence."""
+    levels = n.bit_length() - 1
+    while levels:
+        here = levels - 4 if 4 < levels <= 4 + LEVELS else min(levels, LEVELS)
+        _write(emitter, records, _further(1 << (levels - 1), here), n)
+        levels -= here
+
+
+def _write(emitter: Emitter, records: Records, step: Pass, extent: int) -> None:
+    """A pass over so many elements."""
+    whole, rest = divmod(extent, step.size)
+    if whole:
+        block = emitter.fresh("b")
+        emitter.open()
+        _in_block(emitter, records, step, mul(block, step.size))
+        emitter.close_nest([(block, whole, "serial")])
+    if rest:
+        emitter.open()
+        _in_block(emitter, records, step.cut(rest), index(whole * step.size))
+        emitter.close_nest([])
+
+
+def _in_block(emitter: Emitter, records: Records, step: Pass, begin: Expr) -> None:
     if step.count == 1:
-        _compare(emitter, keys, step, begin, index(0))
+        _compare(emitter, records, step, begin, index(0))
         return
     counter = emitter.fresh("i")
     emitter.open()
-    _compare(emitter, keys, step, begin, counter)
+    _compare(emitter, records, step, begin, counter)
     emitter.close_nest([(counter, step.count, "serial")])
 
 
-def _compare(emitter: Emitter, keys: Buffer, step: Pass, begin: Expr, counter: Expr) -> None:
-    places: dict[int, Expr] = {}
-    values: dict[int, Expr] = {}
+def _compare(emitter: Emitter, records: Records, step: Pass, begin: Expr, counter: Expr) -> None:
+    places: dict[int, Index] = {}
+    values: dict[int, tuple[Expr, ...]] = {}
     for register in dict.fromkeys(r for pair in step.pairs for r in pair):
         start, sign = step.places[register]
         here = add(begin, index(start))
-        places[register] = Binary("sub", here, counter) if sign < 0 else add(here, counter)
-        values[register] = emitter.read(Load(keys, (places[register],)))
+        places[register] = (Binary("sub", here, counter) if sign < 0 else add(here, counter),)
+        values[register] = records.read(emitter, places[register])
     for first, second in step.pairs:
-        pair = Binary("min", values[first], values[second]), Binary("max", values[first], values[second])
-        values[first], values[second] = emitter.let(pair[0]), emitter.let(pair[1])
+        values[first], values[second] = records.ordered(emitter, values[first], values[second])
     for register, value in values.items():
-        emitter.append(Store(keys, (places[register],), value))
+        records.write(emitter, places[register], value)

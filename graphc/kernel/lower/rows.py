@@ -105,7 +105,17 @@ class _RowPhase:
             return found
 
         extents = tuple(nodes[0].operands[0].shape[d] for d in axes_of(nodes[0]))
-        return Lanes(self.emitter, tuple(reducer(n) for n in nodes), extents, element)
+        return Lanes(self.emitter, tuple(reducer(n) for n in nodes), extents, element, self._is_read_twice(stage))
+
+    def _is_read_twice(self, stage: Stage) -> bool:
+        """Whether elements lie in memory, those of a row beside each other, so that to read a chunk again is quick."""
+        operands = [node.operands[0] for node in stage.nodes]
+        return all(
+            value in self.emitter.stored
+            and value.type.rank - 1 in axes_of(node)
+            and (value.dtype.is_float or value.dtype.is_integer)
+            for value, node in zip(operands, stage.nodes, strict=True)
+        )
 
     def _stage(self, stage: Stage) -> None:
         for node, result in zip(stage.nodes, self._lanes(stage).row(), strict=True):

@@ -1,6 +1,6 @@
 """sort and argsort. Elements become unsigned integers in the same order, their *keys*.
 
-Many rows that are not long: `sort` runs a network (`networks`), all rows in step. Else:
+Many rows that are not long: a network (`networks`), which all rows run in step. Else:
 
 Short rows: the rank of an element is how many come before it, counted in vector lanes; it goes straight to that place.
 Longer rows: radix sort, the lowest digit first; a pass counts how often each digit occurs and moves elements to places
@@ -10,10 +10,10 @@ in parts: each part counts its digits, the counts are added up over digits and p
 Whatever the way, the result is the same: a stable order is unique.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import field
 
-from graphc.core.dtypes import DType, dtype, int32, int64, uint8
+from graphc.core.dtypes import DType, dtype, int32, int64, uint8, uint64
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node
 from graphc.graph.ops.sorting import SortAttrs
@@ -38,15 +38,15 @@ from graphc.kernel.ir import (
 from graphc.kernel.lower.build import KernelBuilder, Memory
 from graphc.kernel.lower.expr import Index, add, computing, const, convert, mul
 from graphc.kernel.lower.merge import merge_dims
-from graphc.kernel.lower.networks import padded, sort_in_place
+from graphc.kernel.lower.networks import Records, in_blocks, padded, sort_in_place
 
 NETWORK = 4096  # elements of the longest row that is sorted by a network, whose scratch stays in the second cache
 MANY_ROWS = 16  # rows that fill vector lanes
 KEY_BITS = 32  # narrower keys have few digits
+PLACE_BITS = 32
 RANKED = 256  # elements of the longest row that is sorted by ranks
 BITS = 8  # of a digit: places for as many digits as stay in the first cache; fewer passes were slower
 PART = 65536  # elements of one row that one thread counts and moves
-SQUARE = 16  # steps along a row that are read at once
 FEW_ROWS = 8  # fewer rows than this, of more than one part, are sorted part by part
 
 
@@ -107,7 +107,7 @@ class Keys:
 
 
 @dataclass(slots=True)
-class Records:
+class _Records:
     """Where keys, and for argsort the places they come from, lie between passes."""
 
     keys: Buffer
@@ -139,7 +139,7 @@ class Sort:
         rows = 1
         for extent in self.extents:
             rows *= extent
-        if not self.is_arg and self.n <= NETWORK and rows >= MANY_ROWS and self.keys.key.bits >= KEY_BITS:
+        if self.n <= NETWORK and rows >= MANY_ROWS and (self.is_arg or self.keys.key.bits >= KEY_BITS):
             self._by_network()
         elif self.n <= RANKED:
             self._by_ranks()
@@ -163,9 +163,9 @@ class Sort:
         element = self.emitter.pull(self.x, self._place(counters, position))
         return self.emitter.let(self.keys.of(self.emitter.let(convert(element, self.keys.dtype))), "key")
 
-    def records(self, number: int, shape: tuple[int, ...], space: Space) -> Records:
+    def _records(self, number: int, shape: tuple[int, ...], space: Space) -> _Records:
         keys = self.emitter.buffer("keys", self.keys.key, shape, space)
-        return Records(keys, self.emitter.buffer("places", int32, shape, space) if self.is_arg else None)
+        return _Records(keys, self.emitter.buffer("places", int32, shape, space) if self.is_arg else None)
 
     def _digit(self, key: Expr, shift: int) -> Expr:
         lowest = Binary("shr", key, const(shift, key.dtype)) if shift else key
@@ -193,31 +193,52 @@ class Sort:
     def _by_network(self) -> None:
         emitter, n = self.emitter, self.n
         counters = self.open()
-        keys = emitter.buffer("keys", self.keys.key, (padded(n),), "worker")
-        self._along(lambda step: emitter.append(Store(keys, (step,), self._key(counters, step))))
+        records = self.scratch((padded(n),), "worker")
+        in_blocks(emitter, n, lambda step: records.write(emitter, (step,), self.element(counters, step)))
         if padded(n) > n:
             step = emitter.fresh("j")
             emitter.open()
-            largest = const((1 << self.keys.key.bits) - 1, self.keys.key)
-            emitter.append(Store(keys, (add(step, index(n)),), largest))
+            records.write(emitter, (add(step, index(n)),), records.last)
             emitter.close_nest([(step, padded(n) - n, "serial")])
-        sort_in_place(emitter, keys, n)
-        self._along(lambda step: self.result(counters, step, emitter.read(Load(keys, (step,))), step))
+        sort_in_place(emitter, records, n)
+
+        def write(step: Expr) -> None:
+            self.result(counters, step, *self.parts_of(records.read(emitter, (step,))))
+
+        in_blocks(emitter, self.first, write)
         emitter.close_phase(counters, self.extents)
 
-    def _along(self, write: Callable[[Expr], None]) -> None:
-        """`write` for each place of a row, in blocks, so that several rows in lanes are read and written as squares."""
-        blocks, rest = divmod(self.n, SQUARE)
-        if blocks:
-            block, step = self.emitter.fresh("b"), self.emitter.fresh("j")
-            self.emitter.open()
-            write(add(mul(block, SQUARE), step))
-            self.emitter.close_nest([(block, blocks, "serial"), (step, SQUARE, "serial")])
-        if rest:
-            step = self.emitter.fresh("j")
-            self.emitter.open()
-            write(add(step, index(blocks * SQUARE)))
-            self.emitter.close_nest([(step, rest, "serial")])
+    @property
+    def _is_packed(self) -> bool:
+        """Whether key and place share a word of 64 bits."""
+        return self.is_arg and self.keys.key.bits <= PLACE_BITS
+
+    def scratch(self, shape: tuple[int, ...], space: Space) -> Records:
+        """Scratch for elements of rows: keys, or keys with places where these are asked for."""
+        if not self.is_arg or self._is_packed:
+            word = uint64 if self._is_packed else self.keys.key
+            return Records((self.emitter.buffer("words", word, shape, space),))
+        buffers = (("keys", self.keys.key), ("places", int32))
+        return Records(tuple(self.emitter.buffer(name, kind, shape, space) for name, kind in buffers))
+
+    def element(self, counters: Sequence[Expr], position: Expr) -> tuple[Expr, ...]:
+        """An element of the operand, as scratch holds it."""
+        key = self._key(counters, position)
+        if not self.is_arg:
+            return (key,)
+        if not self._is_packed:
+            return key, convert(position, int32)
+        high = Binary("shl", Cast(key, uint64), const(PLACE_BITS, uint64))
+        return (self.emitter.let(Binary("or", high, Cast(position, uint64))),)
+
+    def parts_of(self, element: tuple[Expr, ...]) -> tuple[Expr, Expr]:
+        """Key and place of an element of scratch; without places the place means nothing."""
+        if not self.is_arg:
+            return element[0], index(0)
+        if not self._is_packed:
+            return element[0], element[1]
+        place = Cast(Binary("and", element[0], const((1 << PLACE_BITS) - 1, uint64)), int64)
+        return Cast(Binary("shr", element[0], const(PLACE_BITS, uint64)), self.keys.key), self.emitter.let(place)
 
     # ------------------------------------------------------------------------------------------------ ranks
 
@@ -265,7 +286,7 @@ class Sort:
         emitter, n, passes = self.emitter, self.n, len(self.shifts)
         counters = self.open()
         counts = emitter.buffer("counts", int32, (passes, self.digits), "worker")
-        records = [self.records(k, (n,), "worker") for k in range(min(passes - 1, 2))]
+        records = [self._records(k, (n,), "worker") for k in range(min(passes - 1, 2))]
         self._clear(counts, (passes, self.digits), ())
         step = emitter.fresh("j")
         emitter.open()
@@ -305,7 +326,7 @@ class Sort:
         emitter.append(Store(total, (), Binary("add", start, count)))
         emitter.close_nest([(step, self.digits, "serial")])
 
-    def read(self, counters: Sequence[Expr], source: Records | None, position: Expr) -> tuple[Expr, Expr]:
+    def _read(self, counters: Sequence[Expr], source: _Records | None, position: Expr) -> tuple[Expr, Expr]:
         """The key at a position and the place it comes from; None: of the operand itself."""
         if source is None:
             return self._key(counters, position), position
@@ -319,15 +340,15 @@ class Sort:
         counters: Sequence[Expr],
         next_place: Buffer,
         before: Index,
-        source: Records | None,
-        target: Records | None,
+        source: _Records | None,
+        target: _Records | None,
         position: Expr,
         shift: int,
         distinct: bool,
     ) -> None:
         """One element to the next place of its digit."""
         emitter = self.emitter
-        key, place = self.read(counters, source, position)
+        key, place = self._read(counters, source, position)
         digit = (*before, self._digit(key, shift))
         where = emitter.read(Load(next_place, digit), "to")
         emitter.append(Store(next_place, digit, Binary("add", where, const(1, int32))))
@@ -346,7 +367,7 @@ class Sort:
         size = -(-n // parts)
         counts = emitter.buffer("counts", int32, (*self.extents, parts, self.digits), "arena")
         starts = emitter.buffer("starts", int32, (*self.extents, self.digits), "arena")
-        records = [self.records(k, (*self.extents, n), "arena") for k in range(min(passes - 1, 2))]
+        records = [self._records(k, (*self.extents, n), "arena") for k in range(min(passes - 1, 2))]
         whole = n // size
         for number, shift in enumerate(self.shifts):
             source = records[(number - 1) % 2] if number else None
@@ -359,11 +380,11 @@ class Sort:
                 if count:
                     self._move_part(counts, starts, source, target, shift, size, (first, count, many))
 
-    def _of_row(self, records: Records | None, counters: Sequence[Expr]) -> Records | None:
-        return None if records is None else Records(records.keys, records.places, tuple(counters))
+    def _of_row(self, records: _Records | None, counters: Sequence[Expr]) -> _Records | None:
+        return None if records is None else _Records(records.keys, records.places, tuple(counters))
 
     def _count_part(
-        self, counts: Buffer, source: Records | None, shift: int, size: int, share: tuple[int, int, int]
+        self, counts: Buffer, source: _Records | None, shift: int, size: int, share: tuple[int, int, int]
     ) -> None:
         """Count the digits of parts; `share`: the first of them, how long each is, how many."""
         emitter = self.emitter
@@ -375,7 +396,7 @@ class Sort:
         self._clear(own, (self.digits,), ())
         step = emitter.fresh("j")
         emitter.open()
-        key, _ = self.read(counters, self._of_row(source, counters), add(mul(number, size), step))
+        key, _ = self._read(counters, self._of_row(source, counters), add(mul(number, size), step))
         self._count(own, (self._digit(key, shift),))
         emitter.close_nest([(step, count, "serial")])
         step = emitter.fresh("d")
@@ -412,8 +433,8 @@ class Sort:
         self,
         counts: Buffer,
         starts: Buffer,
-        source: Records | None,
-        target: Records | None,
+        source: _Records | None,
+        target: _Records | None,
         shift: int,
         size: int,
         share: tuple[int, int, int],

@@ -26,6 +26,7 @@ STEPS_OF_COLUMNS = 8
 RUN_BYTES = 4096  # of a row that is read at once
 FAR_BYTES = 512  # from one step to the next: nearer ones are read in order as they are
 NEAR = 1.0  # what takes less of the second cache stays there from one run to the next
+SHARE_OF_FIRST = 0.75  # of the first cache that rows may take which are read again
 SHARE = 0.25  # of the second cache that accumulators may take
 FEWEST_BLOCKS = 16  # of rows that threads share
 FEWEST_PARTS = 4  # of columns
@@ -54,8 +55,12 @@ def rows_in_step(axes: tuple[Axis, ...], leaf: tuple[Stmt, ...]) -> int:
     touched = accesses(leaf)
     for load, _ in _summed(leaf):
         times = sum(touch.times for touch in touched if touch.buffer == load.buffer)
-        if _is_large(load.buffer) and _moves(load, row, leaf) not in (0, None) and times * rows <= load.buffer.size:
-            return together  # what is read again had better come from the first cache
+        if not _is_large(load.buffer) or _moves(load, row, leaf) in (0, None):
+            continue
+        if times * rows > load.buffer.size:  # what is read again had better come from the first cache
+            fitting = int(SHARE_OF_FIRST * host.target().cache_bytes[0]) * rows // load.buffer.nbytes
+            together = min(together, 1 << max(fitting.bit_length() - 1, 0))
+        return together
     return 1
 
 

@@ -77,16 +77,13 @@ class Reducer:
         """What is combined for these values."""
         if not self.is_ordered:
             return values
-        x = Scalar(emit(values[0]), emit)
-        key = _ordered(x.bits_as(self.dtypes[0]))
-        limits = np.iinfo(self.dtypes[0].name)
-        return (x.differs(x).select(int(limits.max if self.combine == "max" else limits.min), key).expr,)
+        return (key_of(emit(values[0]), self.combine == "max", emit),)
 
     def decode(self, values: tuple[Expr, ...], emit: Emit) -> tuple[Expr, ...]:
         """The result for what was combined."""
         if not self.is_ordered:
             return values
-        return (_ordered(Scalar(emit(values[0]), emit)).bits_as(computing(self.node.operands[0].dtype)).expr,)
+        return (value_of(values[0], computing(self.node.operands[0].dtype), emit),)
 
 
 def _ordered(bits: Scalar) -> Scalar:
@@ -99,6 +96,20 @@ def _ordered(bits: Scalar) -> Scalar:
     return bits ^ ((bits >> width) & ((1 << width) - 1))
 
 
+def key_of(x: Expr, nan_is_largest: bool, emit: Emit) -> Expr:
+    """A float as a signed integer in the same order; NaN is the largest or smallest."""
+    number = Scalar(x, emit)
+    signed = FORMATS[x.dtype].signed
+    limits = np.iinfo(signed.name)
+    key = _ordered(number.bits_as(signed))
+    return number.differs(number).select(int(limits.max if nan_is_largest else limits.min), key).expr
+
+
+def value_of(key: Expr, dtype: DType, emit: Emit) -> Expr:
+    """The float of such an integer."""
+    return _ordered(Scalar(emit(key), emit)).bits_as(dtype).expr
+
+
 def reducer(node: Node) -> Reducer:
     """The reducer of a reduction node."""
     combine = _COMBINE[node.op.name]
@@ -108,13 +119,13 @@ def reducer(node: Node) -> Reducer:
     start = {"add": nothing, "mul": 1, "max": low, "argmax": low, "min": high, "argmin": high}[combine]
     identity: tuple[Expr, ...] = (const(start, dtype),)
     if combine in ("max", "min") and dtype.is_float:
-        identity = (_key(start, dtype),)
+        identity = (float_key(start, dtype),)
     if combine in ("argmax", "argmin"):
         identity += (const(2**63 - 1, int64),)
     return Reducer(node, combine, identity)
 
 
-def _key(number: bool | int | float, dtype: DType) -> Expr:
+def float_key(number: bool | int | float, dtype: DType) -> Expr:
     """A float as an integer in the order of floats."""
     signed = FORMATS[dtype].signed
     word = int(np.array(number, dtype.numpy).view(signed.numpy))
@@ -126,7 +137,7 @@ def _extreme(picks: Reducer) -> Reducer:
     dtype = picks.dtypes[0]
     low, high = limits(dtype)
     start = low if picks.combine == "argmax" else high
-    identity = _key(start, dtype) if dtype.is_float else const(start, dtype)
+    identity = float_key(start, dtype) if dtype.is_float else const(start, dtype)
     return Reducer(picks.node, "max" if picks.combine == "argmax" else "min", (identity,))
 
 

@@ -37,6 +37,8 @@ def is_legal(body: Graph, core: set[Node], alone: bool = True) -> bool:
         return False
     if any(value.type.size == 0 for value in (*body.inputs, *_values(body.nodes))):
         return False  # loops that never run beside loops that do
+    if not alone and len(core) == 1 and next(iter(core)).op.name in SCATTER_NAMES:
+        return all(node in core or node.op.kind in ("elementwise", "movement", "source") for node in body.nodes)
     kinds = [node.op.kind for node in body.nodes if node in core]
     if any(node.op.name in ALONE for node in body.nodes) or kinds.count("contraction") > 1:
         return False

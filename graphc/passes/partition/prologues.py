@@ -1,4 +1,5 @@
-"""Operands of products that are computed while they are packed, instead of by a kernel of their own.
+"""Operands of products that are computed while they are packed, and those of scatters that are computed while they take
+effect, instead of by a kernel of their own.
 
 In: the groups. Out: the nodes of groups whose values only products read, and that are cheaper to compute again by each
 of them than to write once and read: the gather of a batch, a cast, a scale, a mask. What decides is bytes: a kernel
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.core.dtypes import bfloat16
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.passes.partition.assemble import body_nodes, outside, used_outside
 from graphc.passes.partition.cost import Cost, kernel_cost, read_bytes, work
 from graphc.passes.partition.decisions import Decision, Log
@@ -33,6 +35,12 @@ def _narrows(node: Node) -> bool:
     return node.result.dtype is bfloat16 and any(value.dtype is not bfloat16 for value in node.operands)
 
 
+def _is_read_once(scatter: Node, value: Value) -> bool:
+    """Whether each element of an operand is one of one update."""
+    _, indices, updates = scatter.operands
+    return value in (indices, updates) and indices.type.size == updates.type.size
+
+
 class _Prologues:
     def __init__(self, graph: Graph, role: Mapping[Node, Role], groups: Sequence[Sequence[Node]], log: Log) -> None:
         self.graph = graph
@@ -47,13 +55,13 @@ class _Prologues:
         found: set[Node] = set()
         for core in self.groups:
             if all(node.op.kind in KINDS or node.op.name == "gather" for node in core) and not any(map(_narrows, core)):
-                readers = self._products(core)
+                readers = self._readers(core)
                 if readers and self._pays(core, readers) and self._is_legal(core, readers, found):
                     found |= set(core)
         return found
 
-    def _products(self, core: Sequence[Node]) -> set[int]:
-        """The groups of the products that read a group; none when anything else does."""
+    def _readers(self, core: Sequence[Node]) -> set[int]:
+        """The groups of the products and scatters that read a group; none when anything else does."""
         inside = set(core)
         found: set[int] = set()
         stack = [value for node in core for value in node.results]
@@ -62,7 +70,7 @@ class _Prologues:
             if value in self.outputs:
                 return set()
             for user in self.graph.users.get(value, ()):
-                if user.op.kind == "contraction":
+                if user.op.kind == "contraction" or (user.op.name in SCATTER_NAMES and _is_read_once(user, value)):
                     found.add(self.group_of[user])
                 elif self.role[user] == "free" and user.op.name in ("transpose", "broadcast", "cast"):
                     stack += user.results
@@ -80,7 +88,7 @@ class _Prologues:
         longer = sum(value.type.nbytes for value in inputs if not self._is_in_memory(value))
         pays = longer <= nbytes and once.bytes * len(readers) < kept.bytes
         if self.log is not None:
-            why = f"computed in the packing of {len(readers)} products"
+            why = f"computed by its {len(readers)} readers"
             price = int(once.bytes * len(readers)) + max(longer - nbytes, 0)
             self.log.append(Decision("prologue", core[-1], pays, int(kept.bytes), price, why))
         return pays

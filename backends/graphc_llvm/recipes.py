@@ -17,7 +17,7 @@ from graphc.kernel.program import Scheduled
 from graphc.kernel.schedule.edit import Names
 from graphc.kernel.schedule.hoist import hoist, precompute
 from graphc.kernel.schedule.nests import around, extent_of, in_order
-from graphc.kernel.schedule.pieces import in_pieces
+from graphc.kernel.schedule.pieces import in_pieces, pieces_of_rows
 from graphc.kernel.schedule.quotients import find_shared, shared_blocks
 from graphc.kernel.schedule.rewrite import Substitution, loop, plus, times
 from graphc.kernel.schedule.simplify import counter_range
@@ -82,6 +82,9 @@ def _piece(
         packs, phases = schedule_contraction(found, names, read_only)
         packed += packs
         return front + phases
+    pieces = pieces_of_rows(axes[-1], leaf, names) if len(axes) > 1 else ()
+    if pieces:
+        axes, leaf = axes[:-1], pieces
     axes, leaf = expanded(axes, leaf, names)
     best = min(axes, key=lambda axis: penalty(axis, leaf))
     if inner_penalty(leaf) < penalty(best, leaf) and not _has_short_rows(best, leaf):

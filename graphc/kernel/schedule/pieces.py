@@ -17,6 +17,7 @@ from graphc.kernel.schedule.simplify import simplify_block
 from graphc.kernel.schedule.traverse import expressions, facts, needed
 
 SHORTEST = 8  # a piece is no shorter than the extent by this
+MOST_PIECES = 8  # of a row
 
 
 def in_pieces(statement: For, names: Names) -> tuple[For, ...]:
@@ -33,6 +34,21 @@ def in_pieces(statement: For, names: Names) -> tuple[For, ...]:
             starts = (0, *stops[:-1])
             return tuple(_piece(axes, leaf, axis, *ends, names) for ends in zip(starts, stops, strict=True))
     return (statement,)
+
+
+def pieces_of_rows(axis: Axis, leaf: tuple[Stmt, ...], names: Names) -> tuple[For, ...]:
+    """Loops over one axis, however short, that together run plain stores for all of it; none where nothing changes.
+
+    In lanes, a choice means that all sides are looked at, at places that are clamped and so are no runs of memory.
+    """
+    if not all(isinstance(each, Let | Store) for each in leaf):
+        return ()
+    known = facts(leaf)
+    cuts = sorted({cut for each in leaf for cut in _cuts(each, axis, known) if 0 < cut < axis.extent})
+    if not 1 <= len(cuts) < MOST_PIECES:
+        return ()
+    ends = zip((0, *cuts), (*cuts, axis.extent), strict=True)
+    return tuple(_piece((axis,), leaf, axis, start, stop, names) for start, stop in ends)
 
 
 def _cuts(statement: Stmt, axis: Axis, known: Facts) -> Iterator[int]:

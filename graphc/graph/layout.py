@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from graphc.graph.ir import Node
+from graphc.graph.ir import Graph, Node
 from graphc.graph.ops.movement import AxisAttrs, SliceAttrs
 
 
@@ -27,6 +27,18 @@ def is_flat_concatenate(node: Node) -> bool:
     """Whether the operands of a concatenate follow each other in memory."""
     assert isinstance(node.attrs, AxisAttrs)
     return all(extent == 1 for extent in node.result.shape[: node.attrs.axis])
+
+
+def is_window_of(body: Graph, node: Node) -> bool:
+    """Whether a node puts a small window into an array that lies in memory before and after, and that nothing else in
+    the body reads: then what lies around the window need not be touched.
+    """
+    if node.op.name != "dynamic_update_slice":
+        return False
+    x, update, *_ = node.operands
+    is_small = 0 < 2 * update.type.size <= x.type.size and not x.dtype.is_complex
+    in_memory = x in body.inputs and x not in body.outputs and node.result in body.outputs
+    return is_small and in_memory and len(body.users.get(x, ())) == 1 and node.operands.count(x) == 1
 
 
 def one_number(array: np.ndarray) -> np.ndarray | None:

@@ -1,9 +1,10 @@
-"""Which kernels compute the same."""
+"""Which kernels compute the same, and which compute nothing."""
 
 from dataclasses import field
 
+from graphc.core.dtypes import DType
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Kernel, Stmt
+from graphc.kernel.ir import Buffer, For, Kernel, Let, Load, Param, Stmt, Store, Var, index, walk
 
 
 @dataclass(slots=True)
@@ -26,3 +27,34 @@ class Structures:
         if key not in self._seen:
             self._seen[key] = self._numbers.setdefault((params, body), len(self._numbers)), kernel.body
         return self._seen[key][0]
+
+
+def copy_kernel(dtype: DType, size: int, source: str = "") -> Kernel:
+    """Copies so many elements; where they are in place already there is nothing to do."""
+    source_buffer, target = Buffer("in0", dtype, (size,)), Buffer("out0", dtype, (size,))
+    counter = Var("i0")
+    body = For(counter, index(size), "parallel", (Store(target, (counter,), Load(source_buffer, (counter,))),))
+    params = (Param(source_buffer, "in", source), Param(target, "out", source, aliases_ok=("in0",)))
+    return Kernel("copy", params, (body,))
+
+
+def is_copy(kernel: Kernel) -> bool:
+    """Whether all a kernel does is to store elements of one parameter at the same places of another one."""
+    if len(kernel.params) != 2 or [param.mode for param in kernel.params] != ["in", "out"]:
+        return False
+    loaded: dict[str, Load] = {}
+    for statement in walk(kernel.body):
+        if isinstance(statement, Let) and isinstance(statement.value, Load):
+            loaded[statement.var.name] = statement.value
+        elif isinstance(statement, Store):
+            value = statement.value
+            load = loaded.get(value.name) if isinstance(value, Var) else value
+            if (
+                not isinstance(load, Load)
+                or load.index != statement.index
+                or load.buffer.shape != statement.buffer.shape
+            ):
+                return False
+        elif not isinstance(statement, For):
+            return False
+    return True

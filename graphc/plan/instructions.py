@@ -15,6 +15,7 @@ import numpy as np
 from graphc.core.records import dataclass
 from graphc.kernel.ir import Alloc, Buffer, Kernel
 from graphc.kernel.program import BranchCall, Call, KernelCall, LoopCall, LoopProgram
+from graphc.kernel.structure import is_copy
 from graphc.plan.copies import Move, Spot, spot
 from graphc.plan.ir import ALIGNMENT, Block, Branch, Copy, Instruction, Launch, Lifetime, Ref, Repeat, While
 from graphc.plan.liveness import Accesses
@@ -135,6 +136,8 @@ class _Addresses:
     def _call(self, number: int, call: Call) -> list[Instruction]:
         args = [self._ref(spot(self.laid.found, self.laid.placement, tensor)) for tensor in call.args]
         match call:
+            case KernelCall() if args and all(arg == args[0] for arg in args) and is_copy(call.kernel):
+                return [Repeat(0, Block(()))]  # in place: nothing to do, at a moment of its own
             case KernelCall():
                 scratch = tuple(
                     Ref("arena", self._scratch(number, k), buffer.nbytes)

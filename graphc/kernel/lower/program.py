@@ -26,8 +26,10 @@ from graphc.graph.ops.source import ConstantAttrs
 from graphc.graph.ops.structural import FusionAttrs
 from graphc.kernel.ir import Buffer, Kernel, Mode, Param
 from graphc.kernel.lower.fusion import lower_body
-from graphc.kernel.lower.naming import labelled
+from graphc.kernel.lower.naming import labelled, sources_of
+from graphc.kernel.lower.updates import lower_window, updated
 from graphc.kernel.program import BranchCall, Call, KernelCall, LoopCall, LoopProgram, Tensor
+from graphc.kernel.structure import copy_kernel
 
 
 def lower_graph(
@@ -201,11 +203,27 @@ class _Lowering:
         results = [self._temporary(value, node) for value in node.results]
         if all(value.type.size == 0 for value in node.results):
             return
+        if (array := updated(body)) is not None:
+            self._update(node, body, array)
+            return
         if body not in self.bodies:
             self.bodies[body] = lower_body(body)
         kernel = labelled(self.bodies[body], body)  # a body of equal structure may come from other lines
         kernel = replace(kernel, name=self._unique(kernel.name))
         self.calls.append(KernelCall(kernel, (*(self.of[v] for v in node.operands), *results)))
+
+    def _update(self, node: Node, body: Graph, array: Value) -> None:
+        """Copy an array to where the result belongs, unless it lies there (the plan knows), and put the window in."""
+        operand = node.operands[body.inputs.index(array)]
+        result = self.of[node.result]
+        copied = copy_kernel(array.dtype, array.type.size, f"{array.type} {sources_of(body, array)}".rstrip())
+        copied = replace(copied, name=self._unique(copied.name))
+        self.calls.append(KernelCall(copied, (self.of[operand], result)))
+        if body not in self.bodies:
+            self.bodies[body] = lower_window(body)
+        kernel = replace(self.bodies[body], name=self._unique(self.bodies[body].name))
+        others = [self.of[v] for v, given in zip(node.operands, body.inputs, strict=True) if given is not array]
+        self.calls.append(KernelCall(kernel, (*others, result)))
 
     # ------------------------------------------------------------------------------------------------ loops, branches
 

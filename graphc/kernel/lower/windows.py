@@ -1,4 +1,7 @@
-"""Lowering of dynamic_slice and dynamic_update_slice, element by element: index arithmetic with a clamped start."""
+"""Lowering of dynamic_slice and dynamic_update_slice, element by element: index arithmetic with a clamped start.
+
+An update of a small window may have a kernel of its own (`updates`).
+"""
 
 from graphc.graph.ir import Node
 from graphc.graph.ops.windows import DimsAttrs, WindowAttrs
@@ -8,7 +11,8 @@ from graphc.kernel.lower.expr import Index, add, all_of, between, clamp
 from graphc.kernel.lower.movement import nearest
 
 
-def _first(emitter: Emitter, start: Expr, extent: int, size: int) -> Expr:
+def first_of(emitter: Emitter, start: Expr, extent: int, size: int) -> Expr:
+    """Where a window begins along a dim."""
     return emitter.let(nearest(start, extent - size + 1), "start")
 
 
@@ -18,7 +22,7 @@ def _slice(emitter: Emitter, node: Node, idx: Index) -> Pull:
     found = list(idx)
     for dim, size, start in zip(node.attrs.dims, node.attrs.sizes, starts, strict=True):
         given = yield start, ()
-        found[dim] = add(_first(emitter, given, x.shape[dim], size), idx[dim])
+        found[dim] = add(first_of(emitter, given, x.shape[dim], size), idx[dim])
     return (yield x, tuple(found))
 
 
@@ -33,7 +37,7 @@ def _update(emitter: Emitter, node: Node, idx: Index) -> Pull:
     for dim, start in zip(node.attrs.dims, starts, strict=True):
         size = update.shape[dim]
         given = yield start, ()
-        offset = Binary("sub", idx[dim], _first(emitter, given, x.shape[dim], size))
+        offset = Binary("sub", idx[dim], first_of(emitter, given, x.shape[dim], size))
         conditions.append(between(offset, 0, size))
         found[dim] = clamp(offset, size)
     new = yield update, tuple(found)

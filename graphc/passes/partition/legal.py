@@ -4,7 +4,8 @@
 - maps: all core values and outputs run along the same dims;
 - row groups: reductions that share their rows (`graphc.graph.rows`), with maps before, between and after them;
 - one contraction with maps after it that run along the product;
-- a scatter, a cumulative op, a sort, or an op of linear algebra, alone;
+- a scatter, a cumulative op, a sort, or an op of linear algebra, alone; so is a small window put into an array that
+  lies in memory before and after;
 - one node alone where a tensor is empty.
 What is accepted, lowering can write as one kernel that computes every core value once per element.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from graphc.graph.dims import DimClasses, Slot, dim_classes
 from graphc.graph.ir import Graph, Node, Value
+from graphc.graph.layout import is_window_of
 from graphc.graph.ops.cumulative import CUMULATIVE
 from graphc.graph.ops.indexing import SCATTER_NAMES
 from graphc.graph.ops.linalg import LINALG
@@ -39,6 +41,8 @@ def is_legal(body: Graph, core: set[Node], alone: bool = True) -> bool:
         return False  # loops that never run beside loops that do
     if not alone and len(core) == 1 and next(iter(core)).op.name in SCATTER_NAMES:
         return all(node in core or node.op.kind in ("elementwise", "movement", "source") for node in body.nodes)
+    if len(core) > 1 and any(is_window_of(body, node) for node in core):
+        return False
     kinds = [node.op.kind for node in body.nodes if node in core]
     if any(node.op.name in ALONE for node in body.nodes) or kinds.count("contraction") > 1:
         return False

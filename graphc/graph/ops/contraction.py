@@ -74,8 +74,10 @@ def _meaning(attrs: DotAttrs, lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndar
     summed = int(np.prod([lhs.shape[d] for d in attrs.lhs_contract], dtype=np.int64))
     rows = int(np.prod([lhs.shape[d] for d in lhs_free], dtype=np.int64))
     columns = int(np.prod([rhs.shape[d] for d in rhs_free], dtype=np.int64))
+    left = np.ascontiguousarray(left.reshape(*batch, rows, summed))  # BLAS adds up by how matrices lie in memory
+    right = np.ascontiguousarray(right.reshape(*batch, summed, columns))
     with np.errstate(all="ignore"):
-        product = (left.reshape(*batch, rows, summed) @ right.reshape(*batch, summed, columns)).astype(dtype)
+        product = (left @ right).astype(dtype)
     shape = (*batch, *(lhs.shape[d] for d in lhs_free), *(rhs.shape[d] for d in rhs_free))
     return (product.reshape(shape),)
 

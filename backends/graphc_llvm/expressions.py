@@ -196,8 +196,6 @@ class Scope:
             return self._from_memory(buffer.dtype, self._read(buffer, offset, vector, align), lanes)
         if offset.step == 2 and self.mask is None and _is_half_of_pair(buffer, index):
             return self._from_memory(buffer.dtype, self._half_of_pairs(buffer, index, element, align), lanes)
-        if offset.step == -1 and self.mask is None:
-            return self._from_memory(buffer.dtype, self._backwards(buffer, offset, element, align), lanes)
         if isinstance(offset, Linear) and spans.is_short(offset.step) and self._reads_whole(buffer):
             return self._from_memory(buffer.dtype, self._span(buffer, offset, None), lanes)
         spelled = suffix(buffer.dtype, lanes, in_memory=True)
@@ -209,14 +207,6 @@ class Scope:
             where = (f"<{lanes} x ptr> {align}", self.addresses(buffer, offset))
             text = self.builder.call(f"llvm.masked.gather.{spelled}.v{lanes}p0", vector, [where, *rest])
         return self._from_memory(buffer.dtype, text, lanes)
-
-    def _backwards(self, buffer: Buffer, offset: Value | Linear, element: str, align: str) -> str:
-        """A run of memory that lanes go through from its end."""
-        vector, back = widen(element, self.lanes), (1 - self.lanes) * buffer.dtype.itemsize
-        first = self.builder.emit(f"getelementptr i8, ptr {self.address(buffer, offset)}, i64 {back}")
-        run = self.builder.emit(f"load {vector}, ptr {first}, {align}")
-        order = ", ".join(f"i32 {lane}" for lane in reversed(range(self.lanes)))
-        return self.builder.emit(f"shufflevector {vector} {run}, {vector} poison, <{self.lanes} x i32> <{order}>")
 
     def _half_of_pairs(self, buffer: Buffer, idx: tuple[Expr, ...], element: str, align: str) -> str:
         """The elements of one kind of a run of pairs, which is read whole: the other kind is wanted as a rule, too."""

@@ -82,10 +82,10 @@ def _piece(
         packs, phases = schedule_contraction(found, names, read_only)
         packed += packs
         return front + phases
+    axes, leaf = expanded(axes, leaf, names)
     pieces = pieces_of_rows(axes[-1], leaf, names) if len(axes) > 1 else ()
     if pieces:
         axes, leaf = axes[:-1], pieces
-    axes, leaf = expanded(axes, leaf, names)
     best = min(axes, key=lambda axis: penalty(axis, leaf))
     if inner_penalty(leaf) < penalty(best, leaf) and not _has_short_rows(best, leaf):
         return front + _alone(_rows(axes, leaf, names, small), names)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.serve import Case, Prepare, Request, repeated
+
 ROWS = COLUMNS = 1000
 COUNT = ROWS * COLUMNS
 
@@ -41,10 +43,10 @@ class ArrayOperation:
 
 
 def vector(rng: np.random.Generator, dtype: str = "float32", count: int = COUNT) -> np.ndarray:
-    """Normal numbers; integers of all sizes; half of bools are true, but in the first half."""
+    """Normal numbers; integers of all sizes; no bool is true, so that all have to be looked at."""
     match dtype:
         case "bool":
-            return np.concatenate([np.zeros(count // 2, bool), rng.random(count - count // 2) < 0.5])
+            return np.zeros(count, bool)
         case "int32" | "int64":
             bound = 2**31 if dtype == "int32" else 2**63
             return rng.integers(-bound, bound - 1, count, dtype=dtype)
@@ -248,11 +250,11 @@ def _scatters() -> Iterator[tuple[str, ArrayOperation]]:
 
     for kind in ("set", "add", "max"):
         yield f"{kind} elements of 10^6", of((COUNT,), (COUNT,), kind)
-        yield f"{kind} rows of 100, of 10000", of((10000, 100), (10000, 100), kind)
+        yield f"{kind} rows of 100 of 10000", of((10000, 100), (10000, 100), kind)
     for kind in ("add", "max"):
         yield f"{kind} elements of 1000", of((1000,), (COUNT,), kind)
-        yield f"{kind} rows of 100, of 100", of((100, 100), (10000, 100), kind)
-        yield f"{kind} rows of 10, of 1000", of((1000, 10), (100_000, 10), kind)
+        yield f"{kind} rows of 100 of 100", of((100, 100), (10000, 100), kind)
+        yield f"{kind} rows of 10 of 1000", of((1000, 10), (100_000, 10), kind)
 
     def numpy_segments(x: np.ndarray, at: np.ndarray, out: np.ndarray) -> np.ndarray:
         return np.bincount(at, x, ROWS)
@@ -293,7 +295,7 @@ def _sorts() -> Iterator[tuple[str, ArrayOperation]]:
     def torch_argsort(x: Array, axis: int) -> Array:
         import torch
 
-        return torch.argsort(x, axis, stable=True)
+        return torch.sort(x, axis, stable=True).indices
 
     cases: list[tuple[str, Callable[[np.random.Generator], np.ndarray], int]] = [
         ("float32 vector", vector, 0),
@@ -508,3 +510,92 @@ def array_operations() -> dict[str, ArrayOperation]:
     for part in (_reductions, _cumulatives, _gathers, _scatters, _sorts, _selections, _movements):
         rows.update(part())
     return rows
+
+
+# ---------------------------------------------------------------------------------------------------- the systems
+
+
+def operands_of(row: ArrayOperation) -> list[np.ndarray]:
+    """The same for all systems."""
+    return list(row.operands(np.random.default_rng(0)))
+
+
+def checked(name: str, row: ArrayOperation, operands: Arrays, result: Array) -> Mapping[str, object]:
+    """The largest difference from NumPy's result, and how many bytes operands and result have. Raises `AssertionError`
+    when it is large.
+    """
+    found = np.asarray(result)
+    truth = np.asarray(row.numpy(*(x.copy() for x in operands), out=np.zeros_like(found)))
+    if found.shape != truth.shape:
+        raise AssertionError(f"{name} has shape {found.shape}, not {truth.shape}")
+    wide = truth.astype(np.float64)
+    error = float(np.max(np.abs(found.astype(np.float64) - wide) / (1 + np.abs(wide))))
+    if not error <= row.tolerance:
+        raise AssertionError(f"{name} is off by {error:g}")
+    return {"largest_error": error, "nbytes": found.nbytes + sum(x.nbytes for x in operands)}
+
+
+def graphc_arrays(threads: int) -> Prepare:
+    """Ours: a native loop whose result stays in place."""
+    import graphc as gc
+
+    rows = array_operations()
+
+    def prepare(case: Request) -> Case:
+        name = str(case["operation"])
+        row = rows[name]
+        operands = operands_of(row)
+        if row.state:
+            state, batch = {"out": operands[0]}, tuple(operands[1:])
+        else:
+            like = gc.compile(lambda *given: row.graphc(*given), *operands, threads=threads)(*operands)
+            state, batch = {"out": np.zeros_like(like)}, tuple(operands)
+
+        def entry(state, batch, step):
+            given = (state["out"], *batch) if row.state else batch
+            return {"out": row.graphc(*given)}, ()
+
+        program = gc.program(state, {"row": entry}, {"row": batch}, threads=threads)
+        program.run("row", batch, n=1)
+        facts = checked(name, row, operands, program.state["out"])
+        return Case(lambda steps: program.run("row", batch, n=steps), facts)
+
+    return prepare
+
+
+def numpy_arrays(threads: int) -> Prepare:
+    """NumPy computes these on one thread."""
+    rows = array_operations()
+
+    def prepare(case: Request) -> Case:
+        name = str(case["operation"])
+        row = rows[name]
+        operands = operands_of(row)
+        out = np.zeros_like(_result(name, operands))
+        return Case(repeated(lambda: row.numpy(*operands, out=out)), {})
+
+    return prepare
+
+
+def torch_arrays(threads: int) -> Prepare:
+    """PyTorch, eager. Its results are compared where they are the same: its median is the lower one of two."""
+    import torch
+
+    torch.set_num_threads(threads)
+    rows = array_operations()
+
+    def prepare(case: Request) -> Case:
+        name = str(case["operation"])
+        row = rows[name]
+        operands = operands_of(row)
+        out = torch.from_numpy(np.zeros_like(_result(name, operands)))
+        tensors = [torch.from_numpy(x.copy()) for x in operands]
+        facts = checked(name, row, operands, row.torch(*tensors, out=out).numpy())
+        return Case(repeated(lambda: row.torch(*tensors, out=out)), facts)
+
+    return prepare
+
+
+def _result(name: str, operands: Arrays) -> np.ndarray:
+    """An array like the result: graphc's at once."""
+    return np.asarray(array_operations()[name].graphc(*operands))

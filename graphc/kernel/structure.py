@@ -4,7 +4,7 @@ from dataclasses import field
 
 from graphc.core.dtypes import DType
 from graphc.core.records import dataclass
-from graphc.kernel.ir import Buffer, For, Kernel, Let, Load, Param, Stmt, Store, Var, index, walk
+from graphc.kernel.ir import Buffer, Const, Expr, For, Kernel, Let, Load, Param, Stmt, Store, Var, index
 
 
 @dataclass(slots=True)
@@ -39,22 +39,29 @@ def copy_kernel(dtype: DType, size: int, source: str = "") -> Kernel:
 
 
 def is_copy(kernel: Kernel) -> bool:
-    """Whether all a kernel does is to store elements of one parameter at the same places of another one."""
-    if len(kernel.params) != 2 or [param.mode for param in kernel.params] != ["in", "out"]:
+    """Whether all a kernel does is to store each element of one parameter at the same place of another one."""
+    if [param.mode for param in kernel.params] != ["in", "out"]:
         return False
-    loaded: dict[str, Load] = {}
-    for statement in walk(kernel.body):
-        if isinstance(statement, Let) and isinstance(statement.value, Load):
-            loaded[statement.var.name] = statement.value
-        elif isinstance(statement, Store):
-            value = statement.value
-            load = loaded.get(value.name) if isinstance(value, Var) else value
-            if (
-                not isinstance(load, Load)
-                or load.index != statement.index
-                or load.buffer.shape != statement.buffer.shape
-            ):
-                return False
-        elif not isinstance(statement, For):
-            return False
-    return True
+    return _copied(kernel.body, {}) == kernel.params[1].buffer.size
+
+
+def _copied(block: tuple[Stmt, ...], loaded: dict[str, Load]) -> int:
+    """How many elements are stored where they were loaded; -1 where anything else happens, whatever that is."""
+    total = 0
+    for statement in block:
+        match statement:
+            case Let(var, Load() as read):
+                loaded[var.name] = read
+            case Store(buffer, idx, value):
+                load: Expr | None = loaded.get(value.name) if isinstance(value, Var) else value
+                if not isinstance(load, Load) or load.index != idx or load.buffer.size != buffer.size:
+                    return -1
+                total += 1
+            case For(_, Const(extent, _), _, body):
+                inside = _copied(body, loaded)
+                if inside < 0:
+                    return -1
+                total += int(extent) * inside
+            case _:
+                return -1
+    return total

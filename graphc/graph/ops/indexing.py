@@ -144,8 +144,8 @@ def _scatter(name: str, accepted: tuple[DType, ...], combine: Callable[..., None
 
 
 # operands: x, indices, updates (shaped like gather's result). Updates of one element take effect in index order: the
-# last one stays (scatter), or each is combined with what is there. Half types are combined in float32 and rounded at
-# the end.
+# last one stays (scatter), or each is combined with what is there. Many updates of few short rows are combined chunk by
+# chunk first (ARCHITECTURE, "Numbers"). Half types are combined in float32 and rounded at the end.
 scatter = _scatter("scatter", dtypes.EVERY, lambda result, at, updates: result.__setitem__(at, updates))
 scatter_add = _scatter("scatter_add", (*dtypes.NUMERIC, *dtypes.COMPLEX), np.add.at)
 scatter_mul = _scatter("scatter_mul", dtypes.NUMERIC, np.multiply.at)

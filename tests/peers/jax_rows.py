@@ -346,6 +346,11 @@ def _recurrence(a: Any, factors: Any, terms: Any) -> tuple[Any]:
     return (jnp.moveaxis(found, 0, a.axis).astype(kind),)
 
 
+def _first_of_order(attrs: Any, x: Any) -> Any:
+    order = jnp.argsort(x, attrs.axis, stable=True, descending=attrs.largest).astype(np.int64)
+    return lax.slice_in_dim(order, 0, attrs.k, axis=attrs.axis)
+
+
 _ORDERED: dict[str, Row] = {
     "cumsum": _cumulative(lambda x, axis, reverse: lax.cumsum(x, axis, reverse)),
     "cumprod": _cumulative(lambda x, axis, reverse: lax.cumprod(x, axis, reverse)),
@@ -354,6 +359,7 @@ _ORDERED: dict[str, Row] = {
     "linear_recurrence": _recurrence,
     "sort": lambda a, x: (jnp.sort(x, a.axis, stable=True, descending=a.descending),),
     "argsort": lambda a, x: (jnp.argsort(x, a.axis, stable=True, descending=a.descending).astype(np.int64),),
+    "arg_top_k": lambda a, x: (_first_of_order(a, x),),
 }
 
 # --------------------------------------------------------------------------------------------------- linear algebra

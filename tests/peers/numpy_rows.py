@@ -17,6 +17,7 @@ import scipy.sparse
 import scipy.special
 
 from graphc.core import dtypes
+from graphc.graph.ops.sorting import SortAttrs
 from tests.peers.rows import Row, run, structural
 
 Array = np.ndarray
@@ -497,6 +498,11 @@ def _argsort(attrs: Any, x: Array) -> tuple[Array]:
     return (_lines(attrs.axis, order, x).astype(np.int64),)
 
 
+def _arg_top_k(attrs: Any, x: Array) -> tuple[Array]:
+    (order,) = _argsort(SortAttrs(attrs.axis, attrs.largest), x)
+    return (np.take(order, np.arange(attrs.k), attrs.axis),)
+
+
 _ORDERED: dict[str, Row] = {
     "cumsum": _cumulative(lambda x, axis: np.cumsum(x, axis, dtype=x.dtype)),
     "cumprod": _cumulative(lambda x, axis: np.cumprod(x, axis, dtype=x.dtype)),
@@ -505,6 +511,7 @@ _ORDERED: dict[str, Row] = {
     "linear_recurrence": _recurrence,
     "sort": _sort,
     "argsort": _argsort,
+    "arg_top_k": _arg_top_k,
 }
 
 # --------------------------------------------------------------------------------------------------- linear algebra

@@ -379,6 +379,7 @@ _ORDERED: dict[str, Row] = {
     "linear_recurrence": _recurrence,
     "sort": lambda a, x: (torch.sort(x, dim=a.axis, descending=a.descending, stable=True).values,),
     "argsort": lambda a, x: (torch.argsort(x, dim=a.axis, descending=a.descending, stable=True),),
+    "arg_top_k": lambda a, x: (torch.argsort(x, dim=a.axis, descending=a.largest, stable=True).narrow(a.axis, 0, a.k),),
 }
 
 

@@ -143,9 +143,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(("torch",), ("erf",), _named("bf16-edges"), "its vector code for bfloat16 gives 0 for 1e-8 and below"),
     Difference(("jax",), ("*",), _tiny, "XLA's code for processors takes subnormal numbers for zero; NumPy does not"),
     Difference(("jax",), ("div", "rem"), _by_zero, "an integer divided by zero is -1 in XLA, 0 here"),
-    Difference(
-        ("jax",), ("argsort", "arg_top_k"), _tiny_given, "zeros and subnormal numbers are equal in XLA"
-    ),
+    Difference(("jax",), ("argsort", "arg_top_k"), _tiny_given, "zeros and subnormal numbers are equal in XLA"),
     Difference(("torch",), ("sign",), _nan_given, "PyTorch's sign of NaN is 0; ours is NaN, as NumPy's and JAX's"),
     Difference(("torch",), ("cast",), _not_inside, "C leaves open what is out of range; we saturate, as XLA does"),
     Difference(("torch",), ("add", "sub"), _not_finite, "PyTorch multiplies a complex operand by 1 + 0i first"),

@@ -26,7 +26,7 @@ from graphc.runtime.protocol import CachingBackend, Executable
 FORMAT = "2"  # of what is written; raise it when that changes
 # What decides about compiled code, besides the backend. Tracing is not among it: its result is hashed.
 _FOLDERS = ("core", "graph", "passes", "kernel", "plan", "runtime")
-_SOURCES = (*_FOLDERS, "compiler.py", "scheduling.py", "compilation.py", "stored.py")
+_SOURCES = (*_FOLDERS, "compiler.py", "scheduling.py", "compilation.py", "sanitized.py", "stored.py")
 # Flags that do not change what is compiled; every other flag is part of the key.
 _HARMLESS = ("GRAPHC_CACHE", "GRAPHC_DUMP", "GRAPHC_TIME", "GRAPHC_VERIFY", "GRAPHC_BACKEND")
 

@@ -20,7 +20,7 @@ from graphc.core import dtypes
 from graphc.core.digest import array_digest, source_digest
 from graphc.core.dtypes import DType
 from graphc.graph.digest import INLINE_BYTES, GraphDigests
-from graphc.graph.ir import Attrs, Graph, Node, Value
+from graphc.graph.ir import Attrs, Graph, Node, TensorType, Value
 from graphc.graph.parser import parse
 from graphc.graph.registry import all_ops
 from graphc.graph.text import constants
@@ -122,7 +122,7 @@ def another(value: object) -> object:
         case None:
             return dtypes.float32
         case Graph():
-            return replace(value, outputs=(*value.outputs, value.outputs[0]))
+            return replace(value, inputs=(*value.inputs, Value(TensorType((), dtypes.float32), "more")))
         case _:
             raise TypeError(f"no other {type(value).__name__} is known")
 

@@ -173,12 +173,12 @@ def drop_updates_of_the_last_place(patch: Planting) -> None:
 
 
 def scatter_every_row_like_the_first(patch: Planting) -> None:
-    update = scatter._update
+    update = scatter._Scatter._update
 
-    def mutant(builder, node, before, after, target):
-        update(builder, node, (ir.index(0), *before[1:]) if node.attrs.batch_dims else before, after, target)
+    def mutant(self, counters, target):
+        update(self, (ir.index(0), *counters[1:]) if self.batch else counters, target)
 
-    patch.setattr(scatter, "_update", mutant)
+    patch.setattr(scatter._Scatter, "_update", mutant)
 
 
 def drop_cotangents_from_outside(patch: Planting) -> None:
@@ -301,7 +301,7 @@ BATCHES = (
 
 
 def count_starts_from_the_end(patch: Planting) -> None:
-    first = windows._first
+    first = windows.first_of
 
     def mutant(emitter, start, extent, size):
         negative = ir.Compare("lt", start, ir.Const(0, start.dtype))
@@ -309,7 +309,7 @@ def count_starts_from_the_end(patch: Planting) -> None:
             emitter, ir.Select(negative, ir.Binary("add", start, ir.Const(extent, start.dtype)), start), extent, size
         )
 
-    patch.setattr(windows, "_first", mutant)
+    patch.setattr(windows, "first_of", mutant)
 
 
 def sort_equal_ones_backwards(patch: Planting) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from graphc.core.errors import GradientError
-from graphc.graph.ir import Attrs, Graph, Op, regions
-from graphc.graph.ops import control, custom, structural
+from graphc.graph.ir import Attrs, Graph, Op
+from graphc.graph.ops import custom, structural
 from graphc.transform import autodiff
 from tests.random_graphs.grower import Grower, Maker, Rejected
 
@@ -36,19 +36,7 @@ def _plain_call(g: Grower, graph: Graph) -> Attrs:
     return structural.CallAttrs(graph)
 
 
-def _has_control(graph: Graph) -> bool:
-    stack = [graph]
-    while stack:
-        for node in stack.pop().nodes:
-            if node.op in control.CONTROL:
-                return True
-            stack += regions(node)
-    return False
-
-
 def _custom_jvp(g: Grower, graph: Graph) -> Attrs:
-    if _has_control(graph):  # a loop of values and tangents in a rule is not taken apart
-        raise Rejected
     return custom.CustomJvpAttrs(graph, autodiff.jvp(graph, _floats(graph)), 0)
 
 
@@ -59,8 +47,6 @@ def _custom_vjp(g: Grower, graph: Graph) -> Attrs:
 
 
 def _linear_call(g: Grower, graph: Graph) -> Attrs:
-    if _has_control(graph):  # a carry that begins with a tangent and goes on without one is not taken apart
-        raise Rejected
     forward, linear = autodiff.linearize(graph, _floats(graph))
     if not linear.outputs:
         raise Rejected

@@ -69,7 +69,10 @@ def _results(node: Node, flags: Flags) -> Flags:
     attrs = node.attrs
     if isinstance(attrs, ScanAttrs | WhileAttrs):
         loop = Loop.of(node)
-        made = _reached(loop.body, _inputs_of_body(loop, flags))
+        moving = _inputs_of_body(loop, flags)
+        made = _reached(loop.body, moving)
+        first, carries = len(loop.captures), len(loop.carries)
+        made = (*moving[first : first + carries], *made[carries:])  # a carry of tangents ends as one, if only as zero
         return made + (False,) * (len(node.results) - len(made))
     if isinstance(attrs, BranchAttrs):
         columns = zip(*(_reached(graph, flags[1:]) for graph in attrs.branches), strict=True)

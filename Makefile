@@ -106,9 +106,10 @@ PEERS := import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["pr
 	print(*(name for name in extras["bench"] if name.startswith(("torch", "jax"))))
 
 $(VENV)/.peers: pyproject.toml | $(BIN)/python
-	@for name in $$($(BIN)/python -c '$(PEERS)'); do \
-		$(BIN)/python -m pip install --quiet "$$name" || echo "$$name cannot be installed: the tests that compare with it are skipped"; \
-	done && touch $@
+	@missing=; for name in $$($(BIN)/python -c '$(PEERS)'); do \
+		$(BIN)/python -m pip install --quiet "$$name" || missing="$$missing $$name"; \
+	done; \
+	if test -z "$$missing"; then touch $@; else echo "not installed:$$missing; the tests that compare with it are skipped"; fi
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "graphc needs Python 3.11 or later; none of: $(CANDIDATES). Name one with make PYTHON=..."; exit 1; }

@@ -10,20 +10,20 @@ from graphc_llvm.types import constant, register, suffix, widen
 
 
 def extremum(b: Builder, op: str, dtype: DType, lanes: int, x: str, y: str) -> str:
-    """Float `max` or `min` of registers: NaN if either is, -0 below 0.
+    """Float `max` or `min` of registers: NaN if either is (y if both are), -0 below 0.
 
     What LLVM makes of its own intrinsics takes twice as long, and each step waits for masks of the one before.
     """
-    kind, integers, mask = register(dtype, lanes), f"<{lanes} x i{dtype.bits}>", f"<{lanes} x i1>"
-    beyond = b.emit(f"fcmp {'ogt' if op == 'max' else 'olt'} {kind} {x}, {y}")
-    larger = b.emit(f"select {mask} {beyond}, {kind} {x}, {kind} {y}")  # y where it or x is NaN
+    kind, integers, mask = (widen(name, lanes) for name in (register(dtype), f"i{dtype.bits}", "i1"))
+    beyond = b.emit(f"fcmp {'ogt' if op == 'max' else 'olt'} {kind} {y}, {x}")
+    larger = b.emit(f"select {mask} {beyond}, {kind} {y}, {kind} {x}")  # x where it or y is NaN
     bits = [b.emit(f"bitcast {kind} {value} to {integers}") for value in (x, y)]
     both = b.emit(f"{'and' if op == 'max' else 'or'} {integers} {bits[0]}, {bits[1]}")
     zero = b.emit(f"bitcast {integers} {both} to {kind}")
     equal = b.emit(f"fcmp oeq {kind} {x}, {y}")
     ordered = b.emit(f"select {mask} {equal}, {kind} {zero}, {kind} {larger}")
-    missing = b.emit(f"fcmp uno {kind} {x}, {x}")
-    return b.emit(f"select {mask} {missing}, {kind} {x}, {kind} {ordered}")
+    missing = b.emit(f"fcmp uno {kind} {y}, {y}")
+    return b.emit(f"select {mask} {missing}, {kind} {y}, {kind} {ordered}")
 
 
 def divide(b: Builder, op: str, dtype: DType, lanes: int, x: str, y: str, divisor: int | None) -> str:

@@ -277,9 +277,9 @@ class Scope:
         lhs, rhs = self.lazily(compare.lhs), self.lazily(compare.rhs)
         if lhs.dtype is int64 and not (lhs.uniform and rhs.uniform):
             x, y = linear(lhs), linear(rhs)
-            apart = None if x is None or y is None else difference(x, y, -1)
-            if apart is not None and apart.step:
-                mask = spans.compared(self.builder, compare.op, apart, self.lanes)
+            if x is not None and y is not None and all(spans.is_exact(self.builder, side) for side in (x, y)):
+                apart = difference(x, y, -1)
+                mask = spans.compared(self.builder, compare.op, apart, self.lanes) if apart.step else None
                 if mask is not None:
                     return Value(bool_, mask, self.lanes)
         return operations.compare(self.builder, compare.op, emitted(self.builder, lhs), emitted(self.builder, rhs))

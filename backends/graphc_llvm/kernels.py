@@ -171,7 +171,8 @@ def _digits(scope: Scope, flat: Var, nest: Sequence[For], extents: Sequence[int]
         digit: Expr = flat if below == 1 else Binary("div", flat, index(below))
         digit = digit if position == 0 else Binary("rem", digit, index(extent))
         value = scope.values[loop.var.name] = scope.lazily(digit)
-        scope.builder.bound(value.text if isinstance(value, Value) else "", extent)
+        if isinstance(value, Value):
+            scope.builder.bound(value.text, extent)
 
 
 def _reads_memory(let: Let) -> bool:

@@ -69,7 +69,7 @@ def _operation(b: Builder, op: str, x: Value, y: Value) -> Value:
     if op in ("div", "rem") and x.dtype.is_integer:
         result = arithmetic.divide(b, op, x.dtype, lanes, lhs, rhs, y.known)
         return Value(x.dtype, result, lanes)
-    if op in ("max", "min") and x.dtype.is_float and lanes > 1 and lhs.startswith("%") and rhs.startswith("%"):
+    if op in ("max", "min") and x.dtype.is_float and lhs.startswith("%") and rhs.startswith("%"):
         return Value(x.dtype, arithmetic.extremum(b, op, x.dtype, lanes, lhs, rhs), lanes)
     spelling = lookup(BINARY, op, x.dtype)
     if not spelling:

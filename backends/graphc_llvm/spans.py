@@ -94,6 +94,13 @@ def first_lanes(count: int, lanes: int) -> str:
     return "<" + ", ".join(f"i1 {'true' if n < count else 'false'}" for n in range(lanes)) + ">"
 
 
+def is_exact(b: Builder, x: Linear) -> bool:
+    """Whether x is a sum of counters that wraps in no lane: then its difference to another one has the right sign."""
+    known = b.range(x.terms)
+    reach = abs(x.step or 0) * x.lanes + abs(x.constant)
+    return known is not None and max(-known[0], known[1]) + reach < 1 << 62
+
+
 def compared(b: Builder, op: str, x: Linear, lanes: int) -> str | None:
     """A mask: `x op 0` in each lane, for an x that differs from lane to lane; None if it differs by too much.
 

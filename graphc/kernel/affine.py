@@ -225,6 +225,11 @@ def _not_negative(interval: Interval) -> bool:
     return interval.low is not None and interval.low >= 0
 
 
+def is_exact(interval: Interval) -> bool:
+    """Whether numbers in these bounds are what int64 arithmetic finds: nothing has wrapped."""
+    return interval.within(-(1 << 63), (1 << 63) - 1)
+
+
 def to_expr(x: Affine) -> Expr:
     """The shortest sum that says the same, int64."""
     total: Expr | None = None

@@ -6,7 +6,7 @@ Only int64 arithmetic and integer comparisons are touched, so no float result ch
 from dataclasses import replace
 
 from graphc.core.dtypes import bool_, int64
-from graphc.kernel.affine import NOTHING, Facts, bounds, normal, to_expr
+from graphc.kernel.affine import NOTHING, Facts, Interval, bounds, is_exact, normal, to_expr
 from graphc.kernel.independence import inside_loop
 from graphc.kernel.ir import (
     Accumulate,
@@ -58,8 +58,15 @@ def simplify_expr(expr: Expr, facts: Facts = NOTHING) -> Expr:
     return map_expr(expr, node)
 
 
+def _gap(lhs: Expr, rhs: Expr, facts: Facts) -> Interval:
+    """Bounds of the difference; none where a side, which may be the user's arithmetic, may wrap."""
+    if not (is_exact(bounds(lhs, facts)) and is_exact(bounds(rhs, facts))):
+        return Interval()
+    return bounds(Binary("sub", lhs, rhs), facts)
+
+
 def _extremum(expr: Expr, smaller: bool, lhs: Expr, rhs: Expr, facts: Facts) -> Expr:
-    gap = bounds(Binary("sub", lhs, rhs), facts)
+    gap = _gap(lhs, rhs, facts)
     if gap.high is not None and gap.high <= 0:
         return lhs if smaller else rhs
     if gap.low is not None and gap.low >= 0:
@@ -68,7 +75,7 @@ def _extremum(expr: Expr, smaller: bool, lhs: Expr, rhs: Expr, facts: Facts) -> 
 
 
 def _decide(expr: Compare, facts: Facts) -> bool | None:
-    gap = bounds(Binary("sub", expr.lhs, expr.rhs), facts)
+    gap = _gap(expr.lhs, expr.rhs, facts)
     low, high = gap.low, gap.high
     always = {
         "lt": high is not None and high < 0,

@@ -31,7 +31,7 @@ from graphc.kernel.ir import (
 )
 from graphc_llvm import arithmetic, operations, spans
 from graphc_llvm.builder import Builder
-from graphc_llvm.guards import Guards, clamped
+from graphc_llvm.guards import Guards, clamped, with_guard
 from graphc_llvm.types import constant, memory, register, suffix, widen, wrap
 from graphc_llvm.values import Linear, Sum, Value, emitted, linear, scaled, spread
 from graphc_llvm.values import add as difference
@@ -79,7 +79,7 @@ class Scope:
     counter: str | None = None  # the register that counts the innermost loop
     lets: dict[str, Expr] = field(default_factory=dict)  # what conditions and indices are made of
     guards: dict[str, Guards] = field(default_factory=dict)  # the conditions under which what has a name is used
-    conditions: Guards = frozenset()  # under which what is being emitted is used
+    conditions: Guards = ()  # under which what is being emitted is used
     fetched: dict[str, Fetch] = field(default_factory=dict)  # what is prefetched in it, by its address now
     # Where accesses lie, by buffer and identity of the index (which is kept): a constant and summands with factors.
     _sums: dict[tuple[str, int], tuple[tuple[Expr, ...], int, tuple[tuple[Expr, int], ...]]] = field(
@@ -290,7 +290,7 @@ class Scope:
         sides: list[Value] = []
         around = self.conditions
         for side, holds in ((select.on_true, True), (select.on_false, False)):
-            self.conditions = around | {(select.cond, holds)}
+            self.conditions = with_guard(around, select.cond, holds)
             sides.append(self.evaluate(side))
         self.conditions = around
         return operations.select(self.builder, cond, *sides)

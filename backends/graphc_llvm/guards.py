@@ -13,7 +13,9 @@ from graphc.kernel.affine import Interval
 from graphc.kernel.independence import expressions
 from graphc.kernel.ir import Binary, Const, Expr, Let, Load, Select, Stmt, Var, index, operands, walk
 
-Guards = frozenset[tuple[Expr, bool]]  # conditions, and whether they hold
+Guards = tuple[
+    tuple[Expr, bool], ...
+]  # conditions, and whether they hold; in order, so that a program is the same text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,21 @@ def has_clamp(expr: Expr) -> bool:
     return False
 
 
+def with_guard(guards: Guards, cond: Expr, holds: bool) -> Guards:
+    """Those and one more."""
+    return guards if (cond, holds) in guards else (*guards, (cond, holds))
+
+
 def conditions_of_use(statements: Sequence[Stmt]) -> dict[str, Guards]:
     """The conditions by name."""
     found: dict[str, Guards] = {}
     for statement in reversed(statements):
         if isinstance(statement, Let):
-            _visit(statement.value, found.get(statement.var.name, frozenset()), found)
+            _visit(statement.value, found.get(statement.var.name, ()), found)
             continue
         for inner in walk((statement,)):
             for expr in expressions(inner):
-                _visit(expr, frozenset(), found)
+                _visit(expr, (), found)
     return found
 
 
@@ -81,10 +88,10 @@ def _visit(expr: Expr, guards: Guards, found: dict[str, Guards]) -> None:
     while stack:
         current, here = stack.pop()
         if isinstance(current, Var):
-            found[current.name] = found.get(current.name, here) & here
+            found[current.name] = tuple(guard for guard in found.get(current.name, here) if guard in here)
         elif isinstance(current, Select):
             stack.append((current.cond, here))
-            stack.append((current.on_true, here | {(current.cond, True)}))
-            stack.append((current.on_false, here | {(current.cond, False)}))
+            stack.append((current.on_true, with_guard(here, current.cond, True)))
+            stack.append((current.on_false, with_guard(here, current.cond, False)))
         else:
             stack += [(operand, here) for operand in operands(current)]

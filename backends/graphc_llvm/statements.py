@@ -101,9 +101,9 @@ class StatementEmitter:
     def _let(self, let: Let) -> None:
         if let.value.dtype is int64 or let.value.dtype is bool_:
             self.scope.lets[let.var.name] = let.value
-        self.scope.conditions = self.scope.guards.get(let.var.name, frozenset())
+        self.scope.conditions = self.scope.guards.get(let.var.name, ())
         self.scope.values[let.var.name] = self.scope.lazily(let.value)
-        self.scope.conditions = frozenset()
+        self.scope.conditions = ()
 
     def _store(self, store: Store) -> None:
         self.b.note(store.buffer.name)

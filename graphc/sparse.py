@@ -48,6 +48,9 @@ def csr_dot(data: ArrayLike, indices: ArrayLike, indptr: ArrayLike, dense: Array
 class CSR:
     """A sparse matrix: `csr @ dense`. A pytree whose leaves are the three arrays; the shape is fixed.
 
+    Where the arrays are known, what they say is checked when they are used: `ArgumentError` for rows that are not in
+    order and for columns outside of the matrix, `ShapeError` for another number of rows than the shape has.
+
     >>> import numpy as np
     >>> from graphc.sparse import CSR
     >>> matrix = CSR.from_dense(np.array([[0.0, 2.0], [3.0, 0.0]]))
@@ -70,6 +73,7 @@ class CSR:
         return CSR(matrix[rows, columns], columns.astype(np.int32), indptr.astype(np.int32), matrix.shape)
 
     def __matmul__(self, dense: ArrayLike) -> Array:
+        self._check()
         right = as_array(dense)
         if right.shape[:1] != self.shape[1:]:
             raise ShapeError(with_line(f"CSR: a {self.shape[0]}x{self.shape[1]} matrix times {list(right.shape)}"))
@@ -77,8 +81,25 @@ class CSR:
 
     def to_dense(self) -> Array:
         """All elements. Those stored more than once are added up."""
+        self._check()
         identity = gnp.eye(self.shape[1], dtype=dtype_of(as_array(self.data)))
         return csr_dot(self.data, self.indices, self.indptr, identity)
+
+    def _check(self) -> None:
+        if len(self.shape) != 2:
+            raise ShapeError(with_line(f"CSR: the shape of a matrix has two extents, got {self.shape}"))
+        rows, columns = self.shape
+        starts = as_array(self.indptr).shape
+        if starts != (rows + 1,):
+            raise ShapeError(with_line(f"CSR: indptr of {rows} rows has {rows + 1} elements, got {list(starts)}"))
+        stored = as_array(self.indices).shape
+        if isinstance(self.indptr, np.ndarray):
+            ends = (int(self.indptr[0]), int(self.indptr[-1]))
+            if np.any(np.diff(self.indptr) < 0) or len(stored) != 1 or ends != (0, stored[0]):
+                whole = f"goes up from 0 to the number of elements, {stored[0]}" if stored else "goes up from 0"
+                raise ArgumentError(with_line(f"CSR: indptr {whole}, got {self.indptr.tolist()}"))
+        if isinstance(self.indices, np.ndarray) and np.any((self.indices < 0) | (self.indices >= columns)):
+            raise ArgumentError(with_line(f"CSR: a column outside of a matrix of {columns} columns"))
 
 
 def _leaves(csr: CSR) -> tuple[list[tuple[str, Tree]], object]:

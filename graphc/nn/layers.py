@@ -32,6 +32,8 @@ class Sequential(Module):
         for index, layer in enumerate(layers):
             named.update(layer if isinstance(layer, dict) else {str(index): layer})
         for name, item in named.items():
+            if isinstance(item, type) and issubclass(item, Module):
+                raise ArgumentError(f"Sequential: {name} is the class {item.__name__}; write {item.__name__}()")
             if not callable(item):
                 raise ArgumentError(f"Sequential: {name} is a {type(item).__name__}, not a module")
         self.layers = named

@@ -35,6 +35,17 @@ def _batched(name: str, x: Array, rank: int, fn: Callable[[Array], Array]) -> Ar
     return fn(x)
 
 
+def _fits(name: str, x: Array, kernel: Sequence[int], dilation: Sequence[int], pads: Sequence[tuple[int, int]]) -> None:
+    """Raise where a window is larger than what it slides over."""
+    for dim, (extent, k, d, (low, high)) in enumerate(zip(x.shape[2:], kernel, dilation, pads, strict=True)):
+        if d * (k - 1) + 1 > extent + low + high:
+            padded = f" ({extent} and padding)" if low or high else ""
+            size = f"{d * (k - 1) + 1}" + (f" ({k}, dilation {d})" if d > 1 else "")
+            raise ShapeError(
+                with_line(f"{name}: a window of {size} does not fit into {extent + low + high}{padded}, dim {dim + 2}")
+            )
+
+
 def _rounded_once(fn: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """fn, of half types computed in float32."""
 
@@ -63,7 +74,15 @@ def _conv(
     name = f"conv{rank}d"
     steps, between = tuple_of(name, stride, rank), tuple_of(name, dilation, rank)
     pads = padding if isinstance(padding, str) else tuple_of(name, padding, rank)
-    return _batched(name, x, rank, lambda x: _with_bias(gnp.conv(x, weight, steps, pads, between, groups), bias))
+    if not isinstance(pads, str) and min(pads) < 0:
+        raise ArgumentError(with_line(f"{name}: padding is not negative, got {list(pads)}"))
+
+    def conv(x: Array) -> Array:
+        if not isinstance(pads, str) and len(weight.shape) == rank + 2:
+            _fits(name, x, weight.shape[2:], between, [(p, p) for p in pads])
+        return _with_bias(gnp.conv(x, weight, steps, pads, between, groups), bias)
+
+    return _batched(name, x, rank, conv)
 
 
 def conv1d(
@@ -240,6 +259,7 @@ def _max_pool(
 
     def pool(x: Array) -> Array:
         widths = _pads(x.shape[2:], sizes, steps, pads, between, ceil_mode)
+        _fits(name, x, sizes, between, widths)
         return gnp.reduce_window(x, "max", sizes, steps, widths, between)
 
     return _batched(name, x, rank, pool)
@@ -333,6 +353,7 @@ def _avg_pool(
 
     def pool(x: Array) -> Array:
         widths = _pads(x.shape[2:], sizes, steps, pads, (1,) * rank, ceil_mode)
+        _fits(name, x, sizes, (1,) * rank, widths)
         total = gnp.reduce_window(x, "sum", sizes, steps, widths)
         if divisor_override is not None:
             return total / divisor_override

@@ -10,7 +10,7 @@ import scipy.sparse
 
 import graphc
 import graphc.numpy as gnp
-from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError
 from graphc.sparse import CSR, csr_dot
 
 gc: Any = graphc  # results are arrays
@@ -89,3 +89,29 @@ def test_mistakes() -> None:
         x @ np.ones(2)
     with pytest.raises(DTypeError, match="indices are integers, got float64 and int64"):
         csr_dot(np.ones(2), np.ones(2), np.array([0, 2]), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("columns", "starts", "shape", "error", "message"),
+    [
+        ([0, 2, 1], [0, 3], (2, 3), ShapeError, "indptr of 2 rows has 3 elements"),
+        ([0, 2, 1], [0, 3, 2], (2, 3), ArgumentError, "goes up from 0 to the number of elements, 3"),
+        ([0, 2, 1], [1, 2, 3], (2, 3), ArgumentError, "goes up from 0"),
+        ([0, 2, 1], [0, 1, 2], (2, 3), ArgumentError, "the number of elements, 3"),
+        ([0, 7, 1], [0, 1, 3], (2, 3), ArgumentError, "a column outside of a matrix of 3 columns"),
+        ([0, -1, 1], [0, 1, 3], (2, 3), ArgumentError, "a column outside"),
+        ([0, 2, 1], [0, 1, 3], (2, 3, 1), ShapeError, "two extents"),
+    ],
+)
+def test_arrays_that_are_no_matrix(columns, starts, shape, error, message) -> None:
+    csr = CSR(np.ones(3, np.float32), np.array(columns), np.array(starts), shape)
+    with pytest.raises(error, match=message):
+        csr @ np.ones(3, np.float32)
+    with pytest.raises(error, match=message):
+        csr.to_dense()
+
+
+def test_rows_are_counted_while_tracing() -> None:
+    csr = CSR(np.ones(3, np.float32), np.array([0, 2, 1]), np.array([0, 3]), (2, 3))
+    with pytest.raises(ShapeError, match=r"indptr of 2 rows has 3 elements, got \[2\].*test_sparse.py"):
+        gc.jit(lambda csr: csr @ np.ones(3, np.float32))(csr)

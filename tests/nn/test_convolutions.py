@@ -226,3 +226,25 @@ def test_mistakes_are_named() -> None:
         nn.Conv1d(3, 4, 3, padding_mode="odd")
     with pytest.raises(ArgumentError, match="must be positive"):
         F.conv1d(x, np.ones((2, 4, 3), np.float32), stride=0)
+
+
+def test_windows_fit_into_what_they_slide_over() -> None:
+    x = np.ones((1, 1, 4, 6), np.float32)
+    with pytest.raises(ShapeError, match=r"conv2d: a window of 5 does not fit into 4, dim 2 .*test_convolutions.py"):
+        F.conv2d(x, np.ones((2, 1, 5, 5), np.float32))
+    with pytest.raises(
+        ShapeError, match=r"conv2d: a window of 7 \(3, dilation 3\) does not fit into 6 \(4 and padding\)"
+    ):
+        F.conv2d(x, np.ones((2, 1, 3, 3), np.float32), dilation=3, padding=1)
+    with pytest.raises(ShapeError, match="max_pool2d: a window of 9 does not fit"):
+        F.max_pool2d(x, 9)
+    with pytest.raises(ShapeError, match="avg_pool2d: a window of 9 does not fit"):
+        F.avg_pool2d(x, 9)
+    with pytest.raises(ArgumentError, match="conv2d: padding is not negative"):
+        F.conv2d(x, np.ones((2, 1, 3, 3), np.float32), padding=-1)
+    assert F.conv2d(x, np.ones((2, 1, 5, 5), np.float32), padding="same").shape == (1, 2, 4, 6)
+
+
+def test_a_class_is_no_layer() -> None:
+    with pytest.raises(ArgumentError, match=r"Sequential: 1 is the class ReLU; write ReLU\(\)"):
+        nn.Sequential(nn.Linear(4, 2), nn.ReLU)

@@ -274,6 +274,29 @@ def test_wrong_jvp_rules() -> None:
         gc.grad(lambda x: gnp.sum(fn(lambda p, t: (p[0] * 2, p[0]))(x)))(X)
 
 
+@pytest.mark.parametrize(
+    ("op", "wrong"),
+    [
+        ("mul", lambda t: t * t),
+        ("div", lambda t: 1 / t),
+        ("div", lambda t: t / (1 + t)),
+        ("select", lambda t: gnp.where(t > 0, t, 0.0)),
+        ("dot_general", lambda t: gnp.matmul(gnp.outer(t, t), t)),
+    ],
+)
+def test_rules_that_are_not_linear_name_the_op(op: str, wrong: Any) -> None:
+    """Products of two tangents, quotients by one and choices by one: each is linear in something else."""
+    made = gc.custom_jvp(gnp.sin)
+    made.defjvp(lambda p, t: (gnp.sin(p[0]), wrong(t[0])))
+    with pytest.raises(GradientError, match=rf"{op}: is not linear, .*test_custom_rules.py"):
+        gc.grad(lambda x: gnp.sum(made(x)))(np.ones(3))
+    backward = gc.custom_vjp(gnp.sin)
+    backward.defvjp(lambda x: (gnp.sin(x), x), lambda r, ct: (wrong(ct),))
+    gc.grad(lambda x: gnp.sum(backward(x)))(np.ones(3))
+    with pytest.raises(GradientError, match="not linear in the cotangent has no forward mode"):
+        gc.jvp(lambda x: gnp.sum(backward(x)), (np.ones(3),), (np.ones(3),))
+
+
 def test_without_rules() -> None:
     with pytest.raises(ArgumentError, match=r"custom_vjp: lambda has no rules; define them with lambda\.defvjp"):
         gc.custom_vjp(lambda x: x)(X)

@@ -55,8 +55,16 @@ def _transpose(
     if isinstance(row, Region):
         return row.transpose(derive, c, node, is_linear, cotangents)
     (cotangent,) = cotangents
-    if isinstance(row, Linear) and cotangent is not None:
+    if isinstance(row, Linear) and cotangent is not None and _is_linear(row, node, is_linear):
         return row.transpose(c, node, is_linear, cotangent)
     raise GradientError(
         f"{node.op.name}: is not linear, so a derivative rule must not apply it to tangents ({node.loc})"
     )
+
+
+def _is_linear(row: Linear, node: Node, linear: Sequence[bool]) -> bool:
+    """Whether the op is linear in the marked operands together: a product is in one factor, a choice in its sides."""
+    marked = [number for number, flag in enumerate(linear) if flag]
+    if (row.apart and len(marked) > 1) or any(number in (row.fixed or ()) for number in marked):
+        return False
+    return all(node.operands[number].dtype.is_inexact for number in marked)

@@ -10,6 +10,7 @@ graph interpreter, which knows what the step was given, to say which element of 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import numpy as np
@@ -129,12 +130,9 @@ class SanitizedExecutable:
         if item.takes_step:
             arguments.append(np.array(step, np.int64))
         finder = _Finder(checked)
-        try:
-            with np.errstate(all="ignore"), watching(finder.see) as watch:
-                finder.watch = watch
-                interpret(checked.graph, arguments)
-        except _Stop:
-            pass
+        with suppress(_Stop), np.errstate(all="ignore"), watching(finder.see) as watch:
+            finder.watch = watch
+            interpret(checked.graph, arguments)
         found = finder.found or _Found(checked.checks[check_of(fault)], None, "", ())
         raise _error(found, step, item.takes_step)
 

@@ -2,6 +2,7 @@
 
 from graphc.core.errors import DTypeError
 from graphc.graph.ops import elementwise as ops
+from graphc.numpy.creation import zeros_like
 from graphc.numpy.inverse import atan2
 from graphc.tracing.bind import as_array, bind1, dtype_of
 from graphc.tracing.context import Array, ArrayLike, with_line
@@ -36,7 +37,7 @@ def imag(x: ArrayLike) -> Array:
     [2.0]
     """
     array = as_array(x)
-    return bind1(ops.imag, array) if dtype_of(array).is_complex else bind1(ops.sub, array, array)
+    return bind1(ops.imag, array) if dtype_of(array).is_complex else zeros_like(array)
 
 
 def conj(x: ArrayLike) -> Array:

@@ -18,7 +18,7 @@ from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing import protocols
 from graphc.tracing.array import contraction, elementwise, indexing, movement, reduction, updating
-from graphc.tracing.bind import bind1, to_dtype
+from graphc.tracing.bind import bind1, broadcast_to, to_dtype
 from graphc.tracing.context import ArrayLike, TracedValue, with_line
 
 Axis = int | Sequence[int] | None
@@ -102,7 +102,9 @@ class Tracer(TracedValue):
 
     @property
     def imag(self) -> "Tracer":
-        return _traced(bind1(ops.imag, self) if self.dtype.is_complex else bind1(ops.sub, self, self))
+        if self.dtype.is_complex:
+            return _traced(bind1(ops.imag, self))
+        return _traced(broadcast_to(np.zeros((), self.dtype.numpy), self.shape))
 
     def conj(self) -> "Tracer":
         if not self.dtype.is_complex:

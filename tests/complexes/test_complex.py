@@ -189,3 +189,12 @@ def test_bits_do_not_depend_on_the_processor_or_threads(monkeypatch: pytest.Monk
         monkeypatch.setenv("GRAPHC_CPU", cpu)
         found.append([np.asarray(x).tobytes() for x in gc.compile(f, z, w, threads=threads)(z, w)])
     assert all(each == found[0] for each in found)
+
+
+def test_the_imaginary_part_of_what_is_real_is_zero() -> None:
+    """Also of infinity and NaN."""
+    x = np.array([1.0, -np.inf, np.nan], np.float32)
+    for imag in (gnp.imag, lambda x: x.imag):
+        found = np.asarray(gc.jit(lambda x, imag=imag: imag(x))(x))
+        assert found.dtype == x.dtype and not found.any()
+    assert not np.any(gnp.imag(x))

@@ -223,7 +223,7 @@ def _behind(builder: GraphBuilder, scan: _Scan) -> list[Value] | None:
     if not products or sum(v.type.nbytes for v in crossing) > MOST_ROWS * scan.row_bytes:
         return None
     made = {v for node in late for v in node.results}
-    given = {v: k for k, v in enumerate(body.outputs) if k >= carries}  # already stacked
+    given = {v: k for k, v in enumerate(body.outputs) if k >= carries and v in crossing}  # already stacked
     more = [v for v in crossing if v not in given and v not in scan.xs]
     kept = [k for k, v in enumerate(body.outputs) if k < carries or v not in made]
     outputs = (*(body.outputs[k] for k in kept), *more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,17 +53,60 @@ def _array(numbers: list[object], type: TensorType) -> np.ndarray:
     return np.array(numbers, kind.part.numpy).view(kind.numpy).reshape(type.shape)
 
 
+MOST_TRIES = 150  # to make a failing case smaller
+
+
 def smallest_failure(case: Case, check: Callable[[Case], object]) -> Case:
     """The first node that fails the check alone, on what it gets in the case; else the first that fails with all that
-    it needs; the whole case if none does.
+    it needs, or the whole case, with fewer outputs and with results of nodes as inputs as long as it fails.
     """
     graph = case.graph
-    for smaller in (*_alone(case), *(_with_its_needs(case, node) for node in graph.nodes)):
-        try:
-            check(smaller)
-        except Exception:  # any failure of the part will do
+    for smaller in _alone(case):
+        if _fails(smaller, check):
             return smaller
-    return case
+    parts = (_with_its_needs(case, node) for node in graph.nodes)
+    found = next((part for part in parts if _fails(part, check)), case)
+    tries = MOST_TRIES
+    while True:
+        for smaller in (*_with_fewer_outputs(found), *_with_fewer_nodes(found)):
+            if tries == 0:
+                return found
+            tries -= 1
+            if _fails(smaller, check):
+                found = smaller
+                break
+        else:
+            return found
+
+
+def _fails(case: Case, check: Callable[[Case], object]) -> bool:
+    try:
+        check(case)
+    except Exception:  # any failure of the part will do
+        return True
+    return False
+
+
+def _with_fewer_outputs(case: Case) -> Iterator[Case]:
+    """Halves of the outputs; without one of them."""
+    outputs, half = case.graph.outputs, len(case.graph.outputs) // 2
+    if half:
+        yield from (_cut(case, kept) for kept in (outputs[:half], outputs[half:]))
+    if half > 1 or len(outputs) == 3:
+        yield from (_cut(case, (*outputs[:k], *outputs[k + 1 :])) for k in range(len(outputs)))
+
+
+def _with_fewer_nodes(case: Case) -> Iterator[Case]:
+    """One node less: its results are inputs. Nodes whose results are outputs stay."""
+    graph = case.graph
+    known = dict(zip(graph.inputs, case.inputs, strict=True))
+    for k, node in enumerate(graph.nodes):
+        arrays = [np.asarray(x) for x in node.op.meaning(node.attrs, *(known[v] for v in node.operands))]
+        known.update(zip(node.results, arrays, strict=True))
+        if node.operands and graph.outputs and set(graph.outputs).isdisjoint(node.results):
+            nodes = (*graph.nodes[:k], *graph.nodes[k + 1 :])
+            less = Graph(graph.name, (*graph.inputs, *node.results), nodes, graph.outputs)
+            yield _cut(Case(less, (*case.inputs, *arrays)), graph.outputs)
 
 
 def _alone(case: Case) -> Iterator[Case]:
@@ -81,8 +124,13 @@ def _alone(case: Case) -> Iterator[Case]:
 
 
 def _with_its_needs(case: Case, node: Node) -> Case:
+    return _cut(case, node.results)
+
+
+def _cut(case: Case, outputs: Sequence[Value]) -> Case:
+    """What leads to these values, with the inputs that are used."""
     graph = case.graph
-    part = prune(Graph(graph.name, graph.inputs, graph.nodes, node.results))
+    part = prune(Graph(graph.name, graph.inputs, graph.nodes, tuple(outputs)))
     used = {v for n in part.nodes for v in n.operands} | set(part.outputs)
     kept = [i for i, v in enumerate(graph.inputs) if v in used]
     cut = Graph(graph.name, tuple(graph.inputs[i] for i in kept), part.nodes, part.outputs)

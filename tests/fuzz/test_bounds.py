@@ -7,6 +7,7 @@ from graphc.core import dtypes
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Graph, TensorType
+from graphc.graph.parser import parse
 from graphc.graph.registry import lookup
 from tests.fuzz.bounds import differences, expected
 from tests.fuzz.cases import Case, smallest_failure
@@ -63,3 +64,23 @@ def test_a_failure_is_cut_to_the_first_node_that_shows_it(bad: set[str], smalles
     small = smallest_failure(Case(graph, (X,)), check)
     assert [node.op.name for node in small.graph.nodes] == smallest
     assert interpret(small.graph, small.inputs)[0].shape == (9,)
+
+
+def test_a_failure_of_several_is_cut_to_their_graph_without_the_rest() -> None:
+    """What leads to them becomes inputs, what nobody asks for goes."""
+    source = """
+graph f(%0: f32[9]) {
+  %1: f32[9] = neg(%0)
+  %2: f32[9] = exp(%1)
+  %3: f32[9] = tanh(%2)
+  %4: f32[9] = abs(%2)
+  %5: f32[9] = sin(%0)
+  return %3, %4, %5
+}"""
+
+    def check(case: Case) -> None:
+        assert not {"tanh", "abs"} <= {node.op.name for node in case.graph.nodes}
+
+    small = smallest_failure(Case(parse(source), (X,)), check)
+    assert [node.op.name for node in small.graph.nodes] == ["tanh", "abs"]
+    np.testing.assert_allclose(interpret(small.graph, small.inputs)[1], np.exp(-X), rtol=1e-6)

@@ -118,6 +118,22 @@ def test_while_loops_have_all_derivatives_within_a_bound() -> None:
         gc.grad(lambda a: root(a, None))(a)
 
 
+def test_a_loop_of_no_iteration_gives_its_first_values_and_their_derivatives() -> None:
+    """Also of a carry that the body makes of nothing."""
+
+    def at_most(n: int) -> Any:
+        def body(carry: Any) -> Any:
+            return carry[0] + 1, gnp.full((3,), 2.0, dtype=gnp.float64)
+
+        return gc.jit(
+            gc.grad(lambda x: gnp.sum(gc.while_loop(lambda c: c[0] < n, body, (0, x * x), bound=2)[1])),
+        )
+
+    x = np.array([1.0, -2.0, 3.0])
+    np.testing.assert_array_equal(at_most(0)(x), 2 * x)
+    np.testing.assert_array_equal(at_most(1)(x), 0 * x)
+
+
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_a_bound_is_kept_or_the_line_is_named(backend: str) -> None:
     a = np.float64(2.7)

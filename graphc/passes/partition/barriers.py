@@ -6,18 +6,22 @@ about kernels and is put aside. When the kernels are there it becomes a wish of 
 barriers have done their work and go.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from graphc.core.records import dataclass
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.custom import barrier
+from graphc.graph.prune import prune
 from graphc.passes.partition.assemble import topological
 
 Waits = Mapping[Value, tuple[Value, ...]]  # by result of a barrier: what it waits for
 
 
 def put_aside(graph: Graph) -> tuple[Graph, Waits]:
-    """Barriers of one operand, and what each waits for; the same object when there are none."""
+    """Barriers of one operand, and what each waits for; the same object when there are none.
+
+    What only barriers waited for is dead then and goes: who waited for it waits for what it would have been made of.
+    """
     waits = {node.result: node.operands[1:] for node in graph.nodes if node.op is barrier}
     if not waits:
         return graph, waits
@@ -25,7 +29,23 @@ def put_aside(graph: Graph) -> tuple[Graph, Waits]:
         Node(node.op, node.operands[:1], node.attrs, node.results, node.loc) if node.op is barrier else node
         for node in graph.nodes
     )
-    return Graph(graph.name, graph.inputs, nodes, graph.outputs, graph.aliases), waits
+    live = prune(Graph(graph.name, graph.inputs, nodes, graph.outputs, graph.aliases))
+    return live, {v: _alive(graph, live, values) for v, values in waits.items() if v in live.producers}
+
+
+def _alive(graph: Graph, live: Graph, values: Iterable[Value]) -> tuple[Value, ...]:
+    """These values; in place of a dead one what it was made of."""
+    found: dict[Value, None] = {}
+    stack, seen = list(values)[::-1], set(values)
+    while stack:
+        value = stack.pop()
+        node = graph.producers.get(value)
+        if node is None or value in live.producers:
+            found[value] = None
+            continue
+        stack += [v for v in node.operands if v not in seen]
+        seen.update(node.operands)
+    return tuple(found)
 
 
 def put_back(fused: Graph, graph: Graph, groups: Sequence[Sequence[Node]], waits: Waits) -> Graph:

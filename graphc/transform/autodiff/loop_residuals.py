@@ -34,7 +34,7 @@ def linearise(
     residuals = Residuals(loop, derived)
     results = residuals.forward(c)
     shown = residuals.shown(results)
-    if not any(derived.active):
+    if not any(derived.active) and not (any(of_carries) and _may_make_none(node)):
         return shown, [None] * len(shown)
     inits = filled(c, t_carries, of_carries, loop.carries)
     inner = loop.body_parts[1]
@@ -57,6 +57,11 @@ def needs_bound(node: Node) -> None:
             "while_loop: reverse mode and linearize need to know how much to keep: declare bound=, the most iterations "
             f"({node.loc})"
         )
+
+
+def _may_make_none(node: Node) -> bool:
+    """Whether there may be no iteration, so that a carry is what it was in front of the loop."""
+    return not isinstance(node.attrs, ScanAttrs) or node.attrs.counted or node.attrs.length == 0
 
 
 def _scan_like(node: Node, body: Graph, captures: int, carries: int) -> ScanAttrs:

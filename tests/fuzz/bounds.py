@@ -120,6 +120,8 @@ def _apply(
     if isinstance(attrs, BranchAttrs):
         chosen = min(max(int(operands[0].array), 0), len(attrs.branches) - 1)
         return _evaluate(attrs.branches[chosen], operands[1:], rng, inexact)
+    if op.name == "bitcast" and _rounds(operands[0].array):
+        operands = [_with_any_nan(operands[0])]
     plain = [np.asarray(x) for x in op.meaning(attrs, *(x.array for x in operands))]
     by_parts = any(x.dtype.kind == "c" for x in (*plain, *(x.array for x in operands)))
     rounds = op.name in (inexact | _ROUNDED_BY_PARTS if by_parts else inexact) and _rounds(plain[0])
@@ -127,6 +129,14 @@ def _apply(
         return [Bounded(x, (x,) * _RUNS, True) for x in plain]
     runs = [_noisy(op, attrs, [x.noisy[i] for x in operands], rounds, rng) for i in range(_RUNS)]
     return [Bounded(x, noisy, False) for x, noisy in zip(plain, zip(*runs, strict=True), strict=True)]
+
+
+def _with_any_nan(x: Bounded) -> Bounded:
+    """Which NaN an operation gives is its own affair (docs/edge_cases.md): the bits of one may be any."""
+    if not np.any(x.array != x.array):
+        return x
+    noisy = tuple(np.where(y != y, np.copysign(y, 1 - 2 * (i % 2)), y) for i, y in enumerate(x.noisy))
+    return Bounded(x.array, noisy, False)
 
 
 def _loop(

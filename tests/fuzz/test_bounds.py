@@ -84,3 +84,9 @@ graph f(%0: f32[9]) {
     small = smallest_failure(Case(parse(source), (X,)), check)
     assert [node.op.name for node in small.graph.nodes] == ["tanh", "abs"]
     np.testing.assert_allclose(interpret(small.graph, small.inputs)[1], np.exp(-X), rtol=1e-6)
+
+
+def test_the_bits_of_a_nan_may_be_any() -> None:
+    source = "graph f(%0: f32[2]) {\n  %1: i32[2] = bitcast(%0) {dtype=i32}\n  return %1\n}"
+    for x, bounded in ((np.array([1, np.nan], np.float32), False), (np.array([1, np.inf], np.float32), True)):
+        assert expected(parse(source), [x])[0].is_bounded is bounded

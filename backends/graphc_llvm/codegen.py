@@ -149,11 +149,15 @@ class Begun:
             self._groups.append((small, begin(*small, target=self._target)))
 
     def objects(self, modules: Sequence[Module]) -> tuple[bytes, ...]:
-        """Machine code of these modules, in their order; of others too if they were compiled with one of them."""
+        """Machine code of these modules, in their order; of others too if they were compiled with one of them, or if
+        such a one may call them.
+        """
         for module in modules:
             self.add(module)
         self._flush()
         place = {module: number for number, module in enumerate(modules)}
+        for group, _ in self._groups:
+            place.update({each: -1 for each in group if each.shared})
         groups = [(min(place.get(each, len(place)) for each in group), pending) for group, pending in self._groups]
         made = tuple(pending.result() for first, pending in sorted(groups, key=itemgetter(0)) if first < len(place))
         if any(module.is_large and not module.plain for module in modules):

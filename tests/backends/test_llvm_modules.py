@@ -84,6 +84,19 @@ def test_small_modules_are_compiled_together_and_large_ones_alone(compiled: list
     assert len(codegen.Begun(host.host()).objects([*small, large])) == 6
 
 
+def test_what_a_module_calls_that_nobody_asked_for_comes_with_it() -> None:
+    """A kernel that was begun and is not in the program after all, compiled together with one that is."""
+    helper = codegen.Module("define void @help() {\n  ret void\n}", shared=True)
+    dropped = codegen.Module("define void @dropped() {\n  call void @help()\n  ret void\n}", ("declare void @help()",))
+    wanted = codegen.Module("define void @wanted() {\n  ret void\n}")
+    begun = codegen.Begun(host.host())
+    for module in (helper, dropped, wanted):
+        begun.add(module)
+    objects = begun.objects([wanted])
+    assert len(objects) == 2
+    assert codegen.link(objects, ["wanted"]).addresses["wanted"]
+
+
 def test_an_error_in_the_background_is_raised_where_the_result_is_wanted() -> None:
     good = codegen.begin(codegen.Module("define void @f() {\n  ret void\n}"), target=host.host())
     bad = codegen.begin(codegen.Module("define nonsense"), target=host.host())

@@ -152,6 +152,29 @@ def _roi_align(
     return gnp.transpose(result, (0, 3, 1, 2))
 
 
+def _max_roi_pool(x: Array, rois: Array, *, pooled_shape: Ints, spatial_scale: float = 1.0) -> Array:
+    """Girshick 2015: the maximum of each cell of each region, whose corners are pixels; 0 where a cell has none."""
+    corners = cast(rois[:, 1:], dtype_of(x)) * spatial_scale
+    corners = gnp.where(gnp.less(corners, 0.0), gnp.ceil(corners - 0.5), gnp.floor(corners + 0.5))  # halves go outwards
+    columns = _pixels_of_cells(corners[:, 0], corners[:, 2], pooled_shape[1], x.shape[3])
+    rows = _pixels_of_cells(corners[:, 1], corners[:, 3], pooled_shape[0], x.shape[2])
+    lowest = -float("inf")
+    images = gnp.take(x, cast(rois[:, 0], np.int64), axis=0)
+    best = gnp.max(gnp.where(columns[:, None, None], images[:, :, :, None], lowest), axis=4)
+    best = gnp.max(gnp.where(rows[:, None, :, :, None], best[:, :, None], lowest), axis=3)
+    some = gnp.logical_and(gnp.any(rows, axis=2)[:, None, :, None], gnp.any(columns, axis=2)[:, None, None])
+    return gnp.where(some, best, 0.0)
+
+
+def _pixels_of_cells(first: Array, last: Array, cells: int, extent: int) -> Array:
+    """Along one dim of regions [R], which pixels are in which cell: [R, cells, extent]. Cells may share pixels."""
+    length = gnp.expand_dims(gnp.maximum(last - first + 1.0, 1.0) / cells, 1)
+    number, pixel = np.arange(cells).astype(dtype_of(first)), np.arange(extent).astype(dtype_of(first))
+    low = gnp.floor(length * number) + gnp.expand_dims(first, 1)
+    high = gnp.ceil(length * (number + 1)) + gnp.expand_dims(first, 1)
+    return gnp.logical_and(gnp.less_equal(low[..., None], pixel), gnp.less(pixel, high[..., None]))
+
+
 def _deform_conv(
     x: Array,
     weight: Array,
@@ -241,6 +264,7 @@ ROWS = [
     Row("GridSample", 16, _grid_sample),
     Row("RoiAlign", 10, _roi_align, until=15),
     Row("RoiAlign", 16, _roi_align),
+    Row("MaxRoiPool", 1, _max_roi_pool),
     Row("DeformConv", 19, _deform_conv),
     Row("Col2Im", 18, _col2im, known=(1, 2)),
     Row("MaxUnpool", 9, _max_unpool, known=(2,)),

@@ -63,9 +63,11 @@ def _infer_cholesky(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[Tensor
 
 def _cholesky_of(x: np.ndarray) -> tuple[np.ndarray]:
     try:
-        return (np.linalg.cholesky(x),)
+        found = np.linalg.cholesky(x)
     except np.linalg.LinAlgError:
-        return (np.tril(np.full(x.shape, np.nan)),)
+        found = np.full(x.shape, np.nan, x.dtype)
+    fine = np.all(np.diagonal(found) > 0)  # a pivot of NaN is no error for every LAPACK
+    return (found if fine else np.tril(np.full_like(found, np.nan)),)
 
 
 def _cholesky(attrs: Attrs, x: np.ndarray) -> tuple[np.ndarray, ...]:

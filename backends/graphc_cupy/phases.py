@@ -14,6 +14,7 @@ from graphc.kernel.affine import loads
 from graphc.kernel.ir import Alloc, Buffer, For, Kernel, Let, Stmt, Var, index
 from graphc_cupy.expressions import Place, Scope
 from graphc_cupy.products import Compute, Matmul, Product, product_of
+from graphc_cupy.recipes import MOST_SHARED, shared_bytes
 from graphc_cupy.spelling import memory
 from graphc_cupy.statements import StatementEmitter, touched
 from graphc_cupy.teams import Layout, iterations, layout
@@ -120,15 +121,20 @@ def _groups(body: tuple[Stmt, ...], library: Compute | None) -> list[Group]:
 
 
 def _launches(groups: Sequence[Group], library: Compute | None) -> list[tuple[Group, ...]]:
-    """The groups of each launch. Neighbours that are one block each are done by one block, one after the other."""
+    """The groups of each launch. Neighbours that are one block each are done by one block, one after the other, while
+    what they share fits it.
+    """
     result: list[tuple[Group, ...]] = []
-    alone = False
+    alone, shared = False, 0
     for group in groups:
         is_one = iterations(_block_nest(group)[0]) == 1 and _product(group[0], library) is None
-        if is_one and alone:
+        needed = shared_bytes(group)
+        if is_one and alone and shared + needed <= MOST_SHARED:
             result[-1] += (group,)
+            shared += needed
         else:
             result.append((group,))
+            shared = needed
         alone = is_one
     return result
 

@@ -169,11 +169,11 @@ def _rows(axes: Sequence[Axis], leaf: Block, names: Names) -> Block | None:
     """A team for each row, or a block for each long one; None when the scratch does not fit shared memory."""
     if any(_has_chunks(s) for s in walk(leaf)):
         body = settled(_shared_out(leaf, names, THREADS), THREADS)
-        if _shared_bytes(body) <= MOST_SHARED:
+        if shared_bytes(body) <= MOST_SHARED:
             return around([(axis.var, axis.extent) for axis in axes], "block", body)
     axis = max(axes, key=lambda axis: axis.extent)
     body = settled(_shared_out(leaf, names, TEAM), TEAM)
-    scratch = _shared_bytes(body)
+    scratch = shared_bytes(body)
     if scratch > MOST_SHARED:
         return None
     teams = min(THREADS // TEAM, axis.extent, MOST_SHARED // max(scratch, 1))
@@ -194,14 +194,14 @@ def _has_chunks(statement: Stmt) -> bool:
     return within and statement.extent.value >= FEWEST_CHUNKS and iterations_independent(statement)
 
 
-def _shared_bytes(body: Block) -> int:
+def shared_bytes(body: Block) -> int:
     """Bytes of shared memory of a team; of a block, what its teams have is in it as often as there are teams."""
     total = 0
     for statement in walk(body):
         if isinstance(statement, Alloc) and statement.buffer.space == "shared":
             total += -(-statement.buffer.nbytes // 16) * 16
         if isinstance(statement, For) and statement.kind == "thread" and has_threads(statement.body):
-            total += (THREADS // TEAM - 1) * _shared_bytes(statement.body)
+            total += (THREADS // TEAM - 1) * shared_bytes(statement.body)
     return total
 
 

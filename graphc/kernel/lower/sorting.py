@@ -47,6 +47,7 @@ PLACE_BITS = 32
 RANKED = 256  # elements of the longest row that is sorted by ranks
 BITS = 8  # of a digit: places for as many digits as stay in the first cache; fewer passes were slower
 PART = 65536  # elements of one row that one thread counts and moves
+WRITTEN = 8192  # bytes of records that a part's digits, one record each, are written to: with more, passes were slower
 FEW_ROWS = 8  # fewer rows than this, of more than one part, are sorted part by part
 
 
@@ -131,8 +132,7 @@ class Sort:
         self.outer = [d for d in range(self.x.type.rank) if d != self.axis]
         self.extents = [self.x.shape[d] for d in self.outer]
         self.keys = Keys(computing(self.x.dtype), descending, zeros_differ=not self.is_arg)
-        self.shifts = range(0, self.keys.key.bits, BITS)
-        self.digits = 1 << BITS
+        self._cut_digits(BITS)
         self.first = self.n  # places of the order that are asked for
 
     def lower(self) -> None:
@@ -147,6 +147,10 @@ class Sort:
             self._by_parts()
         else:
             self._by_digits()
+
+    def _cut_digits(self, bits: int) -> None:
+        self.shifts = range(0, self.keys.key.bits, bits)
+        self.digits = 1 << bits
 
     # ------------------------------------------------------------------------------------------------ pieces
 
@@ -362,23 +366,55 @@ class Sort:
     # ------------------------------------------------------------------------------------------------ parts
 
     def _by_parts(self) -> None:
-        emitter, n, passes = self.emitter, self.n, len(self.shifts)
+        """Keys and results are made of elements in passes of their own, in vector lanes: to do so where elements are
+        moved took as long as moving them. 10^6 elements, 2 threads, two systems in turns: float32 2.3 ms (NumPy 3.8),
+        float64 6.0 (7.0), int32 2.5 (2.75), int64 5.3 (5.3).
+        """
+        self._cut_digits(self._bits_of_parts())
+        emitter, n = self.emitter, self.n
         parts = -(-n // PART)
         size = -(-n // parts)
         counts = emitter.buffer("counts", int32, (*self.extents, parts, self.digits), "arena")
         starts = emitter.buffer("starts", int32, (*self.extents, self.digits), "arena")
-        records = [self._records(k, (*self.extents, n), "arena") for k in range(min(passes - 1, 2))]
-        whole = n // size
+        records = [self._records(k, (*self.extents, n), "arena") for k in range(2)]
+        shares = [share for share in ((0, size, n // size), (n // size, n % size, 1)) if share[1]]
+        source = None
+        if self.keys.dtype.is_float:
+            source = _Records(records[1].keys, None)
+            self._convert(source)
         for number, shift in enumerate(self.shifts):
-            source = records[(number - 1) % 2] if number else None
-            target = records[number % 2] if number < passes - 1 else None
-            for first, count, many in ((0, size, whole), (whole, n - whole * size, 1)):
-                if count:
-                    self._count_part(counts, source, shift, size, (first, count, many))
+            target = records[number % 2]
+            for share in shares:
+                self._count_part(counts, source, shift, size, share)
             self._add_up(counts, starts, parts)
-            for first, count, many in ((0, size, whole), (whole, n - whole * size, 1)):
-                if count:
-                    self._move_part(counts, starts, source, target, shift, size, (first, count, many))
+            for share in shares:
+                self._move_part(counts, starts, source, target, shift, size, share)
+            source = target
+        self._back(source)
+
+    def _bits_of_parts(self) -> int:
+        """Bits of a digit: no more than make a pass less."""
+        key = self.keys.key
+        record = key.itemsize + (int32.itemsize if self.is_arg else 0)
+        most = (WRITTEN // record).bit_length() - 1
+        passes = -(-key.bits // most)
+        return max(-(-key.bits // passes), min(BITS, key.bits))
+
+    def _convert(self, target: _Records) -> None:
+        """All keys, in vector lanes."""
+        emitter, step = self.emitter, self.emitter.fresh("j")
+        counters = self.open()
+        emitter.append(Store(target.keys, (*counters, step), self._key(counters, step)))
+        emitter.close_phase([*counters, step], (*self.extents, self.n))
+        emitter.stage += 1
+
+    def _back(self, source: _Records | None) -> None:
+        """The result from records that are in order."""
+        emitter, step = self.emitter, self.emitter.fresh("j")
+        counters = self.open()
+        self.result(counters, step, *self._read(counters, self._of_row(source, counters), step))
+        emitter.close_phase([*counters, step], (*self.extents, self.n))
+        emitter.stage += 1
 
     def _of_row(self, records: _Records | None, counters: Sequence[Expr]) -> _Records | None:
         return None if records is None else _Records(records.keys, records.places, tuple(counters))

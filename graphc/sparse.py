@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
 import graphc.numpy as gnp
-from graphc.core.errors import ArgumentError, DTypeError, ShapeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
 from graphc.core.pytree import Tree, register
 from graphc.graph.ops import sparse as ops
 from graphc.tracing.array import movement
@@ -78,6 +79,13 @@ class CSR:
         if right.shape[:1] != self.shape[1:]:
             raise ShapeError(with_line(f"CSR: a {self.shape[0]}x{self.shape[1]} matrix times {list(right.shape)}"))
         return csr_dot(self.data, self.indices, self.indptr, right)
+
+    __array_ufunc__ = None  # so that NumPy's arrays leave `dense @ csr` to what follows
+
+    def __rmatmul__(self, dense: ArrayLike) -> NoReturn:
+        raise UnsupportedError(
+            with_line("CSR: a dense array times a sparse matrix is not there; multiply its transpose with dense.T")
+        )
 
     def to_dense(self) -> Array:
         """All elements. Those stored more than once are added up."""

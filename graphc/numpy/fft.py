@@ -21,7 +21,7 @@ from graphc.numpy.transforms import Parts, transform
 from graphc.tracing.array import movement
 from graphc.tracing.bind import as_array, bind1, dtype_of, staged, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
-from graphc.tracing.spec import DEFAULT_FLOAT
+from graphc.tracing.spec import DEFAULT_FLOAT, static_size
 from graphc.tracing.tracer import DTypeLike
 
 __all__ = [
@@ -88,7 +88,7 @@ def _resized(x: Array, n: int, axis: int) -> Array:
 
 def _transformed(name: str, x: Parts, n: int | None, axis: int, norm: Norm, inverse: bool) -> Parts:
     position = movement.normal_axis(name, axis, len(x.re.shape))
-    count = x.re.shape[position] if n is None else n
+    count = x.re.shape[position] if n is None else static_size(name, "n", n)
     if count < 1:
         raise ShapeError(with_line(f"{name}: a transform has at least one point, not {count}"))
     last = _map(x, lambda a: shapes.moveaxis(_resized(a, count, position), position, -1))
@@ -206,7 +206,7 @@ def irfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = "back
 
 def _from_half(name: str, x: Parts, n: int | None, axis: int, norm: Norm) -> Array:
     position = movement.normal_axis(name, axis, len(x.re.shape))
-    count = 2 * (x.re.shape[position] - 1) if n is None else n
+    count = 2 * (x.re.shape[position] - 1) if n is None else static_size(name, "n", n)
     if count < 1:
         raise ShapeError(with_line(f"{name}: a transform has at least one point, not {count}"))
     half = count // 2 + 1

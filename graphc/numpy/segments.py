@@ -4,7 +4,7 @@ The ids may have several dims; those are the first dims of the data. A row whose
 to no group. Rows of a group are combined in order.
 """
 
-from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise, indexing
 from graphc.graph.ops.indexing import GatherAttrs
@@ -12,10 +12,12 @@ from graphc.graph.ops.reduction import limits
 from graphc.tracing.array import movement
 from graphc.tracing.bind import as_array, bind1, dtype_of, scalar_array, to_dtype
 from graphc.tracing.context import Array, ArrayLike, Scalar, with_line
-from graphc.tracing.spec import DEFAULT_FLOAT
+from graphc.tracing.spec import DEFAULT_FLOAT, static_size
 
 
-def _operands(name: str, data: ArrayLike, segment_ids: ArrayLike) -> tuple[Array, Array]:
+def _operands(name: str, data: ArrayLike, segment_ids: ArrayLike, num_segments: int) -> tuple[Array, Array]:
+    if static_size(name, "num_segments", num_segments) < 0:
+        raise ArgumentError(with_line(f"{name}: num_segments is {num_segments}"))
     array, ids = as_array(data), as_array(segment_ids)
     rank = len(ids.shape)
     if not dtype_of(ids).is_integer:
@@ -39,7 +41,7 @@ def segment_sum(data: ArrayLike, segment_ids: ArrayLike, num_segments: int) -> A
     >>> gnp.segment_sum([1, 2, 3], [0, 2, 0], 3).tolist()
     [4, 0, 2]
     """
-    array, ids = _operands("segment_sum", data, segment_ids)
+    array, ids = _operands("segment_sum", data, segment_ids, num_segments)
     return _scattered(indexing.scatter_add, array, ids, num_segments, 0)
 
 
@@ -50,7 +52,7 @@ def segment_prod(data: ArrayLike, segment_ids: ArrayLike, num_segments: int) -> 
     >>> gnp.segment_prod([1, 2, 3], [0, 2, 0], 3).tolist()
     [3, 1, 2]
     """
-    array, ids = _operands("segment_prod", data, segment_ids)
+    array, ids = _operands("segment_prod", data, segment_ids, num_segments)
     return _scattered(indexing.scatter_mul, array, ids, num_segments, 1)
 
 
@@ -61,7 +63,7 @@ def segment_max(data: ArrayLike, segment_ids: ArrayLike, num_segments: int) -> A
     >>> gnp.segment_max([1.0, 2.0, 3.0], [0, 2, 0], 3).tolist()
     [3.0, -inf, 2.0]
     """
-    array, ids = _operands("segment_max", data, segment_ids)
+    array, ids = _operands("segment_max", data, segment_ids, num_segments)
     return _scattered(indexing.scatter_max, array, ids, num_segments, limits(dtype_of(array))[0])
 
 
@@ -72,7 +74,7 @@ def segment_min(data: ArrayLike, segment_ids: ArrayLike, num_segments: int) -> A
     >>> gnp.segment_min([1.0, 2.0, 3.0], [0, 2, 0], 3).tolist()
     [1.0, inf, 2.0]
     """
-    array, ids = _operands("segment_min", data, segment_ids)
+    array, ids = _operands("segment_min", data, segment_ids, num_segments)
     return _scattered(indexing.scatter_min, array, ids, num_segments, limits(dtype_of(array))[1])
 
 
@@ -87,7 +89,7 @@ def segment_mean(data: ArrayLike, segment_ids: ArrayLike, num_segments: int) -> 
     >>> gnp.segment_mean([1.0, 2.0, 3.0], [0, 2, 0], 3).tolist()
     [2.0, 0.0, 2.0]
     """
-    array, ids = _operands("segment_mean", data, segment_ids)
+    array, ids = _operands("segment_mean", data, segment_ids, num_segments)
     array = _floats(array)
     total = segment_sum(array, ids, num_segments)
     ones = movement.broadcast_to(scalar_array(1, DEFAULT_FLOAT), ids.shape)
@@ -103,7 +105,7 @@ def segment_softmax(data: ArrayLike, segment_ids: ArrayLike, num_segments: int) 
     >>> gnp.segment_softmax([1.0, 1.0, 5.0], [0, 0, 1], 2).tolist()
     [0.5, 0.5, 1.0]
     """
-    array, ids = _operands("segment_softmax", data, segment_ids)
+    array, ids = _operands("segment_softmax", data, segment_ids, num_segments)
     array = _floats(array)
     largest = bind1(elementwise.stop_gradient, segment_max(array, ids, num_segments))
     powers = bind1(elementwise.exp, bind1(elementwise.sub, array, _of_group(largest, ids)))

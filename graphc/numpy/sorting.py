@@ -8,6 +8,7 @@ from graphc.graph.ops.sorting import SortAttrs, TopAttrs
 from graphc.tracing.array import indexing, movement, reduction
 from graphc.tracing.bind import as_array, bind1, promoted, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.spec import static_size
 
 
 def sort(x: ArrayLike, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Array:
@@ -47,6 +48,7 @@ def top_k(x: ArrayLike, k: int, axis: int = -1, *, largest: bool = True) -> tupl
     """
     array = as_array(x)
     position = movement.normal_axis("top_k", axis, len(array.shape))
+    k = static_size("top_k", "k", k)
     if not 0 <= k <= array.shape[position]:
         raise ShapeError(with_line(f"top_k: k is {k}, the axis has {array.shape[position]} elements"))
     places = bind1(ops.arg_top_k, array, attrs=TopAttrs(position, k, largest))

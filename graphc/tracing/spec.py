@@ -27,6 +27,13 @@ def static_advice(value: object) -> str:
     return "; name the argument in gc.jit(f, static=...)" if isinstance(value, TracedValue) else ""
 
 
+def static_size(name: str, what: str, value: object) -> int:
+    """A number that decides about shapes; raises `ArgumentError` for what is none, or is not known while tracing."""
+    if not is_int(value):
+        raise ArgumentError(with_line(f"{name}: {what} is an int, got {value!r}{static_advice(value)}"))
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Shape and dtype of one array argument."""

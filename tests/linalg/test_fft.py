@@ -99,5 +99,7 @@ def test_mistakes() -> None:
         gnp.fft.rfft(Z)
     with pytest.raises(ShapeError, match="at least one point, not 0"):
         gnp.fft.fft(X, n=0)
+    with pytest.raises(ArgumentError, match=r"irfft: n is an int, got <traced .*test_fft.py"):
+        gc.jit(lambda z, n: gnp.fft.irfft(z, n))(Z, 4)
     with pytest.raises(ArgumentError, match="fftfreq: device='gpu'"):
         gnp.fft.fftfreq(4, device="gpu")

@@ -10,7 +10,7 @@ import scipy.sparse
 
 import graphc
 import graphc.numpy as gnp
-from graphc.core.errors import ArgumentError, DTypeError, ShapeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
 from graphc.sparse import CSR, csr_dot
 
 gc: Any = graphc  # results are arrays
@@ -89,6 +89,10 @@ def test_mistakes() -> None:
         x @ np.ones(2)
     with pytest.raises(DTypeError, match="indices are integers, got float64 and int64"):
         csr_dot(np.ones(2), np.ones(2), np.array([0, 2]), np.ones(2))
+    with pytest.raises(UnsupportedError, match=r"CSR: a dense array times a sparse matrix.*test_sparse.py"):
+        np.ones((3, 3)) @ x
+    with pytest.raises(UnsupportedError, match=r"CSR: a dense array times a sparse matrix.*test_sparse.py"):
+        gc.jit(lambda dense: dense @ x)(np.ones((3, 3)))
 
 
 @pytest.mark.parametrize(

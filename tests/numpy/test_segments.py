@@ -5,7 +5,7 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
-from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 3))
@@ -56,3 +56,7 @@ def test_mistakes() -> None:
         gnp.segment_sum(X, X[:, 0], 3)
     with pytest.raises(ShapeError, match=r"segment_max: segment_ids \[5\] are not the first dims"):
         gnp.segment_max(X, IDS[:5], 3)
+    with pytest.raises(ArgumentError, match=r"segment_mean: num_segments is an int, got <traced .*test_segments.py"):
+        gc.jit(gnp.segment_mean)(X, IDS, 3)
+    with pytest.raises(ArgumentError, match="segment_sum: num_segments is -1"):
+        gnp.segment_sum(X, IDS, -1)

@@ -61,6 +61,10 @@ def test_second_derivatives() -> None:
 def test_mistakes() -> None:
     with pytest.raises(ShapeError, match="top_k: k is 51"):
         gnp.top_k(X, 51)
+    with pytest.raises(
+        ArgumentError, match=r"top_k: k is an int, got <traced .* gc.jit\(f, static=...\).*test_sorting.py"
+    ):
+        gc.jit(gnp.top_k)(X, 2)
     with pytest.raises(ArgumentError, match="searchsorted: side"):
         gnp.searchsorted(X[0], X, side="middle")
     with pytest.raises(ShapeError, match="searchsorted: takes a sorted vector"):

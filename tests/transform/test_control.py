@@ -216,6 +216,11 @@ MISTAKES: tuple[tuple[Callable[[], object], type[Exception], str], ...] = (
     (lambda: gc.switch(1, []), ArgumentError, "no branches"),
     (lambda: gc.fori_loop(0, 1.5, lambda i, x: x, 0), ArgumentError, "upper must be an integer"),
     (
+        lambda: gc.grad(lambda x, n: gc.fori_loop(0, n, lambda i, y: y * x, x))(1.5, 3),
+        GradientError,
+        "of a fori_loop, limits that are known while tracing.*test_control.py",
+    ),
+    (
         lambda: gc.fori_loop(0, 3, lambda i, x: (x, x), 0.5),
         TraceError,
         r"fori_loop: the carry is \* before.*\(\*, \*\)",

@@ -54,8 +54,8 @@ def needs_bound(node: Node) -> None:
     """Raise for a loop of which nobody knows how much to keep."""
     if isinstance(node.attrs, WhileAttrs) and node.attrs.bound is None:
         raise GradientError(
-            "while_loop: reverse mode and linearize need to know how much to keep: declare bound=, the most iterations "
-            f"({node.loc})"
+            "while_loop: reverse mode and linearize need to know how much to keep: declare bound=, the most iterations"
+            f"; of a fori_loop, limits that are known while tracing ({node.loc})"
         )
 
 

@@ -236,7 +236,7 @@ def _at(element: tuple[int, ...] | None) -> str:
 
 def _error(found: _Found, step: int, takes_step: bool) -> SanitizeError:
     check, node = found.check, found.check.node
-    is_backward = node.loc.role.startswith("gradient")
+    is_backward = any(each.loc.role.startswith("gradient") for each in (node, *(outer for outer, _ in found.inside)))
     loc = "" if node.loc is UNKNOWN else str(node.loc)
     place = f" ({'backward' if is_backward else 'forward'} pass{', ' + loc if loc else ''})"
     name = node.attrs.what if isinstance(node.attrs, WithinAttrs) else node.op.name

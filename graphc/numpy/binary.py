@@ -326,7 +326,7 @@ def _logaddexp(first: Array, second: Array) -> Array:
 
 
 def hypot(x: ArrayLike, y: ArrayLike) -> Array:
-    """`sqrt(x * x + y * y)` without overflow; floats.
+    """`sqrt(x * x + y * y)` without overflow; floats. Its gradient at (0, 0) is 0.
 
     >>> import graphc.numpy as gnp
     >>> float(gnp.hypot(3.0, 4.0))
@@ -341,7 +341,9 @@ def _hypot(first: Array, second: Array) -> Array:
     scale = bind1(ops.select, usable, larger, 1.0)
     left, right = bind1(ops.div, first, scale), bind1(ops.div, second, scale)
     squares = bind1(ops.add, bind1(ops.mul, left, left), bind1(ops.mul, right, right))
-    size = bind1(ops.mul, scale, bind1(ops.sqrt, squares))
+    is_zero = bind1(ops.eq, larger, 0.0)  # where the root has no derivative
+    root = bind1(ops.sqrt, bind1(ops.select, is_zero, 1.0, squares))
+    size = bind1(ops.select, is_zero, 0.0, bind1(ops.mul, scale, root))
     infinite = bind1(ops.or_, *(bind1(ops.eq, bind1(ops.abs_, side), math.inf) for side in (first, second)))
     return bind1(ops.select, infinite, math.inf, size)  # even beside NaN
 

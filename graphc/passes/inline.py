@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from graphc.core.records import dataclass
+from graphc.core.source import UNKNOWN
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import NO_ATTRS, Graph, Node, Value
 from graphc.graph.ops.custom import (
@@ -73,7 +74,9 @@ class Inline:
         for node in graph.nodes:
             callee = self._callee(node)
             if callee is not None and callee not in kept:
+                before = len(builder.nodes)
                 results = builder.inline(callee, _operands(builder, node, [replaced[v] for v in node.operands]))
+                _adopt(builder, before, node.loc.role)
                 replaced.update(zip(node.results, results, strict=True))
             else:
                 builder.copy(node, replaced)
@@ -86,6 +89,17 @@ class Inline:
         if isinstance(node.attrs, LinearCallAttrs):
             return linear_graph(node.attrs, f" ({node.loc})")
         return node.attrs.graph if self.fusions and isinstance(node.attrs, FusionAttrs) else None
+
+
+def _adopt(builder: GraphBuilder, first: int, role: str) -> None:
+    """What a derivative calls is part of it, also where it is the user's: the rule of a function with its own."""
+    if role:
+        builder.nodes[first:] = [
+            Node(node.op, node.operands, node.attrs, node.results, node.loc.with_role(role))
+            if node.loc is not UNKNOWN
+            else node
+            for node in builder.nodes[first:]
+        ]
 
 
 def _operands(builder: GraphBuilder, node: Node, values: Sequence[Value]) -> Sequence[Value]:

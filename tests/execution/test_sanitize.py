@@ -56,6 +56,28 @@ def test_the_backward_pass_is_told_from_the_forward_pass(backend):
     assert raised.value.is_backward
 
 
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda x, ct: (ct / x,),
+        lambda x, ct: (gc.scan(lambda c, _: (c / x, None), ct, length=2)[0],),
+        lambda x, ct: (gc.jit(lambda x, ct: ct / x)(x, ct),),
+    ],
+    ids=["itself", "loop", "call"],
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backward_rule_of_the_users_is_the_backward_pass(backend, backward):
+    fn = gc.custom_vjp(lambda x: x * x)
+    fn.defvjp(lambda x: (x * x, x), backward)
+    x = np.array([1, 0], np.float32)
+    with pytest.raises(gc.NonFiniteError, match=r"div of 1 and 0 made Inf .*\(backward pass") as raised:
+        sanitized(gc.grad(lambda x: fn(x).sum()), backend)(x)
+    assert raised.value.is_backward
+    with pytest.raises(gc.NonFiniteError, match=r"\(forward pass") as raised:  # of what the rule is given
+        sanitized(gc.grad(lambda x: fn(1 / x).sum()), backend)(x)
+    assert not raised.value.is_backward
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("fn", "x", "op"),

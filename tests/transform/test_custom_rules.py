@@ -297,6 +297,66 @@ def test_rules_that_are_not_linear_name_the_op(op: str, wrong: Any) -> None:
         gc.jvp(lambda x: gnp.sum(backward(x)), (np.ones(3),), (np.ones(3),))
 
 
+def _repeated(t: Any, first: Any) -> Any:
+    return gc.scan(lambda carry, _: (carry + t, None), first, length=3)[0]
+
+
+@pytest.mark.parametrize(
+    ("op", "wrong"),
+    [
+        ("add", lambda x, t: t + 1),
+        ("add", lambda x, t: x + 2 * t),
+        ("sub", lambda x, t: (1 - t) * x),
+        ("select", lambda x, t: gnp.where(x > 0, t, 1.0)),
+        ("concatenate", lambda x, t: gnp.concat([t[:1], x[1:]])),
+        ("scatter", lambda x, t: x.at[np.array([0])].set(t[:1])),
+        ("add", lambda x, t: gc.jit(lambda t: t + 1)(t)),
+        ("branch", lambda x, t: gc.cond(x[0] > 0, lambda: t, lambda: x)),
+        ("add", lambda x, t: gc.cond(x[0] > 0, lambda: t, lambda: t + 1)),
+        ("scan", lambda x, t: _repeated(t, x)),
+        ("add", lambda x, t: gc.scan(lambda carry, _: (carry + 1, None), t, length=3)[0]),
+        ("add", lambda x, t: gc.checkpoint(lambda x, t: x + t)(x, t)),
+    ],
+)
+def test_rules_that_are_affine_name_the_op(op: str, wrong: Any) -> None:
+    """What is added to a tangent, or stands beside it, depends on tangents too or is zero."""
+    made = gc.custom_jvp(gnp.sin)
+    made.defjvp(lambda p, t: (gnp.sin(p[0]), wrong(p[0], t[0])))
+    named = rf"{op}: adds to a tangent.*is not linear \(.*test_custom_rules.py"
+    with pytest.raises(GradientError, match=named):
+        gc.grad(lambda x: gnp.sum(made(x)))(np.ones(3))
+    backward = gc.custom_vjp(gnp.sin)
+    backward.defvjp(lambda x: (gnp.sin(x), x), lambda r, ct: (wrong(r, ct),))
+    gc.grad(lambda x: gnp.sum(backward(x)))(np.ones(3))
+    with pytest.raises(GradientError, match=rf"not linear in the cotangent has no forward mode.*{named}"):
+        gc.jvp(lambda x: gnp.sum(backward(x)), (np.ones(3),), (np.ones(3),))
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        lambda x, t: t + 0,
+        lambda x, t: t + 0 * x,
+        lambda x, t: gnp.where(x > 0, t, 0.0),
+        lambda x, t: gnp.concat([t[:1], gnp.zeros_like(x[1:]) * x[1:]]) + gnp.concat([0 * t[:1], t[1:]]),
+        lambda x, t: gnp.zeros_like(x).at[np.array([0, 1, 2])].set(t),
+        lambda x, t: t + gc.jit(lambda x: 0 * x)(x),
+        lambda x, t: _repeated(t, gnp.zeros_like(x)) / 3,
+        lambda x, t: gnp.pad(t, 1)[1:4],
+        lambda x, t: gc.jvp(lambda y: gnp.where(y > 0, y, y * y), (x,), (t,))[1],
+        lambda x, t: gc.jvp(lambda y: _repeated(y, gnp.ones_like(y)) / 3, (x,), (t,))[1],
+        lambda x, t: gc.cond(x[0] > 0, lambda: t, lambda: gnp.zeros_like(x)),
+    ],
+)
+def test_zeros_may_be_added_to_tangents(right: Any) -> None:
+    made = gc.custom_jvp(gnp.sin)
+    made.defjvp(lambda p, t: (gnp.sin(p[0]), right(p[0], t[0])))
+    close(gc.grad(lambda x: gnp.sum(made(x)))(np.ones(3)), np.ones(3))
+    backward = gc.custom_vjp(gnp.sin)
+    backward.defvjp(lambda x: (gnp.sin(x), x), lambda r, ct: (right(r, ct),))
+    close(gc.jvp(backward, (np.ones(3),), (np.ones(3),))[1], np.ones(3))
+
+
 def test_without_rules() -> None:
     with pytest.raises(ArgumentError, match=r"custom_vjp: lambda has no rules; define them with lambda\.defvjp"):
         gc.custom_vjp(lambda x: x)(X)

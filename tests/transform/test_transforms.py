@@ -139,6 +139,19 @@ def test_transforms_inside_a_trace() -> None:
     close(aux, x + 1)
 
 
+def test_hypot_has_gradient_0_at_0() -> None:
+    """As `abs` has; derivatives of all orders are finite."""
+    x, y = np.array([0.0, 3.0, 0.0, -0.0]), np.array([0.0, 4.0, 2.0, 0.0])
+    close(gnp.hypot(x, y), [0, 5, 2, 0])
+    first = grad(lambda x, y: gnp.sum(gnp.hypot(x, y)), argnums=(0, 1))
+    for got, want in zip(first(x, y), ([0, 0.6, 0, 0], [0, 0.8, 1, 0]), strict=True):
+        close(got, want)
+    second = grad(lambda x, y: gnp.sum(first(x, y)[0]), argnums=(0, 1))(x, y)
+    for got, want in zip(second, ([0, 16 / 125, 0.5, 0], [0, -12 / 125, 0, 0]), strict=True):
+        close(got, want)
+    close(jvp(gnp.hypot, (x, y), (np.ones(4), np.ones(4)))[1], [0, 1.4, 1, 0])
+
+
 def test_stop_gradient() -> None:
     close(grad(lambda x: gnp.sum(x * stop_gradient(x * x)))(np.array([2.0])), [4.0])
 

@@ -43,12 +43,14 @@ class CustomVjpAttrs(Attrs):
 @dataclass(frozen=True, slots=True)
 class LinearCallAttrs(Attrs):
     """`graph`: residuals, then tangents -> tangents of the results; None where only the transpose is known.
-    `transpose`: the same residuals, then cotangents of the results -> cotangents of the tangents.
+    `transpose`: the same residuals, then cotangents of the results -> cotangents of the tangents. `why`: what makes it
+    not linear, where there is no `graph`.
     """
 
     graph: Graph | None
     transpose: Graph
     residuals: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def linear_graph(attrs: LinearCallAttrs, place: str = "") -> Graph:
     if attrs.graph is None:
         raise GradientError(
             f"custom_vjp: a function whose backward rule is not linear in the cotangent has no forward mode; "
-            f"give it a rule with custom_jvp{place}"
+            f"give it a rule with custom_jvp{place}{f': {attrs.why}' if attrs.why else ''}"
         )
     return attrs.graph
 

@@ -40,30 +40,35 @@ def pull_back(
         if all(ct is None for ct in cotangents):
             continue
         c = Compose(builder, located(node.loc, role))
-        is_linear = tuple(v in linear for v in node.operands)
-        parts = _transpose(c, node, is_linear, cotangents, derive)
-        for operand, wanted, part in zip(node.operands, is_linear, parts, strict=True):
+        marked = tuple(v in linear for v in node.operands)
+        parts = _transpose(c, node, marked, cotangents, derive)
+        for operand, wanted, part in zip(node.operands, marked, parts, strict=True):
             if wanted and part is not None:
                 accumulate(operand, part, c)
     return cotangent_of
 
 
 def _transpose(
-    c: Compose, node: Node, is_linear: tuple[bool, ...], cotangents: Sequence[Tangent], derive: Derive
+    c: Compose, node: Node, linear: tuple[bool, ...], cotangents: Sequence[Tangent], derive: Derive
 ) -> Sequence[Tangent]:
     row = row_of(node)
     if isinstance(row, Region):
-        return row.transpose(derive, c, node, is_linear, cotangents)
+        return row.transpose(derive, c, node, linear, cotangents)
     (cotangent,) = cotangents
-    if isinstance(row, Linear) and cotangent is not None and _is_linear(row, node, is_linear):
-        return row.transpose(c, node, is_linear, cotangent)
+    if isinstance(row, Linear) and cotangent is not None and is_linear(node, linear):
+        return row.transpose(c, node, linear, cotangent)
     raise GradientError(
         f"{node.op.name}: is not linear, so a derivative rule must not apply it to tangents ({node.loc})"
     )
 
 
-def _is_linear(row: Linear, node: Node, linear: Sequence[bool]) -> bool:
-    """Whether the op is linear in the marked operands together: a product is in one factor, a choice in its sides."""
+def is_linear(node: Node, linear: Sequence[bool]) -> bool:
+    """Whether an op that holds no graph is linear in the marked operands together: a product is in one factor, a choice
+    in its sides.
+    """
+    row = row_of(node)
+    if not isinstance(row, Linear):
+        return False
     marked = [number for number, flag in enumerate(linear) if flag]
     if (row.apart and len(marked) > 1) or any(number in (row.fixed or ()) for number in marked):
         return False

@@ -90,23 +90,23 @@ def _custom_vjp(derive: Derive, c: Compose, node: Node, tangents: Sequence[Tange
     count = len(node.results)
     moving = _moving(c, node, tangents, attrs.captures)
     residuals = len(results) - count
-    linear = LinearCallAttrs(_transposed(derive, attrs.backward, residuals), attrs.backward, residuals)
+    graph, why = _transposed(derive, attrs.backward, residuals)
+    linear = LinearCallAttrs(graph, attrs.backward, residuals, why)
     found = c.builder.add(ops.linear_call, [*results[count:], *moving], linear, c.loc)
     return results[:count], _of_floats(node.results, found)
 
 
-def _transposed(derive: Derive, backward: Graph, residuals: int) -> Graph | None:
-    """Residuals, tangents of the inputs -> tangents of the outputs; None where the rule is not linear."""
-    linear = tuple(position >= residuals for position in range(len(backward.inputs)))
+def _transposed(derive: Derive, backward: Graph, residuals: int) -> tuple[Graph | None, str]:
+    """Residuals, tangents of the inputs -> tangents of the outputs; None, and why, where the rule is not linear."""
     try:
-        derived = derive.transpose(backward, linear, (True,) * len(backward.outputs))
-    except GradientError:
-        return None
+        derived = derive.transpose_rule(backward, residuals)
+    except GradientError as error:
+        return None, str(error)
     builder = GraphBuilder(derived.graph.name)
     builder.inputs += derived.graph.inputs
     builder.nodes += derived.graph.nodes
     wanted = zip(scatter(derived.graph.outputs, derived.active), backward.inputs[residuals:], strict=True)
-    return builder.build([zeros_for(Compose(builder), t, v) for t, v in wanted])
+    return builder.build([zeros_for(Compose(builder), t, v) for t, v in wanted]), ""
 
 
 # ---------------------------------------------------------------------------------------------------- linear_call

@@ -11,6 +11,7 @@ from graphc.core.source import Loc
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import Graph, Node
 from graphc.graph.prune import dependents, prune
+from graphc.transform.autodiff.affine import check_sums
 from graphc.transform.autodiff.backward import pull_back
 from graphc.transform.autodiff.divide import linearised
 from graphc.transform.autodiff.forward import Forward, push_forward
@@ -60,6 +61,11 @@ class Deriver:
             self._transposed[key] = self._transpose(graph, linear, cotangents)
         return self._transposed[key]
 
+    def transpose_rule(self, rule: Graph, residuals: int) -> TransposedGraph:
+        linear = tuple(position >= residuals for position in range(len(rule.inputs)))
+        check_sums(rule, linear, rule.outputs)
+        return self.transpose(rule, linear, (True,) * len(rule.outputs))
+
     def _transpose(self, given: Graph, linear: Flags, cotangents: Flags) -> TransposedGraph:
         graph = separated(given, [v for v, is_linear in zip(given.inputs, linear, strict=True) if is_linear])
         unknowns = [v for v, is_linear in zip(graph.inputs, linear, strict=True) if is_linear]
@@ -93,6 +99,7 @@ def _of_rule(rule: Graph, primals: int, loc: Loc) -> Forward:
                 f"custom_jvp: a tangent that the rule of {rule.name} gives is not linear in the tangents ({loc})"
             )
         tangents.append(tangent if tangent in depends else None)
+    check_sums(rule, [position >= primals for position in range(len(rule.inputs))], rule.outputs[count:])
     return Forward(
         opened.inputs[:primals],
         opened.inputs[primals:],

@@ -12,8 +12,8 @@ from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops import control as ops
 from graphc.graph.ops.control import ScanAttrs, WhileAttrs
 from graphc.graph.prune import dependents, live_nodes
-from graphc.transform.autodiff.loops import Loop
-from graphc.transform.autodiff.marked import filled, given, inputs_like, marks, scatter
+from graphc.transform.autodiff.loops import Loop, settled
+from graphc.transform.autodiff.marked import filled, given, inputs_like, scatter
 from graphc.transform.autodiff.rows import Derive, LinearisedGraph, Tangent
 
 
@@ -23,14 +23,8 @@ def linearise(
     needs_bound(node)
     loop = Loop.of(node)
     t_captures, t_carries, t_xs = loop.split(tangents)
-    of_captures, of_carries, of_xs = marks(t_captures), marks(t_carries), marks(t_xs)
+    derived, of_carries = settled(derive.linearise, loop, tangents)
     carries = len(loop.carries)
-    while True:
-        derived = derive.linearise(loop.body, of_captures + of_carries + of_xs)
-        more = tuple(a or b for a, b in zip(of_carries, derived.active[:carries], strict=True))
-        if more == of_carries:
-            break
-        of_carries = more
     residuals = Residuals(loop, derived)
     results = residuals.forward(c)
     shown = residuals.shown(results)

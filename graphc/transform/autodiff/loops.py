@@ -8,7 +8,8 @@
 `loop_residuals` has what is between the two: linearisation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from graphc.core.errors import GradientError
 from graphc.core.records import dataclass
@@ -81,19 +82,35 @@ class Loop:
         return WhileAttrs(builder.build(builder.inline(attrs.cond, own)), body, captures, attrs.bound)
 
 
+class _OfBody(Protocol):
+    @property
+    def active(self) -> Flags: ...
+
+
+_Derived = TypeVar("_Derived", bound=_OfBody)
+
+
+def settled(
+    derived: Callable[[Graph, Flags], _Derived], loop: Loop, tangents: Sequence[Tangent]
+) -> tuple[_Derived, Flags]:
+    """The derivative of the body, and which carries have tangents in some iteration."""
+    of_captures, of_carries, of_xs = (marks(each) for each in loop.split(tangents))
+    while True:
+        found = derived(loop.body, of_captures + of_carries + of_xs)
+        more = tuple(a or b for a, b in zip(of_carries, found.active[: len(of_carries)], strict=True))
+        if more == of_carries:
+            return found, of_carries
+        of_carries = more
+
+
 def jvp(
     derive: Derive, c: Compose, node: Node, tangents: Sequence[Tangent]
 ) -> tuple[Sequence[Value], Sequence[Tangent]]:
     loop = Loop.of(node)
     t_captures, t_carries, t_xs = loop.split(tangents)
-    of_captures, of_carries, of_xs = marks(t_captures), marks(t_carries), marks(t_xs)
+    derived, of_carries = settled(derive.jvp, loop, tangents)
+    of_captures, of_xs = marks(t_captures), marks(t_xs)
     carries = len(loop.carries)
-    while True:
-        derived = derive.jvp(loop.body, of_captures + of_carries + of_xs)
-        more = tuple(a or b for a, b in zip(of_carries, derived.active[:carries], strict=True))
-        if more == of_carries:
-            break
-        of_carries = more
     builder = GraphBuilder(derived.graph.name)
     captures, inner, xs = loop.body_parts
     p_captures, d_captures = inputs_like(builder, captures), inputs_like(builder, only(captures, of_captures))

@@ -68,6 +68,12 @@ class Derive(Protocol):
 
     def transpose(self, graph: Graph, linear: tuple[bool, ...], cotangents: tuple[bool, ...]) -> TransposedGraph: ...
 
+    def transpose_rule(self, rule: Graph, residuals: int) -> TransposedGraph:
+        """The transpose of a rule for cotangents, from residuals and cotangents; raises where it is not linear in
+        these.
+        """
+        ...
+
     def divide(self, rule: Graph, primals: int, loc: Loc) -> LinearisedGraph:
         """A rule for tangents, from primals and tangents of all its float inputs, as what does not depend on tangents
         and what does; its last outputs are the tangents of its float outputs. `loc`: where it is used.

@@ -15,9 +15,7 @@ from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops.control import BranchAttrs, ScanAttrs, WhileAttrs
-from graphc.graph.ops.custom import CheckpointAttrs, CustomJvpAttrs, CustomVjpAttrs
 from graphc.graph.ops.source import ConstantAttrs
-from graphc.graph.ops.structural import CallAttrs
 from graphc.graph.prune import dependents, live_nodes
 from graphc.transform.autodiff.branches import in_two_branches
 from graphc.transform.autodiff.divide import linearised
@@ -25,9 +23,8 @@ from graphc.transform.autodiff.forward import Forward
 from graphc.transform.autodiff.loop_residuals import Residuals, needs_bound
 from graphc.transform.autodiff.loops import Loop
 from graphc.transform.autodiff.marked import Flags, only
+from graphc.transform.autodiff.reached import Called, inputs_of_body, reached, results_reached
 from graphc.transform.autodiff.rows import LinearisedGraph, Tangent
-
-_Called = CallAttrs | CustomJvpAttrs | CustomVjpAttrs | CheckpointAttrs
 
 
 def separated(graph: Graph, tangents: Sequence[Value]) -> Graph:
@@ -51,49 +48,6 @@ def is_zero(graph: Graph, value: Value) -> bool:
     return node is not None and isinstance(node.attrs, ConstantAttrs) and not np.any(node.attrs.value)
 
 
-# ------------------------------------------------------------------------------------- which results depend on which
-
-
-def _reached(graph: Graph, marked: Sequence[bool]) -> Flags:
-    """Which outputs depend on the marked inputs."""
-    moving = set(only(graph.inputs, marked))
-    for node in graph.nodes:
-        flags = tuple(v in moving for v in node.operands)
-        if any(flags):
-            moving.update(only(node.results, _results(node, flags)))
-    return tuple(v in moving for v in graph.outputs)
-
-
-def _results(node: Node, flags: Flags) -> Flags:
-    """Which results depend on the marked operands, of which there are some."""
-    attrs = node.attrs
-    if isinstance(attrs, ScanAttrs | WhileAttrs):
-        loop = Loop.of(node)
-        moving = _inputs_of_body(loop, flags)
-        made = _reached(loop.body, moving)
-        first, carries = len(loop.captures), len(loop.carries)
-        made = (*moving[first : first + carries], *made[carries:])  # a carry of tangents ends as one, if only as zero
-        return made + (False,) * (len(node.results) - len(made))
-    if isinstance(attrs, BranchAttrs):
-        columns = zip(*(_reached(graph, flags[1:]) for graph in attrs.branches), strict=True)
-        return tuple(flags[0] or any(column) for column in columns)
-    if isinstance(attrs, _Called):
-        return _reached(attrs.graph, flags)
-    return (True,) * len(node.results)
-
-
-def _inputs_of_body(loop: Loop, flags: Flags) -> Flags:
-    """Which inputs of the body depend on the marked operands, in some iteration."""
-    known = list(flags[len(loop.count) :])
-    first, carries = len(loop.captures), len(loop.carries)
-    while True:
-        made = _reached(loop.body, known)
-        more = [a or b for a, b in zip(known[first : first + carries], made[:carries], strict=True)]
-        if more == known[first : first + carries]:
-            return tuple(known)
-        known[first : first + carries] = more
-
-
 def _check_choices(node: Node, flags: Flags) -> None:
     """Raise where a marked operand decides how a loop or branch goes on."""
     attrs = node.attrs
@@ -101,7 +55,7 @@ def _check_choices(node: Node, flags: Flags) -> None:
         raise GradientError(f"branch: which one is taken depends on a tangent in a derivative rule ({node.loc})")
     if isinstance(attrs, ScanAttrs) and attrs.counted and flags[0]:
         raise GradientError(f"scan: how often it runs depends on a tangent in a derivative rule ({node.loc})")
-    if isinstance(attrs, WhileAttrs) and any(_reached(attrs.cond, _inputs_of_body(Loop.of(node), flags))):
+    if isinstance(attrs, WhileAttrs) and any(reached(attrs.cond, inputs_of_body(Loop.of(node), flags))):
         raise GradientError(f"while_loop: how often it runs depends on a tangent in a derivative rule ({node.loc})")
 
 
@@ -120,7 +74,7 @@ class _Walk:
         for node in nodes:
             operands = tuple(known[v] for v in node.operands)
             flags = tuple(v in self.moving for v in operands)
-            reached = _results(node, flags) if any(flags) else ()
+            reached = results_reached(node, flags) if any(flags) else ()
             _check_choices(node, flags)
             if not any(flags) or (all(reached) and not isinstance(node.attrs, WhileAttrs)):
                 self.builder.copy(node, known)
@@ -134,7 +88,7 @@ class _Walk:
 
     def _apart(self, node: Node, flags: Flags, reached: Flags) -> Sequence[Value]:
         attrs = node.attrs
-        if isinstance(attrs, _Called):
+        if isinstance(attrs, Called):
             inside: dict[Value, Value] = dict(zip(attrs.graph.inputs, node.operands, strict=True))
             self.run(attrs.graph.nodes, inside)
             return [inside[v] for v in attrs.graph.outputs]
@@ -147,7 +101,7 @@ class _Walk:
 def _loops(c: Compose, node: Node, flags: Flags, reached: Flags) -> Sequence[Value]:
     needs_bound(node)
     loop = Loop.of(node)
-    moving = _inputs_of_body(loop, flags)
+    moving = inputs_of_body(loop, flags)
     fixed = tuple(not flag for flag in moving)
     made = len(loop.body.outputs)
     derived = _divided(loop.body, moving, reached[:made], f"{node.op.name} ({node.loc})")

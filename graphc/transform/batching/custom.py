@@ -71,7 +71,7 @@ def _linear_call(batcher: Batcher, c: Compose, node: Node, operands: Operands) -
     graph = attrs.graph
     if graph is not None:
         graph = batcher.batch(graph, [*flags, *([True] * len(moving))], every).graph
-    again = LinearCallAttrs(graph, transpose, count)
+    again = LinearCallAttrs(graph, transpose, count, attrs.why)
     return c.builder.add(ops.linear_call, [*operands.values[:count], *moving], again, c.loc), every
 
 

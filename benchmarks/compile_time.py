@@ -2,9 +2,11 @@
 
     python -m benchmarks.compile_time --json
 
-Records of three kinds: `import`; `first_step` (ours with its stages, and peers); `nodes` (ours for graphs of 10 to
+Records of four kinds: `import`; `first_step` (ours with its stages, and peers); `nodes` (ours for graphs of 10 to
 10,000 nodes with its stages; `exponent` is the slope of log time against log nodes from the size before: 1 is linear,
 less means that what is the same for all sizes still dominates). `nodes` counts those of the optimised graph.
+`length` (a scan and its gradient of 10 to 100,000 iterations: times to compile do not depend on it; `iteration_us` is
+the time of a call per iteration of the two loops, whose bodies do next to nothing).
 Every number is of fresh processes, `cold` without and `warm` with compiled code on disk.
 """
 
@@ -27,6 +29,7 @@ from benchmarks.serve import Case, Prepare, Request, serve
 from benchmarks.train_step import OURS, peers, workloads
 from benchmarks.workloads import stage_seconds
 
+LENGTHS = (10, 1000, 100_000)
 SIZES = (10, 30, 100, 300, 1000, 3000, 10_000)
 COMPILER = System("graphc", "benchmarks.compile_time", "graphc")
 IMPORTED = ("graphc", "numpy", "torch", "jax")
@@ -43,6 +46,8 @@ def main() -> None:
         output.add(first_steps(workload, repeats, options))
     for family in options.families:
         output.add(sizes(family, repeats, options))
+    for length in options.lengths:
+        output.add(scan_length(length, repeats, options))
 
 
 def arguments() -> argparse.Namespace:
@@ -51,6 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workload", type=workloads, default=list(PROBLEMS), help=f"of {', '.join(PROBLEMS)}")
     parser.add_argument("--peers", type=peers, default=peers("jax"), help="as for benchmarks.train_step")
     parser.add_argument("--nodes", type=report.numbers, default=list(SIZES), help="sizes of graphs")
+    parser.add_argument("--lengths", type=report.numbers, default=list(LENGTHS), help="iterations of a scan")
     parser.add_argument("--families", type=report.names, default=list(FAMILIES), help=f"of {', '.join(FAMILIES)}")
     parser.add_argument("--threads", type=report.at_least_one, default=machine.available_cores())
     parser.add_argument("--starts", type=report.at_least_one, default=3, help="fresh processes for each number")
@@ -107,6 +113,22 @@ def sizes(family: str, repeats: int, options: argparse.Namespace) -> list[report
             for start in starts:
                 records.append(size(family, start, records[-1] if records else None))
     return records
+
+
+def scan_length(length: int, repeats: int, options: argparse.Namespace) -> list[report.Record]:
+    """A scan of so many iterations, with its gradient."""
+    name = f"scan of {length}"
+    with started([COMPILER], options.threads, repeats, name, 0.0, family="scan", nodes=length) as starts:
+        return [
+            {
+                "kind": "length",
+                "length": length,
+                "cold_s": start.median("cold"),
+                "warm_s": start.median("warm"),
+                "iteration_us": statistics.median(float(str(f["call_s"])) for f in start.warm) / (2 * length) * 1e6,
+            }
+            for start in starts
+        ]
 
 
 def size(family: str, start: Start, smaller: Mapping[str, object] | None) -> report.Record:
@@ -178,8 +200,19 @@ def layers(nodes: int) -> tuple[Callable[..., object], Sequence[np.ndarray]]:
     return gc.value_and_grad(loss, argnums=(0, 1)), [weights, biases, np.ones((8, 16), np.float32)]
 
 
+def scan(length: int) -> tuple[Callable[..., object], Sequence[np.ndarray]]:
+    """Loss and gradient of a recurrence of one number: two loops that do next to nothing in an iteration."""
+    import graphc as gc
+
+    def loss(decay, x):
+        return gc.scan(lambda h, x: (h * decay + x, None), decay, x)[0]
+
+    return gc.value_and_grad(loss), [np.float32(0.5), np.ones(length, np.float32)]
+
+
 NODES_PER_LAYER = 14
 FAMILIES = {"chain": chain, "layers": layers}
+LOADED = {**FAMILIES, "scan": scan}
 
 
 def load(threads: int) -> Prepare:
@@ -187,13 +220,16 @@ def load(threads: int) -> Prepare:
     import graphc as gc
 
     def prepare(case: Request) -> Case:
-        fn, args = FAMILIES[str(case["family"])](int(str(case["nodes"])))
+        fn, args = LOADED[str(case["family"])](int(str(case["nodes"])))
         start = time.perf_counter()
         compiled = gc.compile(fn, *args, threads=threads)
         compiled(*args)
         seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        compiled(*args)
         facts = {
             "first_step_s": seconds,
+            "call_s": time.perf_counter() - start,
             "nodes": sum(len(graph.nodes) for graph in compiled.compilation.optimized.values()),
             "kernels": len(compiled.cost.kernels),
             "stages": stage_seconds(compiled.timings),

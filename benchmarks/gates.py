@@ -137,6 +137,23 @@ def growth(records: Sequence[Record]) -> Iterator[Figure]:
             yield Figure(f"{family}, {_text(record, 'nodes')} nodes", found)
 
 
+def lengths(records: Sequence[Record]) -> Iterator[Figure]:
+    """Time to compile the longest scan over that of the shortest, with nothing on disk."""
+    scans = [r for r in records if (r["benchmark"], r.get("kind")) == ("compile_time", "length")]
+    scans.sort(key=lambda record: int(_text(record, "length")))
+    if len(scans) > 1:
+        first, last = (float(_text(record, "cold_s")) for record in (scans[0], scans[-1]))
+        yield Figure(f"{_text(scans[-1], 'length')} iterations over {_text(scans[0], 'length')}", last / first)
+
+
+def iterations(records: Sequence[Record]) -> Iterator[Figure]:
+    """Microseconds of an iteration of a scan that does next to nothing, where there are enough of them."""
+    for record in records:
+        long = (record["benchmark"], record.get("kind")) == ("compile_time", "length")
+        if long and int(_text(record, "length")) >= 1000:
+            yield Figure(f"{_text(record, 'length')} iterations", float(_text(record, "iteration_us")))
+
+
 def calls(records: Sequence[Record]) -> Iterator[Figure]:
     """Microseconds of a compiled call with NumPy arrays in and out."""
     for record in records:
@@ -169,4 +186,6 @@ GATES: tuple[Gate, ...] = (
     Gate("step beside a busy process over idle", "at most", 2.2, steps("busy_slowdown")),
     Gate("compiled call, microseconds", "at most", 3.0, calls),
     Gate("compile time against nodes, exponent", "at most", 1.15, growth),
+    Gate("compile time against the length of a scan", "at most", 1.25, lengths),
+    Gate("iteration of a scan, microseconds", "at most", 0.5, iterations),
 )  # fmt: skip

@@ -145,12 +145,14 @@ def test_call_overhead_names_systems_and_ways() -> None:
     assert all(record["us_per_call"] > 0 for record in found)
 
 
-def test_compile_time_reports_import_first_step_and_sizes() -> None:
-    found = records("compile_time", "--workload", "mlp_tiny", "--peers", "", "--nodes", "10,40", "--families", "layers")
+def test_compile_time_reports_import_first_step_sizes_and_lengths() -> None:
+    sizes = ("--nodes", "10,40", "--families", "layers", "--lengths", "7")
+    found = records("compile_time", "--workload", "mlp_tiny", "--peers", "", *sizes)
     kinds = [record["kind"] for record in found]
-    assert kinds == [*["import"] * kinds.count("import"), "first_step", "nodes", "nodes"]
+    assert kinds == [*["import"] * kinds.count("import"), "first_step", "nodes", "nodes", "length"]
     assert found[0]["system"] == "graphc"
-    small, large = found[-2:]
+    small, large, loop = found[-3:]
+    assert (loop["length"], loop["iteration_us"] > 0) == (7, True)
     assert small["nodes"] < large["nodes"]
     assert large["exponent_cold"] is not None
     assert {"trace", "emit"} <= set(large["cold_stages"])

@@ -72,6 +72,10 @@ def complete() -> list[Record]:
         {"benchmark": "compile_time", "kind": "nodes", "family": "chain", "nodes": n, "exponent_cold": e, **facts}
         for n, e in ((10, None), (1000, 2.0), (10_000, 1.0))
     ]
+    records += [
+        {"benchmark": "compile_time", "kind": "length", "length": n, "cold_s": 0.5, "iteration_us": us, **facts}
+        for n, us in ((10, 2.0), (1000, 0.1), (100_000, 0.01))
+    ]
     records.append({"benchmark": "call_overhead", "arrays": "numpy", "us_per_call": 2.5, **facts})
     return records
 
@@ -121,6 +125,8 @@ SPOILT = [
     ("train_step", {}, {"busy_slowdown": None}, 1),
     ("compile_time", {"kind": "import"}, {"seconds": 0.3}, 1),
     ("compile_time", {"nodes": 10_000}, {"exponent_cold": 1.3}, 1),
+    ("compile_time", {"length": 100_000}, {"cold_s": 0.7}, 1),
+    ("compile_time", {"length": 1000}, {"iteration_us": 0.6}, 1),
     ("call_overhead", {}, {"us_per_call": 3.1}, 1),
     ("contraction", {}, {"benchmark": "other"}, 7),
 ]

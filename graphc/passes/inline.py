@@ -87,7 +87,7 @@ class Inline:
         if isinstance(node.attrs, (CallAttrs, CustomJvpAttrs, CustomVjpAttrs, CheckpointAttrs)):
             return node.attrs.graph
         if isinstance(node.attrs, LinearCallAttrs):
-            return linear_graph(node.attrs, f" ({node.loc})")
+            return linear_graph(node.attrs, node.loc)
         return node.attrs.graph if self.fusions and isinstance(node.attrs, FusionAttrs) else None
 
 

@@ -293,7 +293,7 @@ def test_rules_that_are_not_linear_name_the_op(op: str, wrong: Any) -> None:
     backward = gc.custom_vjp(gnp.sin)
     backward.defvjp(lambda x: (gnp.sin(x), x), lambda r, ct: (wrong(ct),))
     gc.grad(lambda x: gnp.sum(backward(x)))(np.ones(3))
-    with pytest.raises(GradientError, match="not linear in the cotangent has no forward mode"):
+    with pytest.raises(GradientError, match=r"not linear in the cotangent has no forward mode.*\(test_custom_rules.py"):
         gc.jvp(lambda x: gnp.sum(backward(x)), (np.ones(3),), (np.ones(3),))
 
 
@@ -368,7 +368,7 @@ def test_a_backward_rule_that_is_not_linear_has_no_forward_mode() -> None:
     clipped = gc.custom_vjp(lambda x: x)
     clipped.defvjp(lambda x: (x, x), lambda x, ct: (gnp.clip(ct, -1.0, 1.0) + 0 * x,))
     close(gc.grad(lambda x: gnp.sum(5 * clipped(x)))(X), np.ones_like(X))
-    with pytest.raises(GradientError, match=r"not linear in the cotangent has no forward mode"):
+    with pytest.raises(GradientError, match=r"not linear in the cotangent has no forward mode.*\(test_custom_rules.py"):
         gc.jvp(clipped, (X,), (X,))
     with pytest.raises(GradientError, match=r"has no forward mode.*\(test_custom_rules.py"):
         gc.jit(gc.jacobian(clipped, mode="forward"))(X[0])

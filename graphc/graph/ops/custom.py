@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.core.errors import DTypeError, GradientError, ShapeError
 from graphc.core.records import dataclass
+from graphc.core.source import Loc, here
 from graphc.graph.interpreter import interpret
 from graphc.graph.ir import Attrs, Graph, TensorType
 from graphc.graph.registry import register
@@ -124,12 +125,12 @@ def _infer_checkpoint(types: tuple[TensorType, ...], attrs: Attrs) -> tuple[Tens
     return attrs.graph.output_types
 
 
-def linear_graph(attrs: LinearCallAttrs, place: str = "") -> Graph:
-    """The function itself; raises `GradientError` where only its transpose is known."""
+def linear_graph(attrs: LinearCallAttrs, loc: Loc | None = None) -> Graph:
+    """The function itself; raises `GradientError`, with this or the user's line, where only its transpose is known."""
     if attrs.graph is None:
         raise GradientError(
             f"custom_vjp: a function whose backward rule is not linear in the cotangent has no forward mode; "
-            f"give it a rule with custom_jvp{place}{f': {attrs.why}' if attrs.why else ''}"
+            f"give it a rule with custom_jvp ({here() if loc is None else loc}){f': {attrs.why}' if attrs.why else ''}"
         )
     return attrs.graph
 

@@ -117,7 +117,7 @@ def _linear_call(derive: Derive, c: Compose, node: Node, tangents: Sequence[Tang
     assert isinstance(attrs, LinearCallAttrs)
     if any(t is not None for t in tangents[: attrs.residuals]):  # of the coefficients: a function like others
         rule = linearise_of if split else jvp_of
-        return rule(derive, c, linear_graph(attrs, f" ({node.loc})"), node.operands, tangents)
+        return rule(derive, c, linear_graph(attrs, node.loc), node.operands, tangents)
     results = c.builder.add(node.op, node.operands, attrs, c.loc)
     fixed, moved = node.operands[: attrs.residuals], tangents[attrs.residuals :]
     moving = [zeros_for(c, t, x) for t, x in zip(moved, node.operands[attrs.residuals :], strict=True)]
@@ -130,7 +130,7 @@ def _linear_call_transpose(
     attrs = node.attrs
     assert isinstance(attrs, LinearCallAttrs)
     if any(linear[: attrs.residuals]):
-        return transpose_of(derive, c, linear_graph(attrs, f" ({node.loc})"), node.operands, linear, cotangents)
+        return transpose_of(derive, c, linear_graph(attrs, node.loc), node.operands, linear, cotangents)
     given = [zeros_for(c, ct, v) for ct, v in zip(cotangents, node.results, strict=True)]
     found = call(c, attrs.transpose, [*node.operands[: attrs.residuals], *given])
     wanted = zip(found, linear[attrs.residuals :], strict=True)

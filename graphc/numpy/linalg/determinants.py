@@ -10,7 +10,7 @@ from graphc.graph.ops.linalg import TriangleAttrs
 from graphc.numpy import reductions
 from graphc.numpy.binary import where
 from graphc.numpy.creation import arange, eye
-from graphc.numpy.linalg.operands import matrix
+from graphc.numpy.linalg.operands import REAL, matrix
 from graphc.numpy.matrices import diagonal
 from graphc.tracing.array import movement
 from graphc.tracing.bind import bind, bind1, dtype_of, to_dtype
@@ -40,7 +40,7 @@ def det(x: ArrayLike) -> Array:
     >>> float(gnp.linalg.det([[2.0, 1.0], [0.0, 4.0]]))
     8.0
     """
-    return with_derivative("det", _det, _det_rule, matrix("det", x, square=True))
+    return with_derivative("det", _det, _det_rule, matrix("det", x, square=True, accepted=REAL))
 
 
 def _det(x: Array) -> Array:
@@ -79,7 +79,7 @@ def slogdet(x: ArrayLike) -> SlogdetResult:
     >>> [float(part) for part in gnp.linalg.slogdet([[-1.0, 0.0], [0.0, 1.0]])]
     [-1.0, 0.0]
     """
-    packed, pivots, _ = bind(ops.lu, matrix("slogdet", x, square=True))
+    packed, pivots, _ = bind(ops.lu, matrix("slogdet", x, square=True, accepted=REAL))
     pivot = diagonal(packed)
     sign = reductions.prod(bind1(elementwise.sign, pivot), axis=-1)
     size = reductions.sum(bind1(elementwise.log, bind1(elementwise.abs_, pivot)), axis=-1)

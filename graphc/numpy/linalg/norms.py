@@ -7,7 +7,7 @@ from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import elementwise
 from graphc.numpy import reductions, shapes
 from graphc.numpy.complexes import imag, real
-from graphc.numpy.linalg.operands import inexact, matrix
+from graphc.numpy.linalg.operands import ALL, inexact, matrix
 from graphc.numpy.linalg.spectral import svdvals
 from graphc.numpy.products import matmul
 from graphc.tracing.array import movement
@@ -57,7 +57,7 @@ def matrix_norm(x: ArrayLike, *, keepdims: bool = False, ord: int | float | str 
     >>> float(gnp.linalg.matrix_norm([[1.0, -2.0], [2.0, 4.0]], ord=1))
     6.0
     """
-    array = matrix("matrix_norm", x)
+    array = matrix("matrix_norm", x, accepted=ALL)
     if ord in ("fro", None):
         return vector_norm(array, axis=(-2, -1), keepdims=keepdims)
     if ord in (2, -2, "nuc"):

@@ -76,5 +76,5 @@ def cond(x: ArrayLike) -> Array:
     >>> float(gnp.linalg.cond([[4.0, 0.0], [0.0, 2.0]]))
     2.0
     """
-    values = svdvals(x)
+    values = svdvals(matrix("cond", x))
     return bind1(elementwise.div, values[..., 0], values[..., -1])

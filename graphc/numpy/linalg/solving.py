@@ -7,7 +7,7 @@ from graphc.graph.ops.linalg import TriangleAttrs
 from graphc.numpy.binary import where
 from graphc.numpy.creation import arange, eye
 from graphc.numpy.linalg.embedding import embedded, stacked, unstacked
-from graphc.numpy.linalg.operands import as_vector, matrix, system
+from graphc.numpy.linalg.operands import ALL, REAL, as_vector, matrix, system
 from graphc.numpy.matrices import triu
 from graphc.numpy.products import matmul
 from graphc.numpy.shapes import matrix_transpose
@@ -25,7 +25,7 @@ def cholesky(x: ArrayLike, *, upper: bool = False) -> Array:
     >>> gnp.linalg.cholesky([[4.0, 2.0], [2.0, 2.0]]).tolist()
     [[2.0, 0.0], [1.0, 1.0]]
     """
-    factor = bind1(ops.cholesky, matrix("cholesky", x, square=True))
+    factor = bind1(ops.cholesky, matrix("cholesky", x, square=True, accepted=REAL))
     return matrix_transpose(factor) if upper else factor
 
 
@@ -38,7 +38,7 @@ def solve_triangular(
     >>> gnp.linalg.solve_triangular([[2.0, 0.0], [1.0, 4.0]], [2.0, 9.0], lower=True).tolist()
     [1.0, 2.0]
     """
-    lhs, rhs, is_vector = system("solve_triangular", a, b)
+    lhs, rhs, is_vector = system("solve_triangular", a, b, REAL)
     attrs = TriangleAttrs(lower, trans, unit_diagonal)
     return as_vector(bind1(ops.triangular_solve, lhs, rhs, attrs=attrs), is_vector)
 
@@ -50,7 +50,7 @@ def lu(x: ArrayLike) -> tuple[Array, Array, Array]:
     >>> [part.tolist() for part in gnp.linalg.lu([[1.0, 2.0], [2.0, 2.0]])]
     [[[1.0, 0.0], [0.5, 1.0]], [[2.0, 2.0], [0.0, 1.0]], [1, 0]]
     """
-    packed, _, order = bind(ops.lu, matrix("lu", x, square=True))
+    packed, _, order = bind(ops.lu, matrix("lu", x, square=True, accepted=REAL))
     size = packed.shape[-1]
     row, column = arange(size), movement.reshape(arange(size), (size, 1))
     below = where(bind1(elementwise.lt, row, column), packed, 0)
@@ -96,7 +96,7 @@ def matrix_power(x: ArrayLike, n: int) -> Array:
     >>> gnp.linalg.matrix_power([[1.0, 1.0], [0.0, 1.0]], 5).tolist()
     [[1.0, 5.0], [0.0, 1.0]]
     """
-    array = matrix("matrix_power", x, square=True)
+    array = matrix("matrix_power", x, square=True, accepted=ALL)
     square = inv(array) if n < 0 else array
     found: Array | None = None
     for digit in reversed(f"{abs(n):b}"):

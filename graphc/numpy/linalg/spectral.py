@@ -7,7 +7,7 @@ from graphc.graph.ops import linalg as ops
 from graphc.graph.ops.linalg import FullAttrs
 from graphc.numpy.complexes import complex, conj, real
 from graphc.numpy.linalg.embedding import embedded, first_of_each_pair
-from graphc.numpy.linalg.operands import matrix
+from graphc.numpy.linalg.operands import REAL, matrix
 from graphc.numpy.matrices import tril, triu
 from graphc.numpy.shapes import matrix_transpose
 from graphc.tracing.bind import bind, dtype_of
@@ -47,7 +47,7 @@ def qr(x: ArrayLike, *, mode: str = "reduced") -> QRResult:
     """
     if mode not in ("reduced", "complete"):
         raise ArgumentError(with_line(f"qr: no mode {mode!r}; there are 'reduced' and 'complete'"))
-    return QRResult(*bind(ops.qr, matrix("qr", x), attrs=FullAttrs(mode == "complete")))
+    return QRResult(*bind(ops.qr, matrix("qr", x, accepted=REAL), attrs=FullAttrs(mode == "complete")))
 
 
 def svd(x: ArrayLike, *, full_matrices: bool = True) -> SVDResult:
@@ -60,7 +60,7 @@ def svd(x: ArrayLike, *, full_matrices: bool = True) -> SVDResult:
     >>> gnp.linalg.svd([[0.0, 2.0], [3.0, 0.0]]).S.tolist()
     [3.0, 2.0]
     """
-    return SVDResult(*bind(ops.svd, matrix("svd", x), attrs=FullAttrs(full_matrices)))
+    return SVDResult(*bind(ops.svd, matrix("svd", x, accepted=REAL), attrs=FullAttrs(full_matrices)))
 
 
 def svdvals(x: ArrayLike) -> Array:
@@ -86,7 +86,7 @@ def eigh(x: ArrayLike) -> EighResult:
     >>> gnp.linalg.eigh([[2.0, 0.0], [0.0, 1.0]]).eigenvalues.tolist()
     [1.0, 2.0]
     """
-    return EighResult(*bind(ops.eigh, matrix("eigh", x, square=True)))
+    return EighResult(*bind(ops.eigh, matrix("eigh", x, square=True, accepted=REAL)))
 
 
 def eigvalsh(x: ArrayLike) -> Array:

@@ -2,21 +2,28 @@
 
 from collections.abc import Callable
 
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
 from graphc.core.errors import GradientError
-from graphc.graph.ir import Attrs, Graph, Op
-from graphc.graph.ops import custom, structural
+from graphc.graph.builder import GraphBuilder
+from graphc.graph.ir import Attrs, Graph, Op, TensorType, Value
+from graphc.graph.ops import custom, indexing, structural
 from graphc.transform import autodiff
 from tests.random_graphs.grower import Grower, Maker, Rejected
 
 
 def _call(g: Grower) -> None:
     op = g.one_of(_CALLS)
-    operands = [g.pick() for _ in range(1 + g.below(2))]
-    inner = g.inside([(operand.type, g.array[operand]) for operand in operands])
-    callee = inner.finish(f"callee_{len(g.builder.nodes)}")
-    operands += g.taken(inner, len(operands))
+    operands: list[Value] = []
+    if op is custom.linear_call and g.wish is not None and g.wish.dtype.is_integer:
+        callee = _lookup(g.wish.dtype)
+    else:
+        operands = [g.pick() for _ in range(1 + g.below(2))]
+        inner = g.inside([(operand.type, g.array[operand]) for operand in operands])
+        callee = inner.finish(f"callee_{len(g.builder.nodes)}").graph
+        operands += g.taken(inner, len(operands))
     try:
-        attrs = _ATTRS[op](g, callee.graph)
+        attrs = _ATTRS[op](g, callee)
     except GradientError:  # a loop without a bound, say
         raise Rejected from None
     if isinstance(attrs, custom.LinearCallAttrs):
@@ -26,6 +33,13 @@ def _call(g: Grower) -> None:
     g.add(op, *operands, attrs=attrs)
     if g.chance(0.4):
         g.add(op, *operands, attrs=attrs)
+
+
+def _lookup(indices: DType) -> Graph:
+    """What is linear in floats, with indices as residuals."""
+    builder = GraphBuilder("lookup")
+    operands = [builder.input(TensorType((3,), dtypes.float32)), builder.input(TensorType((2,), indices))]
+    return builder.build([builder.add1(indexing.gather, operands, indexing.GatherAttrs(0, 0))])
 
 
 def _floats(graph: Graph) -> list[bool]:

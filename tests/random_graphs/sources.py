@@ -32,10 +32,10 @@ def _source(g: Grower) -> None:
     if op in (source.constant, source.iota):
         _alone(g, op)
         return
-    key = g.constant(TensorType((2,), dtypes.uint32))
+    key = g.of_type(TensorType((2,), dtypes.uint32))
     bits = g.add(source.random_bits, key, attrs=movement.ShapeAttrs(g.shapes[g.below(len(g.shapes))]))
     if op is source.shuffle_index:
-        keys = g.constant(TensorType((4, 2), dtypes.uint32))
+        keys = g.of_type(TensorType((4, 2), dtypes.uint32))
         eleven = g.add(source.constant, attrs=source.ConstantAttrs(np.full(bits.shape, 11, np.uint32)))
         below = g.add(elementwise.rem, bits, eleven)
         g.add(source.shuffle_index, below, keys, attrs=source.ShuffleAttrs(11))

@@ -131,6 +131,19 @@ def test_what_is_of_real_matrices_says_so(name: str) -> None:
         gc.jit(getattr(gnp.linalg, name))(HERMITIAN)
 
 
+@pytest.mark.parametrize("x", [np.eye(3), np.eye(4)[:, :2], 2 * np.eye(3)[:2], Z[0, :3, :2], Z[0, :2, :3]])
+def test_pseudo_inverses_have_derivatives_where_singular_values_are_equal(x: np.ndarray) -> None:
+    """As those of complex matrices are: each is there twice in the real matrix."""
+    gc.gradcheck(gnp.linalg.pinv, x)
+
+
+def test_derivatives_of_a_pseudo_inverse_that_leaves_out_singular_values() -> None:
+    x = np.array([[4.0, 1.0, 0.0, 0.2], [1.0, 0.5, 0.3, 0.1]])
+    assert gnp.linalg.matrix_rank(x, rtol=0.3) == 1
+    gc.gradcheck(lambda x: gnp.linalg.pinv(x, rtol=0.3), x, order=2)
+    gc.gradcheck(lambda x: gnp.linalg.pinv(x, rtol=0.3), np.swapaxes(x, 0, 1), order=2)
+
+
 @pytest.mark.parametrize("name", ["det", "inv", "svdvals", "eigvalsh", "pinv", "matrix_rank", "cond"])
 def test_half_types_are_refused_by_name(name: str) -> None:
     with pytest.raises(DTypeError, match=f"{name}: float16 is not accepted, only float32, float64.*test_dense"):

@@ -1,5 +1,7 @@
 """Ranks, pseudo-inverses and least squares, from singular values."""
 
+from typing import NamedTuple
+
 from graphc.core import dtypes
 from graphc.graph.ops import elementwise
 from graphc.numpy import reductions, shapes
@@ -12,6 +14,7 @@ from graphc.numpy.shapes import matrix_transpose
 from graphc.tracing.array import movement
 from graphc.tracing.bind import as_array, bind1, dtype_of, promoted
 from graphc.tracing.context import Array, ArrayLike
+from graphc.tracing.derivative import with_derivative
 
 
 def _default(array: Array) -> float:
@@ -49,11 +52,60 @@ def pinv(x: ArrayLike, *, rtol: ArrayLike | None = None) -> Array:
     if dtype_of(array).is_complex:
         rtol = _default(array) if rtol is None else rtol
         return unstacked(pinv(embedded(array), rtol=rtol)[..., : array.shape[-2]])
-    u, s, vh = svd(array, full_matrices=False)
-    kept = bind1(elementwise.gt, s, _cutoff(s, array, rtol))
+    kind = dtype_of(array)
+    factor = as_array(_default(array) if rtol is None else rtol, kind)
+    return with_derivative("pinv", lambda *of: _inverted(*of).matrix(), _pinv_rule, array, factor)
+
+
+class _Inverted(NamedTuple):
+    """Singular values and vectors (in columns) of a matrix, which of the values count, and one over these, else 0."""
+
+    u: Array
+    s: Array
+    v: Array
+    kept: Array
+    inverse: Array
+
+    def matrix(self) -> Array:
+        return matmul(bind1(elementwise.mul, self.v, self.inverse[..., None, :]), matrix_transpose(self.u))
+
+
+def _inverted(x: Array, rtol: Array) -> _Inverted:
+    u, s, vh = svd(x, full_matrices=False)
+    kept = bind1(elementwise.gt, s, _cutoff(s, x, rtol))
     inverse = where(kept, bind1(elementwise.div, 1, where(kept, s, 1)), 0)
-    scaled = bind1(elementwise.mul, matrix_transpose(vh), shapes.expand_dims(inverse, -2))
-    return matmul(scaled, matrix_transpose(u))
+    return _Inverted(u, s, matrix_transpose(vh), kept, inverse)
+
+
+def _pinv_rule(x: Array, rtol: Array, tangent: Array, _: Array) -> tuple[Array, Array]:
+    """Of U f(S) V': what f(s) = 1/s makes of pairs of singular values by its divided differences, which exist where
+    values are equal too, and apart from these what the tangent has outside of the spaces that U and V span.
+    """
+    found = _inverted(x, rtol)
+    u, s, v, kept, inverse = found
+    row, column = inverse[..., :, None], inverse[..., None, :]
+    both = bind1(elementwise.mul, row, column)
+    mixed = bind1(elementwise.ne, kept[..., :, None], kept[..., None, :])
+    either = bind1(elementwise.add, row, column)  # where one of them counts
+    apart = bind1(elementwise.abs_, bind1(elementwise.sub, s[..., :, None], s[..., None, :]))
+    total = bind1(elementwise.add, s[..., :, None], s[..., None, :])
+    even = where(mixed, bind1(elementwise.div, either, where(mixed, apart, 1)), bind1(elementwise.neg, both))
+    odd = where(mixed, bind1(elementwise.div, either, where(mixed, total, 1)), both)
+
+    right = matmul(tangent, v)
+    inner = matmul(matrix_transpose(u), right)
+    left = bind1(elementwise.sub, matmul(matrix_transpose(u), tangent), matmul(inner, matrix_transpose(v)))
+    right = bind1(elementwise.sub, right, matmul(u, inner))
+    turned = matrix_transpose(inner)
+    symmetric = bind1(elementwise.mul, even, bind1(elementwise.add, inner, turned))
+    other = bind1(elementwise.mul, odd, bind1(elementwise.sub, inner, turned))
+    middle = bind1(elementwise.mul, 0.5, bind1(elementwise.add, symmetric, other))
+    squared = bind1(elementwise.mul, inverse, inverse)
+    rows = bind1(
+        elementwise.add, matmul(middle, matrix_transpose(v)), bind1(elementwise.mul, squared[..., :, None], left)
+    )
+    outside = matmul(bind1(elementwise.mul, right, squared[..., None, :]), matrix_transpose(v))
+    return found.matrix(), matrix_transpose(bind1(elementwise.add, matmul(u, rows), outside))
 
 
 def lstsq(a: ArrayLike, b: ArrayLike, *, rtol: ArrayLike | None = None) -> Array:

@@ -181,14 +181,16 @@ class _Finder:
         self.watch: Watch | None = None
         self.found: _Found | None = None
         self._nodes = {check.node for check in checked.checks}
+        self._later = {check.node for check in checked.checks if check.kind == "formula"}
         self._checks = {check.mask: check for check in checked.checks}
         indices = (check.node.operands[check.position] for check in checked.checks if check.kind == "index")
         self._indices: dict[Value, np.ndarray] = dict.fromkeys(indices, np.zeros(0))
         self._latest: dict[Node, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]] = {}
 
     def see(self, node: Node, operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
-        if node in self._nodes:
-            self._latest = {node: (operands, results)}  # its checks come right after it
+        if node in self._nodes:  # its checks come right after it, or are those of a formula
+            self._latest = {known: arrays for known, arrays in self._latest.items() if known in self._later}
+            self._latest[node] = operands, results
         for value, array in zip(node.operands, operands):
             if value in self._indices:
                 self._indices[value] = array
@@ -216,7 +218,7 @@ def _numbers(
     element = _first_place(where)
     made = float(result[element])
     given = ""
-    if check.node.op.kind == "elementwise":
+    if check.node.op.kind == "elementwise" and check.kind == "value":
         given = f" of {' and '.join(_number(dtypes.widened(operand)[element]) for operand in operands)}"
     return element, f"{given} made {'NaN' if np.isnan(made) else 'Inf' if made > 0 else '-Inf'}"
 
@@ -240,6 +242,8 @@ def _error(found: _Found, step: int, takes_step: bool) -> SanitizeError:
     loc = "" if node.loc is UNKNOWN else str(node.loc)
     place = f" ({'backward' if is_backward else 'forward'} pass{', ' + loc if loc else ''})"
     name = node.attrs.what if isinstance(node.attrs, WithinAttrs) else node.op.name
+    if check.kind == "formula" and node.loc.composite is not None:
+        name = node.loc.composite.op
     start = f"sanitize: step {step}: {name}" if takes_step else f"sanitize: {name}"
     kind: type[SanitizeError] = IndexRangeError if check.kind == "index" else NonFiniteError
     if check.kind == "index":

@@ -7,7 +7,7 @@ every pass; `role` says what became of it ("gradient of", "tangent of").
 import os
 import sys
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import field, replace
 from types import FrameType
 
 from graphc.core.records import dataclass
@@ -15,14 +15,26 @@ from graphc.core.records import dataclass
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Composite:
+    """One operation of the user's that is computed as several: `op` is its name. What they make on the way may be
+    infinite or NaN where the result is not.
+    """
+
+    op: str
+
+
 @dataclass(frozen=True, slots=True)
 class Loc:
-    """One line of a user's file. `file` is the path Python knows, shown by its last component."""
+    """One line of a user's file. `file` is the path Python knows, shown by its last component. `composite`: of what it
+    is a part.
+    """
 
     file: str
     line: int
     function: str = ""
     role: str = ""
+    composite: Composite | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         place = f"{os.path.basename(self.file)}:{self.line}"
@@ -31,6 +43,10 @@ class Loc:
     def with_role(self, role: str) -> "Loc":
         """The same line in another role; the outermost role is kept when one is there already."""
         return self if self.role else replace(self, role=role)
+
+    def part_of(self, composite: Composite) -> "Loc":
+        """The same line, for a part of the operation there."""
+        return self if self is UNKNOWN else replace(self, composite=composite)
 
 
 UNKNOWN = Loc("<unknown>", 0)

@@ -28,6 +28,7 @@ import numpy as np
 from graphc.core import dtypes
 from graphc.core.errors import UnsupportedError
 from graphc.core.records import dataclass
+from graphc.core.source import Composite
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Op, Value
@@ -193,6 +194,8 @@ class _Split:
             self.parts[result] = real, imaginary
             return
         given = [self._pair(c, value) for value in node.operands]
+        if node.op.kind == "elementwise" and (node.op in _FORMULAS or node.op is ops.abs_):
+            c = Compose(self.builder, node.loc.part_of(Composite(node.op.name)))
         if not result.dtype.is_complex:
             self.replaced[result] = _READS[node.op](c, given)
         elif node.op in _FORMULAS:

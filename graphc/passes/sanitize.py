@@ -9,6 +9,9 @@ or "overflow". So an infinity that is written on purpose (a mask) may be added, 
 less infinity is a fault. Elementwise ops are checked element by element, reductions row by row; of other ops an
 infinity in any operand excuses infinities in the results.
 
+What is computed by a formula (functions of complex numbers) is checked as one operation: where its result is used,
+against what the formula is given. What it makes on the way is its own business.
+
 An index is checked where an op says that it has to lie inside (gather, scatters, dynamic slices, `csr_dot`).
 """
 
@@ -20,6 +23,7 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.records import dataclass
+from graphc.core.source import Composite
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, TensorType, Value
@@ -66,13 +70,14 @@ _MOVING = frozenset(("movement", "source"))
 class Check:
     """What fault `_FIRST - number` means.
 
-    node: what was checked. kind: "value" for result `position` of it, "index" for operand `position`. mask: true where
+    node: what was checked. kind: "value" for result `position` of it, "formula" where that is the result of the formula
+    whose last part it is, "index" for operand `position`. mask: true where
     it failed; elementwise, or one bool for all. An index has to be in [low, high); where: of what.
     """
 
     number: int
     node: Node
-    kind: Literal["value", "index"]
+    kind: Literal["value", "formula", "index"]
     position: int
     mask: Value
     low: int = 0
@@ -141,6 +146,8 @@ def _write(
     region = _Region(builder, dict(zip(graph.inputs, operands, strict=True)), shared)
     for node in graph.nodes:
         region.add(node)
+    for value in graph.outputs:
+        region.leave(region.values[value], None)
     return tuple(region.values[value] for value in graph.outputs), region.fault()
 
 
@@ -155,6 +162,8 @@ class _Region:
         self._highest: dict[Value, Value] = {}
         self._producers: dict[Value, Node] = {}
         self._faults: list[Value] = []
+        self._given: dict[Composite, list[Value]] = {}  # floats that formulas read
+        self._left: set[Value] = set()  # results of formulas that are checked
 
     def fault(self) -> Value | None:
         """The first of all faults so far."""
@@ -169,6 +178,8 @@ class _Region:
 
     def add(self, node: Node) -> None:
         """A node and what is checked of it."""
+        for operand in self._operands(node):
+            self.leave(operand, _formula(node))
         inside = _REGIONS.get(node.op.name)
         if inside is not None:
             results, fault = inside(self, node)
@@ -187,8 +198,30 @@ class _Region:
 
     # ------------------------------------------------------------------------------------------------- values
 
+    def leave(self, x: Value, user: Composite | None) -> None:
+        """Check the result of a formula where something else uses it; note what a formula is given."""
+        node = self._producers.get(x)
+        formula = None if node is None else _formula(node)
+        if formula is user or not x.dtype.is_float or not x.type.size:
+            return
+        if user is not None and not self._is_constant(x):
+            self._given.setdefault(user, []).append(x)
+        if node is None or formula is None or x in self._left or node.op.kind == "source":
+            return
+        self._left.add(x)
+        given = self._given.get(formula, [])
+        at = Compose(self.builder, node.loc)
+        of = self._class if all(each.shape == x.shape for each in given) else self._highest_class
+        mask = self._exceeds(at, [of(at, each) for each in given], of(at, x))
+        self._note(at, node, "formula", node.results.index(x), mask)
+
+    def _is_constant(self, x: Value) -> bool:
+        while x in self._producers and self._producers[x].op in _PASSING:
+            x = self._producers[x].operands[0]
+        return x in self._producers and self._producers[x].op.kind == "source"
+
     def _check_values(self, node: Node) -> None:
-        if node.op.kind in _MOVING or node.op in _HARMLESS or node.op in _CHOOSING:
+        if _formula(node) is not None or node.op.kind in _MOVING or node.op in _HARMLESS or node.op in _CHOOSING:
             return
         at = Compose(self.builder, node.loc)
         for position, result in enumerate(node.results):
@@ -207,6 +240,10 @@ class _Region:
         else:
             before = [self._highest_class(at, operand) for operand in floats]
             after = self._highest_class(at, result)
+        return self._exceeds(at, before, after)
+
+    def _exceeds(self, at: Compose, before: Sequence[Value], after: Value) -> Value:
+        """Where a class is higher than all those before."""
         if not before:
             return at(elementwise.gt, after, at.like(after, 0))
         highest = before[0]
@@ -301,7 +338,7 @@ class _Region:
         self,
         at: Compose,
         node: Node,
-        kind: Literal["value", "index"],
+        kind: Literal["value", "formula", "index"],
         position: int,
         mask: Value,
         low: int = 0,
@@ -399,6 +436,11 @@ class _Region:
         for each in (asked, fault):
             after = after if each is None else _first(at, after, each)
         return builder.build((*outputs[:num_carries], after, *outputs[num_carries:]))
+
+
+def _formula(node: Node) -> Composite | None:
+    """The formula it is a part of."""
+    return node.loc.composite if node.op.kind in ("elementwise", *_MOVING) else None
 
 
 def _over_all(at: Compose, x: Value) -> Value:

@@ -56,6 +56,36 @@ def test_the_backward_pass_is_told_from_the_forward_pass(backend):
     assert raised.value.is_backward
 
 
+AROUND = (0, -0.0, 1, -1, 1j, -1j, 2, -3, 0.5j, 1 + 1j, 1e-30, 1e-30j, 1e30, 1e30 + 1e30j, 20, 40 + 40j)
+OF_COMPLEX = ("abs", "sign", "sqrt", "exp", "log", "log1p", "sin", "tan", "asin", "acos", "atan", "tanh", "reciprocal")
+
+
+@pytest.mark.parametrize("name", OF_COMPLEX)
+def test_what_formulas_make_on_the_way_is_no_fault(name):
+    """Of finite numbers only a result that is not finite is reported, as that of the function the user called."""
+    fn, like = getattr(gnp, name), np.zeros(1, np.complex64)
+    plain, checked = gc.compile(fn, like, backend="reference"), gc.compile(fn, like, backend="reference", sanitize=True)
+    for number in AROUND:
+        x = np.full(1, number, np.complex64)
+        if np.isfinite(plain(x)).all():
+            np.testing.assert_array_equal(checked(x), plain(x))
+            continue
+        with pytest.raises(gc.NonFiniteError, match=r"made (NaN|-?Inf) at \[0\]") as raised:
+            checked(x)
+        assert raised.value.op == {"reciprocal": "div", "tan": "div"}.get(name, name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_follows_a_formula_hides_no_fault(backend):
+    z = np.array([1, 0], np.complex64)
+    with pytest.raises(gc.NonFiniteError, match=r"sanitize: log made -Inf at \[1\]") as raised:
+        sanitized(lambda z: gnp.tanh(gnp.log(z)), backend)(z)
+    assert (raised.value.op, raised.value.element, raised.value.is_backward) == ("log", (1,), False)
+    infinite = np.array([np.inf, 1], np.complex64)  # is passed on
+    np.testing.assert_array_equal(sanitized(gnp.sqrt, backend)(infinite), [np.inf, 1])
+    np.testing.assert_array_equal(sanitized(lambda z: gnp.where(gnp.abs(z) > 0, z, 1), backend)(z), [1, 1])
+
+
 @pytest.mark.parametrize(
     "backward",
     [

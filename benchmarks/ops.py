@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks import machine, peak, report
-from benchmarks.array_operations import COUNT, array_operations, graphc_arrays, numpy_arrays, torch_arrays
+from benchmarks.array_operations import array_operations, graphc_arrays, numpy_arrays, torch_arrays
+from benchmarks.arrays.row import COUNT
 from benchmarks.measure import Samples, System, Worker, WorkerError, interleave, prepare_all, running
 from benchmarks.operations import (
     COLUMNS,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, report, serve
+from benchmarks import array_operations, measure, report, serve
 from tests.conftest import ROOT
 
 TRAIN_STEP = ["workload", "system", "threads", "ms_per_step", "first_step_s", "warm_first_step_s", "peak_rss_mb"]
@@ -226,3 +226,11 @@ def test_a_block_takes_about_as_long_as_asked() -> None:
     assert serve.steps_in(made.append, 0.0) == 1
     steps = serve.steps_in(lambda n: made.extend(range(1000 * n)), 0.01)
     assert steps > 10
+
+
+@pytest.mark.parametrize(
+    "name", ["add rows of 10 of 1000", "dynamic_update_slice in place", "argsort float32 rows of 16"]
+)
+def test_array_operations_run_in_graphc_and_numpy(name: str) -> None:
+    for load in (array_operations.graphc_arrays, array_operations.numpy_arrays):
+        load(1)({"operation": name}).run(1)

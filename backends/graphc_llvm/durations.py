@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from graphc.plan.ir import Block, Branch, Copy, Launch, Repeat, While
 from graphc_llvm.jobs import KernelFunction
 
-UNKNOWN_COUNT = 10_000_000  # of iterations, where the data decides it: there may be no end. A short call pays 0.1 us for it
+# Of iterations, where the data decides it: there may be no end. A call that is short pays 0.1 us for that.
+UNKNOWN_COUNT = 10_000_000
 _COPIED_PER_NS = 10.0  # bytes
 
 

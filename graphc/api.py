@@ -49,6 +49,7 @@ from graphc.tracing import Array, ArrayLike, Spec, Tracer, is_tracing, spec
 from graphc.tracing import trace as trace_function
 from graphc.tracing.array.indexing import checked_index
 from graphc.tracing.context import with_line
+from graphc.tracing.function import check_callable
 from graphc.transform import GradientReport, checkpoint_policies, custom_jvp, custom_vjp, stop_gradient
 
 __all__ = [
@@ -164,6 +165,7 @@ def trace(fn: Callable[..., object], *args: object, **kwargs: object) -> Graph:
     }
     <BLANKLINE>
     """
+    check_callable("trace", "fn", fn)
     args, kwargs = with_specs(fn, args, kwargs)
     return trace_function(fn, args, kwargs, name=getattr(fn, "__name__", "main")).graph
 
@@ -212,6 +214,8 @@ def compile(
     Traceback (most recent call last):
     graphc.core.errors.NonFiniteError: sanitize: log of 0 made -Inf at [1] of f32[3] (forward pass, train.py:3)
     """
+    if not isinstance(fn, Graph):
+        check_callable("compile", "fn", fn)
     options = _options(backend, device, memory, precision, threads, sanitize, verify, tune)
     return compile_function(fn, args, kwargs, options)
 
@@ -248,6 +252,8 @@ def jit(
     >>> f(np.zeros((2, 3), np.float32), np.zeros((3, 4), np.float32)).shape
     (2, 4)
     """
+    if fn is not None:
+        check_callable("jit", "fn", fn)
     if capacity < 1:
         raise ArgumentError(f"jit: capacity={capacity} must be at least 1")
     if recompile not in ("allow", "error"):
@@ -288,6 +294,8 @@ def program(
     ([0.0, 2.0, 4.0, 6.0], 8.0)
     """
     options = _options(backend, device, memory, precision, threads, sanitize, verify, None)
+    for name, entry in entries.items():
+        check_callable("program", f"entry {name}", entry)
     result = Program(state, entries, options)
     if inputs:
         result.prepare(inputs)
@@ -419,6 +427,7 @@ def hessian(
     >>> gc.hessian(lambda x: x[0] * x[0] * x[1])(np.array([3.0, 5.0])).tolist()
     [[10.0, 6.0], [6.0, 0.0]]
     """
+    check_callable("hessian", "fn", fn)
     return jit(transform.hessian(fn, argnums, has_aux))
 
 

@@ -6,9 +6,10 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from graphc.core.errors import UnsupportedError
+from graphc.core.errors import ArgumentError, UnsupportedError
 from graphc.runtime.discovery import find_loader
 from graphc.tracing import Array
+from graphc.tracing.context import with_line
 
 
 class Loaded(Protocol):
@@ -38,6 +39,8 @@ def load(path: str | os.PathLike[str], **options: object) -> Loaded:
     Traceback (most recent call last):
     graphc.core.errors.UnsupportedError: load: no frontend loads files that end in '.unknown'; installed: ...
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(with_line(f"load: path is a str or a path, got {type(path).__name__} {path!r:.60}"))
     name = os.fspath(path)
     try:
         loader = find_loader(os.path.splitext(name)[1].removeprefix(".").lower())

@@ -16,6 +16,12 @@ from graphc.nn.windows import Sizes, tuple_of
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
+def positive_each(name: str, what: str, size: Sizes, rank: int) -> None:
+    """Raise `ArgumentError` unless it is a positive integer, or one for each dim."""
+    for each in tuple_of(name, size, rank, what):
+        positive(name, **{what: each})
+
+
 class _Kernels(Module):
     """What all convolutions have: kernels [first, second / groups, ...] and one bias per output channel.
 
@@ -42,8 +48,7 @@ class _Kernels(Module):
         name = type(self).__name__
         positive(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
         for what, size in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
-            for each in tuple_of(name, size, self.rank):
-                positive(name, **{what: each})
+            positive_each(name, what, size, self.rank)
         if in_channels % groups or out_channels % groups:
             raise ArgumentError(f"{name}: {groups} groups do not divide {in_channels} and {out_channels} channels")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
@@ -89,7 +94,7 @@ class _Conv(_Kernels):
             padding not in ("same", "valid") or (padding == "same" and set(self.stride) != {1})
         ):
             raise ArgumentError(f"{name}: padding={padding!r} with stride {self.stride}; 'same' needs a stride of 1")
-        self.padding = padding if isinstance(padding, str) else tuple_of(name, padding, self.rank)
+        self.padding = padding if isinstance(padding, str) else tuple_of(name, padding, self.rank, "padding")
         self.padding_mode = padding_mode
 
     def _padded(self, x: Array) -> Array:
@@ -149,8 +154,8 @@ class _ConvTranspose(_Kernels):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups, bias, True, dtype, key)
         name = type(self).__name__
-        self.padding = tuple_of(name, padding, self.rank)
-        self.output_padding = tuple_of(name, output_padding, self.rank)
+        self.padding = tuple_of(name, padding, self.rank, "padding")
+        self.output_padding = tuple_of(name, output_padding, self.rank, "output_padding")
 
     def forward(self, x: Array) -> Array:
         conv = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[self.rank]
@@ -176,6 +181,13 @@ class ConvTranspose3d(_ConvTranspose):
     rank = 3
 
 
+def _check_window(name: str, rank: int, kernel_size: Sizes, stride: Sizes | None, padding: Sizes) -> None:
+    positive_each(name, "kernel_size", kernel_size, rank)
+    if stride is not None:
+        positive_each(name, "stride", stride, rank)
+    tuple_of(name, padding, rank, "padding")
+
+
 class _MaxPool(Module):
     rank = 0
 
@@ -187,6 +199,8 @@ class _MaxPool(Module):
         dilation: Sizes = 1,
         ceil_mode: bool = False,
     ) -> None:
+        _check_window(type(self).__name__, self.rank, kernel_size, stride, padding)
+        positive_each(type(self).__name__, "dilation", dilation, self.rank)
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
 
@@ -230,6 +244,7 @@ class _AvgPool(Module):
     ) -> None:
         if self.rank == 1 and divisor_override is not None:
             raise ArgumentError("AvgPool1d: takes no divisor_override")
+        _check_window(type(self).__name__, self.rank, kernel_size, stride, padding)
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.ceil_mode = padding, ceil_mode
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
@@ -266,6 +281,10 @@ class _AdaptiveAvgPool(Module):
     rank = 0
 
     def __init__(self, output_size: int | Sequence[int | None]) -> None:
+        name = type(self).__name__
+        for size in output_size if isinstance(output_size, Sequence) else (output_size,):
+            if size is not None:
+                positive_each(name, "output_size", size, self.rank)
         self.output_size = output_size
 
     def forward(self, x: Array) -> Array:

@@ -101,6 +101,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     >>> F.linear(np.ones((4, 3), np.float32), np.ones((2, 3), np.float32)).shape
     (4, 2)
     """
+    x = gnp.asarray(x)
     if len(x.shape) == 0 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             with_line(f"linear: input {list(x.shape)} does not end in the {weight.shape[1]} features of the weight")
@@ -148,6 +149,7 @@ def layer_norm(
     >>> F.layer_norm(np.array([[1.0, 3.0]], np.float32), (2,), eps=0.0).tolist()
     [[-1.0, 1.0]]
     """
+    x = gnp.asarray(x)
     rank = len(normalized_shape)
     if rank == 0 or tuple(x.shape[-rank:]) != tuple(normalized_shape):
         raise ShapeError(with_line(f"layer_norm: input {list(x.shape)} does not end in {list(normalized_shape)}"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
 
 import graphc.numpy as gnp
 from graphc.api import ArgumentError, Array, at, with_line
@@ -17,7 +19,15 @@ def positive(layer: str, **sizes: object) -> None:
     """Raise `ArgumentError` unless every size is a positive integer."""
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ArgumentError(f"{layer}: {name}={size!r} must be a positive integer")
+            raise ArgumentError(with_line(f"{layer}: {name}={size!r:.60} must be a positive integer"))
+
+
+def number(layer: str, low: float, high: float = math.inf, **values: object) -> None:
+    """Raise `ArgumentError` unless every value is a number in [low, high]."""
+    for name, value in values.items():
+        if not isinstance(value, int | float | np.integer | np.floating) or not low <= value <= high:
+            limits = f"in [{low}, {high}]" if high < math.inf else f"of at least {low}"
+            raise ArgumentError(with_line(f"{layer}: {name}={value!r:.60} must be a number {limits}"))
 
 
 class Sequential(Module):
@@ -108,7 +118,8 @@ class LayerNorm(Module):
         *,
         dtype: str = "float32",
     ) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+        number("LayerNorm", 0, eps=eps)
         for extent in shape:
             positive("LayerNorm", normalized_shape=extent)
         self.normalized_shape, self.eps = shape, eps
@@ -132,8 +143,7 @@ class Dropout(Module):
     """
 
     def __init__(self, drop: float = 0.5) -> None:
-        if not 0.0 <= drop <= 1.0:
-            raise ArgumentError(f"Dropout: drop={drop} is outside [0, 1]")
+        number("Dropout", 0, 1, drop=drop)
         self.drop = drop
 
     def forward(self, x: Array) -> Array:
@@ -149,6 +159,10 @@ class Flatten(Module):
     """Join the dims from `start_dim` to `end_dim`, both inclusive."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        dims: dict[str, object] = {"start_dim": start_dim, "end_dim": end_dim}
+        for name, dim in dims.items():
+            if not isinstance(dim, int) or isinstance(dim, bool):
+                raise ArgumentError(with_line(f"Flatten: {name}={dim!r:.60} must be an integer"))
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Array) -> Array:

@@ -11,7 +11,8 @@ Guaranteed:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import cast
@@ -118,6 +119,26 @@ _INSTEAD = {  # methods of PyTorch's modules that have no counterpart, and what 
 }
 
 
+def _check_given(kind: type[Module], args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+    """Raise where a module is made of what it should be called with, as in `nn.ReLU(x)`."""
+    takes_nothing = kind.__init__ is object.__init__
+    is_own = kind.__module__.startswith(__package__)
+    arrays = [value for value in (*args, *kwargs.values()) if isinstance(value, gc.Tracer | np.ndarray)]
+    if not (takes_nothing and (args or kwargs)) and not (is_own and arrays):
+        return
+    parameters = {} if takes_nothing else inspect.signature(kind).parameters
+    names = [*parameters, *[f"argument {n}" for n in range(len(parameters), len(args))]]
+    for name, value in [*zip(names, args), *kwargs.items()]:
+        wanted = str(parameters[name].annotation) if name in parameters else ""
+        if isinstance(value, gc.Tracer | np.ndarray) and "Array" not in wanted:
+            rest = "" if all(p.default is not p.empty for p in parameters.values()) else "..."
+            what = f"{name} is an array" if name in parameters else "takes no array"
+            call = f"nn.{kind.__name__}({rest})(x)" if is_own else f"{kind.__name__}({rest})(x)"
+            raise ArgumentError(gc.with_line(f"{kind.__name__}: {what}; make the layer first and call it: {call}"))
+    if takes_nothing:
+        raise ArgumentError(gc.with_line(f"{kind.__name__}: takes no arguments, got {(*args, *kwargs.values())!r:.60}"))
+
+
 def _no_forward(self: Module, *args: object, **kwargs: object) -> Array:
     raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
@@ -141,6 +162,7 @@ class Module:
     _source: gc.Loc  # the user's line that made the module
 
     def __new__(cls, *args: object, **kwargs: object) -> Module:
+        _check_given(cls, args, kwargs)
         module = super().__new__(cls)
         module.__dict__.update(_slots={}, _call=_EVALUATION, _path="", _source=gc.here())
         return module

@@ -6,7 +6,7 @@ Inputs are [n, c, ...] with as many spatial dims as the name says; without the b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -16,9 +16,13 @@ from graphc.api import ArgumentError, Array, ShapeError, with_line
 Sizes = int | Sequence[int]
 
 
-def tuple_of(name: str, value: Sizes, rank: int) -> tuple[int, ...]:
+def tuple_of(name: str, value: Sizes, rank: int, what: str = "a size") -> tuple[int, ...]:
     """One size for each dim."""
-    given = (value,) * rank if isinstance(value, int) else tuple(value)
+    several = isinstance(value, Iterable) and getattr(value, "shape", None) != ()
+    given: tuple[int, ...] = tuple(value) if several else (value,)  # type: ignore[arg-type,assignment]
+    for each in given:
+        if not isinstance(each, int | np.integer) or isinstance(each, bool):
+            raise ArgumentError(with_line(f"{name}: {what}={each!r:.60} must be an integer, or one for each dim"))
     if len(given) == 1:
         given *= rank
     if len(given) != rank:
@@ -28,6 +32,7 @@ def tuple_of(name: str, value: Sizes, rank: int) -> tuple[int, ...]:
 
 def _batched(name: str, x: Array, rank: int, fn: Callable[[Array], Array]) -> Array:
     """fn of x with a batch dim."""
+    x = gnp.asarray(x)
     if len(x.shape) == rank + 1:
         return gnp.squeeze(fn(gnp.expand_dims(x, 0)), 0)
     if len(x.shape) != rank + 2:
@@ -72,8 +77,8 @@ def _conv(
     groups: int,
 ) -> Array:
     name = f"conv{rank}d"
-    steps, between = tuple_of(name, stride, rank), tuple_of(name, dilation, rank)
-    pads = padding if isinstance(padding, str) else tuple_of(name, padding, rank)
+    steps, between = tuple_of(name, stride, rank, "stride"), tuple_of(name, dilation, rank, "dilation")
+    pads = padding if isinstance(padding, str) else tuple_of(name, padding, rank, "padding")
     if not isinstance(pads, str) and min(pads) < 0:
         raise ArgumentError(with_line(f"{name}: padding is not negative, got {list(pads)}"))
 
@@ -155,7 +160,7 @@ def _conv_transpose(
 ) -> Array:
     name = f"conv_transpose{rank}d"
     steps, pads, further = (tuple_of(name, v, rank) for v in (stride, padding, output_padding))
-    between = tuple_of(name, dilation, rank)
+    between = tuple_of(name, dilation, rank, "dilation")
     return _batched(
         name,
         x,
@@ -255,7 +260,7 @@ def _max_pool(
 ) -> Array:
     name = f"max_pool{rank}d"
     sizes, pads, between = (tuple_of(name, v, rank) for v in (size, padding, dilation))
-    steps = sizes if stride is None else tuple_of(name, stride, rank)
+    steps = sizes if stride is None else tuple_of(name, stride, rank, "stride")
 
     def pool(x: Array) -> Array:
         widths = _pads(x.shape[2:], sizes, steps, pads, between, ceil_mode)
@@ -346,8 +351,8 @@ def _avg_pool(
     divisor_override: int | None,
 ) -> Array:
     name = f"avg_pool{rank}d"
-    sizes, pads = tuple_of(name, size, rank), tuple_of(name, padding, rank)
-    steps = sizes if stride is None else tuple_of(name, stride, rank)
+    sizes, pads = tuple_of(name, size, rank, "kernel_size"), tuple_of(name, padding, rank, "padding")
+    steps = sizes if stride is None else tuple_of(name, stride, rank, "stride")
     if divisor_override == 0:
         raise ArgumentError(with_line(f"{name}: divisor_override must not be 0"))
 

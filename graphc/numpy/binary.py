@@ -287,7 +287,7 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     >>> gnp.where([True, False], 1.0, [5.0, 6.0]).tolist()
     [1.0, 6.0]
     """
-    return bind1(ops.select, elementwise.logical(condition), x, y)
+    return bind1(ops.select, elementwise.logical(condition), *promoted("where", (x, y)))
 
 
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:

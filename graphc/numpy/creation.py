@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError
+from graphc.core.errors import ArgumentError, DTypeError
 from graphc.graph.ops import elementwise as ops
 from graphc.graph.ops.source import IotaAttrs
 from graphc.graph.ops.source import iota as iota_op
 from graphc.numpy.inspection import check_device
 from graphc.tracing.array import movement
-from graphc.tracing.bind import as_array, bind1, dtype_of, scalar_array, staged, to_dtype
+from graphc.tracing.bind import as_array, bind1, dtype_of, same_kind, scalar_array, staged, to_dtype
 from graphc.tracing.context import Array, ArrayLike, TracedValue, bind_nodes, is_tracing, with_line
-from graphc.tracing.spec import DEFAULT_FLOAT
+from graphc.tracing.spec import DEFAULT_FLOAT, static_size
 from graphc.tracing.tracer import DTypeLike
 
 Shape = int | Sequence[int]
@@ -53,14 +53,14 @@ def from_dlpack(x: object, device: str | None = None, copy: bool | None = None) 
 
 
 def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
-    """An array of one value; without a dtype it has that of the value.
+    """An array of one value; without a dtype it has that of the value. With one the value is cast: 1.5 is 1 in int32.
 
     >>> import graphc.numpy as gnp
     >>> gnp.full((2,), 7).tolist()
     [7, 7]
     """
     check_device("full", device)
-    extents = movement.as_shape("full", shape)
+    extents = movement.as_extents("full", shape)
     value = as_array(fill_value, None if dtype is None else dtypes.dtype(dtype))
     if isinstance(value, TracedValue):
         return movement.broadcast_to(value, extents)
@@ -102,7 +102,7 @@ def empty(shape: Shape, dtype: DTypeLike | None = None, device: str | None = Non
 
 
 def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
-    """An array of one value with the shape and dtype of x.
+    """An array of one value with the shape and dtype of x; a value of another kind needs a dtype.
 
     >>> import graphc.numpy as gnp
     >>> gnp.full_like([1.0, 2.0], 7).tolist()
@@ -110,6 +110,8 @@ def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = Non
     """
     check_device("full_like", device)
     array = as_array(x)
+    if dtype is None:
+        fill_value = same_kind("full_like", fill_value, dtype_of(array))
     return full(array.shape, fill_value, dtype_of(array) if dtype is None else dtype)
 
 
@@ -172,11 +174,16 @@ def arange(
         if bound is not None and not isinstance(bound, (int, float, np.integer, np.floating)):
             raise ArgumentError(with_line(f"arange: needs Python numbers, shapes are static; got {bound!r}"))
     first, last = (0, start) if stop is None else (start, stop)
+    if not all(math.isfinite(bound) for bound in (first, last, step)):
+        raise ArgumentError(with_line(f"arange: start, stop and step are finite, got {first}, {last} and {step}"))
     if step == 0:
         raise ArgumentError(with_line("arange: step is 0"))
     count = max(math.ceil((last - first) / step), 0)
     whole = all(isinstance(bound, (int, np.integer)) for bound in (first, last, step))
     wanted = dtypes.dtype(dtype) if dtype is not None else dtypes.int64 if whole else DEFAULT_FLOAT
+    for what, number in (("start", first), ("step", step)):
+        if wanted.is_integer and int(number) != number:
+            raise DTypeError(with_line(f"arange: {what}={number} is no {wanted}; leave dtype out and cast the result"))
     result = indices_along((count,), 0, wanted)
     if step != 1:
         result = bind1(ops.mul, result, scalar_array(step, wanted))
@@ -191,7 +198,8 @@ def linspace(
     dtype: DTypeLike | None = None,
     device: str | None = None,
 ) -> Array:
-    """`num` evenly spaced floats from start to stop (with or without it); start and stop are Python numbers.
+    """`num` evenly spaced floats from start to stop (with or without it); start and stop are Python numbers. An integer
+    dtype takes the integers below them.
 
     >>> import graphc.numpy as gnp
     >>> gnp.linspace(0.0, 1.0, 5).tolist()
@@ -199,7 +207,9 @@ def linspace(
     """
     check_device("linspace", device)
     wanted = DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)
-    return staged(np.linspace(float(start), float(stop), num, endpoint=endpoint).astype(wanted.numpy))
+    num = static_size("linspace", "num", num, 0)
+    points = np.linspace(float(start), float(stop), num, endpoint=endpoint)
+    return staged((np.floor(points) if wanted.is_integer else points).astype(wanted.numpy))
 
 
 def eye(
@@ -212,7 +222,8 @@ def eye(
     [[1.0, 0.0], [0.0, 1.0]]
     """
     check_device("eye", device)
-    shape = (n_rows, n_rows if n_cols is None else n_cols)
+    shape = movement.as_extents("eye", (n_rows, n_rows if n_cols is None else n_cols))
+    k = static_size("eye", "k", k)
     row = indices_along(shape, 0)
     wanted = DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)
     return to_dtype(bind1(ops.eq, bind1(ops.add, row, k), indices_along(shape, 1)), wanted)

@@ -48,6 +48,8 @@ def einsum(subscripts: str, *operands: ArrayLike) -> Array:
 
 
 def _parsed(subscripts: str, count: int) -> tuple[list[str], str | None]:
+    if not isinstance(subscripts, str):
+        raise ArgumentError(with_line(f"einsum: takes subscripts first, as 'ij,jk->ik', got {subscripts!r:.60}"))
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     inputs = left.split(",")

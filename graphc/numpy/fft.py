@@ -102,12 +102,13 @@ def _transformed(name: str, x: Parts, n: int | None, axis: int, norm: Norm, inve
 def _axes(name: str, x: Array, s: Sequence[int] | None, axes: Axes) -> list[tuple[int, int | None]]:
     """Each axis with how many points it has."""
     rank = len(x.shape)
+    lengths = None if s is None else movement.one_or_more(s)
     if axes is None:
-        axes = range(rank) if s is None else range(rank - len(s), rank)
-    chosen = [movement.normal_axis(name, a, rank) for a in ([axes] if isinstance(axes, int) else axes)]
-    if s is not None and len(s) != len(chosen):
-        raise ArgumentError(with_line(f"{name}: {len(s)} lengths for {len(chosen)} axes"))
-    return list(zip(chosen, s if s is not None else [None] * len(chosen), strict=True))
+        axes = range(rank) if lengths is None else range(rank - len(lengths), rank)
+    chosen = [movement.normal_axis(name, a, rank) for a in movement.one_or_more(axes)]
+    if lengths is not None and len(lengths) != len(chosen):
+        raise ArgumentError(with_line(f"{name}: {len(lengths)} lengths for {len(chosen)} axes"))
+    return list(zip(chosen, lengths if lengths is not None else [None] * len(chosen), strict=True))
 
 
 def _several(name: str, x: ArrayLike, s: Sequence[int] | None, axes: Axes, norm: Norm, inverse: bool) -> Array:
@@ -282,6 +283,7 @@ def fftfreq(n: int, d: float = 1.0, *, dtype: DTypeLike | None = None, device: s
     [0.0, 0.25, -0.5, -0.25]
     """
     check_device("fftfreq", device)
+    n = static_size("fftfreq", "n", n, 1)
     return staged(np.fft.fftfreq(n, d).astype((DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)).numpy))
 
 
@@ -293,6 +295,7 @@ def rfftfreq(n: int, d: float = 1.0, *, dtype: DTypeLike | None = None, device: 
     [0.0, 0.25, 0.5]
     """
     check_device("rfftfreq", device)
+    n = static_size("rfftfreq", "n", n, 1)
     return staged(np.fft.rfftfreq(n, d).astype((DEFAULT_FLOAT if dtype is None else dtypes.dtype(dtype)).numpy))
 
 

@@ -7,6 +7,7 @@ from graphc.numpy.creation import eye, indices_along
 from graphc.tracing.array import movement, reduction
 from graphc.tracing.bind import as_array, bind1, dtype_of, scalar_array, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.spec import static_size
 from graphc.tracing.tracer import DTypeLike
 
 
@@ -29,8 +30,8 @@ def tri(rows: int, columns: int | None = None, k: int = 0, dtype: DTypeLike = "f
     >>> gnp.tri(2).tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-
-    return to_dtype(_below((rows, rows if columns is None else columns), k), dtypes.dtype(dtype))
+    shape = movement.as_extents("tri", (rows, rows if columns is None else columns))
+    return to_dtype(_below(shape, static_size("tri", "k", k)), dtypes.dtype(dtype))
 
 
 def tril(x: ArrayLike, k: int = 0) -> Array:
@@ -40,7 +41,7 @@ def tril(x: ArrayLike, k: int = 0) -> Array:
     >>> gnp.tril([[1, 2], [3, 4]]).tolist()
     [[1, 0], [3, 4]]
     """
-    array = _matrix("tril", x)
+    array, k = _matrix("tril", x), static_size("tril", "k", k)
     return bind1(ops.select, _below(array.shape[-2:], k), array, scalar_array(0, dtype_of(array)))
 
 
@@ -51,7 +52,7 @@ def triu(x: ArrayLike, k: int = 0) -> Array:
     >>> gnp.triu([[1, 2], [3, 4]]).tolist()
     [[1, 2], [0, 4]]
     """
-    array = _matrix("triu", x)
+    array, k = _matrix("triu", x), static_size("triu", "k", k)
     return bind1(ops.select, _below(array.shape[-2:], k - 1), scalar_array(0, dtype_of(array)), array)
 
 
@@ -62,7 +63,7 @@ def diagonal(x: ArrayLike, offset: int = 0) -> Array:
     >>> gnp.diagonal([[1, 2], [3, 4]]).tolist()
     [1, 4]
     """
-    array = _matrix("diagonal", x)
+    array, offset = _matrix("diagonal", x), static_size("diagonal", "offset", offset)
     rows, columns = array.shape[-2:]
     first = offset if offset >= 0 else -offset * columns
     length = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
@@ -83,7 +84,7 @@ def diag(x: ArrayLike, k: int = 0) -> Array:
     >>> gnp.diag([1, 2]).tolist(), gnp.diag([[1, 2], [3, 4]]).tolist()
     ([[1, 0], [0, 2]], [1, 4])
     """
-    array = as_array(x)
+    array, k = as_array(x), static_size("diag", "k", k)
     if len(array.shape) == 2:
         return diagonal(array, k)
     if len(array.shape) != 1:

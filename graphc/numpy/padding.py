@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError, ShapeError, UnsupportedError
+from graphc.core.errors import ArgumentError, ShapeError, TraceError, UnsupportedError
 from graphc.core.records import dataclass
 from graphc.graph.ops import elementwise
 from graphc.numpy.creation import indices_along
 from graphc.numpy.sorting import median as _median
 from graphc.tracing.array import indexing, movement, reduction
-from graphc.tracing.bind import as_array, bind1, dtype_of, scalar_array, to_dtype
-from graphc.tracing.context import Array, ArrayLike, Scalar, with_line
-from graphc.tracing.spec import DEFAULT_FLOAT
+from graphc.tracing.bind import as_array, bind1, dtype_of, same_kind, scalar_array, to_dtype
+from graphc.tracing.context import Array, ArrayLike, Scalar, TracedValue, with_line
+from graphc.tracing.spec import DEFAULT_FLOAT, static_size
 
 Widths = int | tuple[int, int] | Sequence[int | tuple[int, int]]
 Ends = Scalar | Sequence[Scalar] | Sequence[Sequence[Scalar]]
@@ -50,8 +50,10 @@ def pad(
     if reflect_type not in ("even", "odd"):
         raise ArgumentError(with_line(f"pad: reflect_type is 'even' or 'odd', got {reflect_type!r}"))
     rank = len(array.shape)
-    widths = _pairs(pad_width, rank)
+    widths = [(_width(before), _width(after)) for before, after in _pairs(pad_width, rank)]
     ends = _pairs(constant_values if mode == "constant" else end_values, rank)
+    if mode in ("constant", "linear_ramp"):
+        _check_ends(array, "constant_values" if mode == "constant" else "end_values", ends)
     array = _cropped(array, widths)
     sides = [(max(before, 0), max(after, 0)) for before, after in widths]
     if mode == "constant" and len({end for pair in ends for end in pair}) <= 1:
@@ -70,6 +72,18 @@ def pad(
         parts = [_SIDES[mode](side) if side.width else None for side in given]
         array = movement.concatenate([p for p in (parts[0], array, parts[1]) if p is not None], axis)
     return array
+
+
+def _width(given: object) -> int:
+    return static_size("pad", "a width", given)
+
+
+def _check_ends(x: Array, argument: str, ends: Sequence[tuple[object, object]]) -> None:
+    """Raises `DTypeError` for values that the array's dtype would change."""
+    for end in (end for pair in ends for end in pair):
+        if isinstance(end, TracedValue):
+            raise TraceError(with_line(f"pad: {argument} are Python numbers, a traced value has no number yet"))
+        same_kind(f"pad: {argument}", end, dtype_of(x))  # type: ignore[arg-type]
 
 
 def _pairs(given: object, rank: int) -> list[tuple[int, int]]:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from graphc.core import dtypes
-from graphc.core.errors import ShapeError
+from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import elementwise as ops
 from graphc.numpy.complexes import conj
 from graphc.tracing.array import contraction, movement
 from graphc.tracing.array.contraction import contract, describe
 from graphc.tracing.bind import bind1, broadcast_shape, promoted
 from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.spec import static_size
 from graphc.tracing.tracer import DTypeLike
 
 
@@ -85,16 +86,18 @@ def tensordot(x: ArrayLike, y: ArrayLike, axes: int | tuple[int | Sequence[int],
     (2, 4)
     """
     lhs, rhs = promoted("tensordot", (x, y))
-    if isinstance(axes, int):
-        if axes > len(lhs.shape) or axes > len(rhs.shape):
-            raise ShapeError(with_line(f"tensordot: axes={axes} of {describe(lhs)} and {describe(rhs)}"))
-        left = tuple(range(len(lhs.shape) - axes, len(lhs.shape)))
-        right = tuple(range(axes))
+    if not isinstance(axes, Sequence):
+        count = static_size("tensordot", "axes", axes, 0)
+        if count > len(lhs.shape) or count > len(rhs.shape):
+            raise ShapeError(with_line(f"tensordot: axes={count} of {describe(lhs)} and {describe(rhs)}"))
+        left = tuple(range(len(lhs.shape) - count, len(lhs.shape)))
+        right = tuple(range(count))
     else:
+        if len(axes) != 2:
+            raise ArgumentError(with_line(f"tensordot: axes is an int, or one list for each array, got {axes!r:.60}"))
         left, right = (_listed(given, array) for given, array in zip(axes, (lhs, rhs), strict=True))
     return contract(lhs, rhs, left, right)
 
 
 def _listed(axes: int | Sequence[int], array: Array) -> tuple[int, ...]:
-    listed = (axes,) if isinstance(axes, int) else tuple(axes)
-    return tuple(movement.normal_axis("tensordot", axis, len(array.shape)) for axis in listed)
+    return tuple(movement.normal_axis("tensordot", axis, len(array.shape)) for axis in movement.one_or_more(axes))

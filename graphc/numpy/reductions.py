@@ -1,12 +1,12 @@
 """Reductions over axes. `axis` is None (all), an int or a tuple; `keepdims` leaves reduced axes with extent 1."""
 
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError
 from graphc.graph.ops import elementwise as ops
 from graphc.tracing.array import elementwise, movement, reduction
 from graphc.tracing.array.reduction import Axis
-from graphc.tracing.bind import as_array, bind1, dtype_of, is_scalar
-from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.bind import as_array, bind1, dtype_of, is_scalar, same_kind
+from graphc.tracing.context import Array, ArrayLike
+from graphc.tracing.spec import static_size
 from graphc.tracing.tracer import DTypeLike
 
 
@@ -189,8 +189,7 @@ def diff(
     [3.0, 5.0]
     """
     array = as_array(x)
-    if n < 0:
-        raise ArgumentError(with_line(f"diff: n={n} is negative"))
+    n = static_size("diff", "n", n, 0)
     position = movement.normal_axis("diff", axis, len(array.shape))
     parts = [_beside(array, prepend, position), [array], _beside(array, append, position)]
     array = movement.concatenate([part for listed in parts for part in listed], position)
@@ -207,7 +206,7 @@ def _beside(x: Array, more: ArrayLike | None, axis: int) -> list[Array]:
     """What stands before or after x along an axis; a number stands in each row."""
     if more is None:
         return []
-    given = as_array(more, dtype_of(x) if is_scalar(more) else None)
+    given = same_kind("diff", more, dtype_of(x)) if is_scalar(more) else as_array(more)
     if given.shape:
         return [given]
     return [movement.broadcast_to(given, tuple(1 if d == axis else extent for d, extent in enumerate(x.shape)))]

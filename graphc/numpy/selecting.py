@@ -9,7 +9,7 @@ from graphc.graph.ops import windows
 from graphc.graph.ops.windows import DimsAttrs, WindowAttrs
 from graphc.numpy.creation import indices_along
 from graphc.tracing.array import indexing, movement
-from graphc.tracing.bind import as_array, bind1, dtype_of, to_dtype
+from graphc.tracing.bind import as_array, bind1, dtype_of, same_kind, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
 from graphc.tracing.tracer import DTypeLike
 
@@ -77,7 +77,7 @@ def dynamic_update_slice(x: ArrayLike, update: ArrayLike, start_indices: Sequenc
     [1, 0, 0, 4, 5]
     """
     array = as_array(x)
-    window = as_array(update, dtype_of(array))
+    window = same_kind("dynamic_update_slice", update, dtype_of(array))
     starts = _starts("dynamic_update_slice", array, start_indices)
     if len(window.shape) != len(array.shape) or any(a > b for a, b in zip(window.shape, array.shape)):
         shapes = f"{list(window.shape)} does not fit {list(array.shape)}"

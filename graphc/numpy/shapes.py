@@ -6,12 +6,13 @@ from itertools import pairwise
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.errors import ShapeError
+from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import elementwise as ops
 from graphc.numpy.creation import indices_along
 from graphc.tracing.array import contraction, indexing, movement
 from graphc.tracing.bind import as_array, bind1, broadcast_shape, dtype_of, to_dtype
 from graphc.tracing.context import Array, ArrayLike, TracedValue, with_line
+from graphc.tracing.spec import static_size
 
 
 def reshape(x: ArrayLike, shape: int | Sequence[int], copy: bool | None = None) -> Array:
@@ -114,8 +115,7 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
     (3, 4, 2)
     """
     rank = ndim(x)
-    sources = [source] if isinstance(source, int) else list(source)
-    targets = [destination] if isinstance(destination, int) else list(destination)
+    sources, targets = movement.one_or_more(source), movement.one_or_more(destination)
     if len(sources) != len(targets):
         raise ShapeError(with_line(f"moveaxis: {len(sources)} sources and {len(targets)} destinations"))
     pairs = [
@@ -177,7 +177,7 @@ def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Array:
     >>> gnp.broadcast_to([1, 2], (2, 2)).tolist()
     [[1, 2], [1, 2]]
     """
-    return movement.broadcast_to(x, movement.as_shape("broadcast_to", shape))
+    return movement.broadcast_to(x, movement.as_extents("broadcast_to", shape))
 
 
 def broadcast_arrays(*arrays: ArrayLike) -> list[Array]:
@@ -211,7 +211,14 @@ def concatenate(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Array:
     """
     if axis is None:
         return movement.concatenate([ravel(x) for x in arrays], 0)
-    return movement.concatenate(list(arrays), axis)
+    return movement.concatenate(_several("concatenate", arrays), axis)
+
+
+def _several(name: str, arrays: Sequence[ArrayLike]) -> list[ArrayLike]:
+    """Raises `ArgumentError` for what is no list of arrays."""
+    if not movement.is_several(arrays):
+        raise ArgumentError(with_line(f"{name}: takes a list or tuple of arrays, got {arrays!r:.60}"))
+    return list(arrays)
 
 
 def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
@@ -221,7 +228,7 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
     >>> gnp.stack([[1, 2], [3, 4]], axis=1).tolist()
     [[1, 3], [2, 4]]
     """
-    return movement.concatenate([movement.expand_dims(x, axis) for x in arrays], axis, "stack")
+    return movement.concatenate([movement.expand_dims(x, axis) for x in _several("stack", arrays)], axis, "stack")
 
 
 def vstack(arrays: Sequence[ArrayLike]) -> Array:
@@ -231,7 +238,7 @@ def vstack(arrays: Sequence[ArrayLike]) -> Array:
     >>> gnp.vstack([[1, 2], [3, 4]]).tolist()
     [[1, 2], [3, 4]]
     """
-    return movement.concatenate([atleast_2d(x) for x in arrays], 0, "vstack")
+    return movement.concatenate([atleast_2d(x) for x in _several("vstack", arrays)], 0, "vstack")
 
 
 def hstack(arrays: Sequence[ArrayLike]) -> Array:
@@ -241,7 +248,7 @@ def hstack(arrays: Sequence[ArrayLike]) -> Array:
     >>> gnp.hstack([[1, 2], [3]]).tolist()
     [1, 2, 3]
     """
-    listed = [atleast_1d(x) for x in arrays]
+    listed = [atleast_1d(x) for x in _several("hstack", arrays)]
     return movement.concatenate(listed, 0 if listed and len(listed[0].shape) == 1 else 1, "hstack")
 
 
@@ -255,12 +262,14 @@ def split(x: ArrayLike, parts: int | Sequence[int], axis: int = 0) -> list[Array
     array = as_array(x)
     position = movement.normal_axis("split", axis, len(array.shape))
     extent = array.shape[position]
-    if isinstance(parts, int):
-        if parts < 1 or extent % parts:
-            raise ShapeError(with_line(f"split: axis of extent {extent} has no {parts} equal parts"))
-        cuts = [extent // parts * i for i in range(1, parts)]
+    ends = [static_size("split", "parts", number) for number in movement.one_or_more(parts)]
+    if not movement.is_several(parts):
+        (count,) = ends
+        if count < 1 or extent % count:
+            raise ShapeError(with_line(f"split: axis of extent {extent} has no {count} equal parts"))
+        cuts = [extent // count * i for i in range(1, count)]
     else:
-        cuts = [min(max(cut + extent if cut < 0 else cut, 0), extent) for cut in parts]
+        cuts = [min(max(cut + extent if cut < 0 else cut, 0), extent) for cut in ends]
     edges = [0, *cuts, extent]
     return [movement.slice_axis(array, position, a, max(a, b)) for a, b in pairwise(edges)]
 
@@ -299,16 +308,16 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     array = as_array(x)
     if isinstance(shift, TracedValue):
         return _rolled(array, as_array(shift), axis)
-    if np.ndim(shift) == 0:
-        shift = int(shift)  # type: ignore[arg-type]
+    shifts = [static_size("roll", "shift", places) for places in movement.one_or_more(shift)]
     if axis is None:
-        if not isinstance(shift, int):
+        if movement.is_several(shift):
             raise ShapeError(with_line("roll: several shifts need as many axes"))
-        return movement.reshape(roll(ravel(array), shift, 0), array.shape)
-    shifts = [shift] if isinstance(shift, int) else list(shift)
-    axes = [axis] if isinstance(axis, int) else list(axis)
+        return movement.reshape(roll(ravel(array), shifts, 0), array.shape)
+    axes = movement.one_or_more(axis)
     if len(shifts) == 1:
         shifts = shifts * len(axes)
+    if len(shifts) != len(axes):
+        raise ShapeError(with_line(f"roll: {len(shifts)} shifts for {len(axes)} axes"))
     for places, given in zip(shifts, axes, strict=True):
         position = movement.normal_axis("roll", given, len(array.shape))
         extent = array.shape[position]
@@ -346,7 +355,7 @@ def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: int | None = None) 
     array = ravel(x) if axis is None else as_array(x)
     position = movement.normal_axis("repeat", axis or 0, len(array.shape))
     if isinstance(repeats, (int, np.integer)):
-        return movement.repeat(array, int(repeats), position)
+        return movement.repeat(array, static_size("repeat", "repeats", repeats, 0), position)
     if isinstance(repeats, TracedValue):
         raise ShapeError(with_line("repeat: the numbers must be known while tracing, they are part of the shape"))
     counts, extent = np.asarray(repeats), array.shape[position]
@@ -363,7 +372,7 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:
     [1, 2, 1, 2]
     """
     array = as_array(x)
-    counts = movement.as_shape("tile", repetitions)
+    counts = movement.as_extents("tile", repetitions)
     rank = max(len(counts), len(array.shape))
     counts = (1,) * (rank - len(counts)) + counts
     extents = (1,) * (rank - len(array.shape)) + array.shape

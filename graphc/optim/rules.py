@@ -165,6 +165,9 @@ class Adam:
 
     def __post_init__(self) -> None:
         check_rate(self.name, self.lr)
+        given: object = self.betas
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise ArgumentError(f"{self.name}: betas={given!r} must be two numbers")
         _fraction(self.name, beta1=self.betas[0], beta2=self.betas[1])
         check(self.name, eps=self.eps, weight_decay=self.weight_decay)
 
@@ -253,6 +256,11 @@ def rmsprop(lr: Rate = 1e-2, rho: float = 0.99, eps: float = 1e-8, weight_decay:
     return RMSProp(lr, rho, eps, weight_decay)
 
 
+def _pair(betas: object) -> tuple[float, float]:
+    """Lists are taken too, as they come from a file of settings; what is no pair is an error of the rule."""
+    return tuple(betas) if isinstance(betas, list) else betas  # type: ignore[return-value]
+
+
 def adam(
     lr: Rate = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
 ) -> Adam:
@@ -264,7 +272,7 @@ def adam(
     >>> optim.adam(1e-4).betas
     (0.9, 0.999)
     """
-    return Adam(lr, tuple(betas), eps, weight_decay)  # type: ignore[arg-type]
+    return Adam(lr, _pair(betas), eps, weight_decay)
 
 
 def adamw(
@@ -278,4 +286,4 @@ def adamw(
     >>> optim.adamw(optim.cosine(1e-3, 1000)).weight_decay
     0.01
     """
-    return AdamW(lr, tuple(betas), eps, weight_decay)  # type: ignore[arg-type]
+    return AdamW(lr, _pair(betas), eps, weight_decay)

@@ -35,17 +35,18 @@ def choice(
     """Numbers below a Python int (int64), or slices of an array along an axis, drawn at random.
 
     replace: whether one may be drawn more than once. p: how likely each is, a vector of floats that are not negative
-    and need not add up to 1; a weight below 2**-40 of the largest may count as 0. Without replacement they are drawn
-    one after the other among those that are left, as likely as their weights are then.
+    and add up to 1; one below 2**-40 of the largest may count as 0. Without replacement they are drawn one after the
+    other among those that are left, as likely as they are then.
 
-    Raises `ArgumentError` for more draws than there are things to draw, and for weights, known while tracing, that are
-    negative, not finite, or 0 for too many.
+    Raises `ArgumentError` for more draws than there are things to draw, and for a p, known while tracing, that is
+    negative, not finite, 0 for too many, or does not add up to 1. A traced p is not checked: it is taken for weights,
+    which are divided by their sum; what is drawn with negative ones, NaN, or only zeros has no meaning.
 
     >>> import graphc as gc
     >>> sorted(gc.random.choice(gc.random.key(0), 3, (3,), replace=False).tolist())
     [0, 1, 2]
     """
-    extents = movement.as_shape("choice", shape)
+    extents = movement.as_extents("choice", shape)
     array = None if is_int(x) else as_array(x)
     position = 0 if array is None else movement.normal_axis("choice", axis, len(array.shape))
     n = int(x) if array is None else array.shape[position]  # type: ignore[arg-type]
@@ -71,17 +72,20 @@ def _weights(p: ArrayLike, n: int, count: int, replace: bool) -> Array:
     if given.shape != (n,):
         raise ShapeError(with_line(f"choice: p of shape {list(given.shape)} for {n} elements"))
     if not isinstance(given, TracedValue):
-        _check_known(given.astype(np.float64), count, replace)
+        eps = float(dtypes.finfo(dtype_of(given)).eps)
+        _check_known(given.astype(np.float64), math.sqrt(eps), count, replace)
     wide = to_dtype(given, dtypes.float64)
     return bind1(ops.div, wide, reduction.max(wide, None, False))
 
 
-def _check_known(p: np.ndarray, count: int, replace: bool) -> None:
+def _check_known(p: np.ndarray, tolerance: float, count: int, replace: bool) -> None:
     if not np.isfinite(p).all() or (p < 0).any():
         raise ArgumentError(with_line("choice: p has elements that are negative or not finite"))
     needed = min(count, 1) if replace else count
     if (p > 0).sum() < needed:
         raise ArgumentError(with_line(f"choice: {(p > 0).sum()} elements of p are above 0, {needed} are needed"))
+    if abs(float(p.sum()) - 1) > tolerance:
+        raise ArgumentError(with_line(f"choice: p adds up to {p.sum():.6g}, not to 1; divide it by its sum"))
 
 
 def _first_shuffled(key: ArrayLike, n: int, shape: tuple[int, ...]) -> Array:

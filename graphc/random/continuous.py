@@ -17,6 +17,7 @@ from graphc.random.normal_quantile import normal_quantile
 from graphc.tracing.array import elementwise, movement
 from graphc.tracing.bind import as_array, bind1, is_scalar, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.spec import static_advice
 from graphc.tracing.tracer import DTypeLike
 
 
@@ -32,7 +33,7 @@ def uniform(
     True
     """
     wanted = float_dtype("uniform", dtype)
-    fraction = unit(checked("uniform", key), movement.as_shape("uniform", shape), wanted)
+    fraction = unit(checked("uniform", key), movement.as_extents("uniform", shape), wanted)
     if is_scalar(low) and is_scalar(high) and (low, high) == (0, 1):
         return to_dtype(fraction, wanted)
     first, last = as_array(low, working(wanted)), as_array(high, working(wanted))
@@ -51,7 +52,7 @@ def normal(key: ArrayLike, shape: Shape = (), dtype: DTypeLike = "float32") -> A
     """
     wanted = float_dtype("normal", dtype)
     kind = working(wanted)
-    negative, tail = signed_tail(checked("normal", key), movement.as_shape("normal", shape), kind)
+    negative, tail = signed_tail(checked("normal", key), movement.as_extents("normal", shape), kind)
     return to_dtype(_signed(negative, normal_quantile(tail, kind, smallest_tail(kind))), wanted)
 
 
@@ -64,7 +65,7 @@ def laplace(key: ArrayLike, shape: Shape = (), dtype: DTypeLike = "float32") -> 
     """
     wanted = float_dtype("laplace", dtype)
     kind = working(wanted)
-    negative, tail = signed_tail(checked("laplace", key), movement.as_shape("laplace", shape), kind)
+    negative, tail = signed_tail(checked("laplace", key), movement.as_extents("laplace", shape), kind)
     return to_dtype(_signed(negative, bind1(ops.neg, log(bind1(ops.mul, tail, 2.0), kind))), wanted)
 
 
@@ -77,7 +78,7 @@ def logistic(key: ArrayLike, shape: Shape = (), dtype: DTypeLike = "float32") ->
     """
     wanted = float_dtype("logistic", dtype)
     kind = working(wanted)
-    negative, tail = signed_tail(checked("logistic", key), movement.as_shape("logistic", shape), kind)
+    negative, tail = signed_tail(checked("logistic", key), movement.as_extents("logistic", shape), kind)
     return to_dtype(_signed(negative, log(bind1(ops.div, bind1(ops.sub, 1.0, tail), tail), kind)), wanted)
 
 
@@ -91,11 +92,19 @@ def truncated_normal(
     >>> bool(abs(x).max() <= 1)
     True
     """
+    for name, bound in (("lower", lower), ("upper", upper)):
+        if not isinstance(bound, int | float | np.integer | np.floating):
+            raise ArgumentError(
+                with_line(
+                    f"truncated_normal: {name} must be a Python number, known while tracing, "
+                    f"got {bound!r:.60}{static_advice(bound)}"
+                )
+            )
     if not lower < upper:
         raise ArgumentError(with_line(f"truncated_normal: lower={lower} is not below upper={upper}"))
     wanted = float_dtype("truncated_normal", dtype)
     kind = working(wanted)
-    fraction = unit(checked("truncated_normal", key), movement.as_shape("truncated_normal", shape), kind)
+    fraction = unit(checked("truncated_normal", key), movement.as_extents("truncated_normal", shape), kind)
     low, high = _normal_distribution(lower), _normal_distribution(upper)
     below = bind1(ops.add, bind1(ops.mul, fraction, high - low), low)
     above = bind1(ops.sub, 1.0, below)
@@ -114,7 +123,7 @@ def exponential(key: ArrayLike, shape: Shape = (), dtype: DTypeLike = "float32")
     """
     wanted = float_dtype("exponential", dtype)
     kind = working(wanted)
-    fraction = open_unit(checked("exponential", key), movement.as_shape("exponential", shape), kind)
+    fraction = open_unit(checked("exponential", key), movement.as_extents("exponential", shape), kind)
     return to_dtype(bind1(ops.neg, log(fraction, kind)), wanted)
 
 
@@ -126,8 +135,8 @@ def gumbel(key: ArrayLike, shape: Shape = (), dtype: DTypeLike = "float32") -> A
     (2,)
     """
     wanted = float_dtype("gumbel", dtype)
-    kind = working(wanted)
-    return to_dtype(bind1(ops.neg, log(exponential(key, shape, kind), kind)), wanted)
+    kind, extents = working(wanted), movement.as_extents("gumbel", shape)
+    return to_dtype(bind1(ops.neg, log(exponential(key, extents, kind), kind)), wanted)
 
 
 def _signed(negative: Array, size: Array) -> Array:

@@ -129,7 +129,7 @@ def parameter(name: str, called: str, value: ArrayLike) -> Array:
 
 
 def _extents(name: str, called: str, known: Array, shape: Shape | None) -> tuple[int, ...]:
-    extents = known.shape if shape is None else movement.as_shape(name, shape)
+    extents = known.shape if shape is None else movement.as_extents(name, shape)
     if broadcast_shape(name, (known.shape, extents)) != extents:
         raise ArgumentError(with_line(f"{name}: {called} of shape {list(known.shape)} for draws of {list(extents)}"))
     return extents

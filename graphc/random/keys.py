@@ -13,6 +13,7 @@ from graphc.graph.ops.source import random_bits
 from graphc.tracing.array import movement
 from graphc.tracing.bind import as_array, bind1, dtype_of, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
+from graphc.tracing.spec import static_size
 
 Shape = int | Sequence[int]
 
@@ -69,7 +70,7 @@ def split(key: ArrayLike, n: int = 2) -> Array:
     >>> import graphc as gc
     >>> first, second = gc.random.split(gc.random.key(0))
     """
-    return draw(mixed(checked("split", key), _SPLIT), (n, 2))
+    return draw(mixed(checked("split", key), _SPLIT), (static_size("random.split", "n", n, 0), 2))
 
 
 def fold_in(key: ArrayLike, *data: ArrayLike | str) -> Array:
@@ -92,4 +93,4 @@ def bits(key: ArrayLike, shape: Shape = ()) -> Array:
     >>> gc.random.bits(gc.random.key(0), (3,)).dtype
     dtype('uint32')
     """
-    return draw(checked("bits", key), movement.as_shape("bits", shape))
+    return draw(checked("bits", key), movement.as_extents("bits", shape))

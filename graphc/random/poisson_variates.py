@@ -43,7 +43,7 @@ def poisson(key: ArrayLike, mean: ArrayLike, shape: Shape | None = None, dtype: 
     if not wanted.is_integer:
         raise DTypeError(with_line(f"random.poisson: draws whole numbers, not {wanted}"))
     wide = to_dtype(as_array(mean), dtypes.float64)
-    extents = wide.shape if shape is None else movement.as_shape("poisson", shape)
+    extents = wide.shape if shape is None else movement.as_extents("poisson", shape)
     if broadcast_shape("poisson", (wide.shape, extents)) != extents:
         raise ArgumentError(with_line(f"poisson: a mean of shape {list(wide.shape)} for draws of {list(extents)}"))
     if not isinstance(wide, TracedValue) and not ((wide >= 0) & (wide <= _LARGEST)).all():

@@ -78,7 +78,7 @@ def scalar_array(value: Scalar, dtype: DType) -> np.ndarray:
     """A 0-d array of a Python number; raises `ArgumentError` if the dtype cannot hold it."""
     try:
         return np.array(value, dtype.numpy)
-    except OverflowError:
+    except (OverflowError, TypeError, ValueError):  # too large; complex, which is no float; NaN, which is no integer
         raise ArgumentError(with_line(f"the Python number {value!r} does not fit {dtype}")) from None
 
 
@@ -120,6 +120,27 @@ def to_dtype(x: ArrayLike, dtype: DType) -> Array:
     if dtype_of(array) == dtype:
         return array
     return bind1(cast, array, attrs=DTypeAttrs(dtype))
+
+
+def same_kind(name: str, value: ArrayLike, dtype: DType) -> Array:
+    """`value` as an array of a dtype of its kind, or of a wider kind: bool, integers, floats, complex numbers.
+
+    Raises `DTypeError` for other ones (floats for integers, say), also where this value would lose nothing: what a
+    program is does not depend on the numbers. A Python 0 or 1 is a bool too.
+    """
+    if dtype.is_bool and type(value) is int and value in (0, 1):
+        return scalar_array(value, dtype)
+    given = as_array(value, python_dtype(value)) if is_scalar(value) else as_array(value)
+    kind = dtype_of(given)
+    if _kind_rank(kind) > _kind_rank(dtype):
+        what = f"the Python {type(value).__name__} {value!r}" if is_scalar(value) else f"an array of {kind}"
+        advice = f"cast first, the array with .astype('{kind}') or the value to {dtype}"
+        raise DTypeError(with_line(f"{name}: {what} does not become {dtype}, which would change it silently; {advice}"))
+    return as_array(value, dtype)
+
+
+def _kind_rank(dtype: DType) -> int:
+    return 3 if dtype.is_complex else 2 if dtype.is_float else 1 if dtype.is_integer else 0
 
 
 def dtype_of(x: Array) -> DType:

@@ -107,6 +107,12 @@ def _outputs(name: str, leaves: Sequence[Leaf], tree: TreeDef) -> list[Array]:
     return outputs
 
 
+def check_callable(name: str, what: str, fn: object) -> None:
+    """Raises `ArgumentError` for what stands where a function is called."""
+    if not callable(fn):
+        raise ArgumentError(with_line(f"{name}: {what} must be a function, got {type(fn).__name__} {fn!r:.60}"))
+
+
 def function_name(fn: Callable[..., object]) -> str:
     """A name for the graph of a function."""
     name = getattr(fn, "__name__", "") or type(fn).__name__

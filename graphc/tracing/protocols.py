@@ -60,6 +60,9 @@ _REDUCTIONS: Mapping[str, str] = {
 }
 
 
+_PARTS = ("linalg", "fft")  # submodules of NumPy that graphc.numpy has too
+
+
 def library() -> ModuleType:
     """The array namespace: `graphc.numpy`."""
     return importlib.import_module(LIBRARY)
@@ -75,6 +78,22 @@ def function_named(name: str) -> Callable[..., object]:
     close = difflib.get_close_matches(wanted, public, n=3)
     hint = f"; close: {', '.join('gnp.' + n for n in close)}" if close else ""
     raise UnsupportedError(with_line(f"np.{name} has no counterpart in graphc.numpy for traced values{hint}"))
+
+
+def array_function(function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+    """The meaning of a function of NumPy with a traced operand; those of its submodules name what to call instead."""
+    name = function.__name__
+    _, _, part = (getattr(function, "__module__", None) or "").partition("numpy.")
+    namespace = getattr(library(), part, None) if part in _PARTS else None
+    if namespace is None:
+        return call(name, args, kwargs)
+    if name in namespace.__all__:
+        raise UnsupportedError(
+            with_line(f"np.{part}.{name} does not take traced values; use graphc.numpy.{part}.{name}")
+        )
+    close = difflib.get_close_matches(name, namespace.__all__, n=3)
+    hint = f"; close: {', '.join(f'gnp.{part}.{n}' for n in close)}" if close else ""
+    raise UnsupportedError(with_line(f"np.{part}.{name} has no counterpart in graphc.numpy.{part}{hint}"))
 
 
 def instead_of(name: str) -> str:

@@ -1,6 +1,6 @@
 """Shapes and dtypes of arguments: what a function is traced with in place of arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,14 @@ def static_advice(value: object) -> str:
     return "; name the argument in gc.jit(f, static=...)" if isinstance(value, TracedValue) else ""
 
 
-def static_size(name: str, what: str, value: object) -> int:
-    """A number that decides about shapes; raises `ArgumentError` for what is none, or is not known while tracing."""
-    if not is_int(value):
-        raise ArgumentError(with_line(f"{name}: {what} is an int, got {value!r}{static_advice(value)}"))
-    return int(value)  # type: ignore[call-overload, no-any-return]
+def static_size(name: str, what: str, value: object, least: int | None = None) -> int:
+    """A number that decides about shapes, at least `least`; raises `ArgumentError` for what is none, or is not known
+    while tracing.
+    """
+    if is_int(value) and (least is None or value >= least):  # type: ignore[operator]
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    wanted = "an int" if least is None else f"an int of at least {least}"
+    raise ArgumentError(with_line(f"{name}: {what} is {wanted}, got {value!r:.60}{static_advice(value)}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def spec(shape: Sequence[int] | int = (), dtype: "DType | str | npt.DTypeLike" =
     >>> print(spec((64, 784), "float32"))
     f32[64,784]
     """
-    extents = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    extents = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     for extent in extents:
         if not is_int(extent) or extent < 0:
             raise ArgumentError(with_line(f"spec: a shape is non-negative integers, got {shape!r}"))

@@ -280,7 +280,7 @@ class Tracer(TracedValue):
     def __array_function__(
         self, func: Callable[..., object], types: object, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
-        return protocols.call(func.__name__, args, kwargs)
+        return protocols.array_function(func, args, kwargs)
 
     def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
         return protocols.library()
@@ -384,6 +384,9 @@ class AtIndex:
     def __init__(self, x: Tracer, index: object) -> None:
         self._x = x
         self._index = index
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(with_line(f"x.at[...] has no {name!r}; there are get, set, add, multiply, min and max"))
 
     def _change(self, values: ArrayLike, change: updating.Change) -> Tracer:
         return _traced(updating.update(self._x, self._index, values, change))

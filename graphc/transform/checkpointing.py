@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import fields
 
+from graphc.core.errors import ArgumentError
 from graphc.core.pytree import Tree, flatten
 from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import NO_ATTRS, Graph, Node, Value
@@ -11,7 +12,9 @@ from graphc.graph.ops import custom, elementwise
 from graphc.graph.ops.custom import CheckpointAttrs
 from graphc.graph.ops.structural import CallAttrs
 from graphc.tracing import Spec, as_array, bind, is_tracing, trace
-from graphc.tracing.function import function_name
+from graphc.tracing.context import with_line
+from graphc.tracing.function import check_callable, function_name
+from graphc.transform import checkpoint_policies
 from graphc.transform.checkpoint_policies import nothing_saveable
 from graphc.transform.function import Function, rebuild
 
@@ -33,6 +36,14 @@ def checkpoint(fn: Function, policy: Policy | None = None) -> Function:
     >>> gc.grad(lambda w, x: block(x, w).sum())(np.eye(2), np.ones((1, 2))).shape
     (2, 2)
     """
+
+    check_callable("checkpoint", "fn", fn)
+    given: object = policy
+    if given is not None and not callable(given):
+        names = ", ".join(name for name in vars(checkpoint_policies) if name.endswith("_saveable"))
+        raise ArgumentError(
+            with_line(f"checkpoint: policy={given!r:.60} is no function; gc.checkpoint_policies has {names}")
+        )
 
     @functools.wraps(fn, updated=())
     def checkpointed(*args: Tree, **kwargs: Tree) -> Tree:

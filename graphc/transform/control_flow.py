@@ -23,7 +23,7 @@ from graphc.graph.ops import control, elementwise
 from graphc.tracing import Array, ArrayLike, Spec, Tracer, as_array, bind1, trace
 from graphc.tracing.bind import is_scalar, promoted, scalar_array, to_dtype
 from graphc.tracing.context import bind_nodes, with_line
-from graphc.tracing.function import function_name
+from graphc.tracing.function import check_callable, function_name
 from graphc.tracing.spec import is_int, leaf_spec
 
 Function = Callable[..., Tree]
@@ -182,6 +182,7 @@ def scan(
     reverse: bool = False,
 ) -> tuple[Tree, Tree]:
     """See `graphc.scan`."""
+    check_callable("scan", "f", f)
     return _scan(f, _Carry("scan", init), xs, length, reverse)
 
 
@@ -229,6 +230,7 @@ def _length(types: Sequence[TensorType], names: Sequence[str], length: int | Non
 
 def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Tree) -> Tree:
     """See `graphc.fori_loop`."""
+    check_callable("fori_loop", "body", body)
     if is_int(lower) and is_int(upper):
         first, count = int(cast(int, lower)), int(cast(int, upper)) - int(cast(int, lower))
 
@@ -248,7 +250,7 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Tree) ->
     _, _, result = cast(
         "tuple[Tree, Tree, Tree]",
         _while(
-            lambda carry: carry[0] < carry[1],
+            _below_upper,
             lambda carry: (carry[0] + 1, carry[1], body(carry[0], carry[2])),
             _Carry("fori_loop", (start_at, last, init), part=2),
             None,
@@ -257,8 +259,18 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Tree) ->
     return result
 
 
+def _below_upper(carry: tuple[Tracer, Tracer, Tree]) -> Tracer:
+    """What a `fori_loop` asks before each iteration."""
+    return carry[0] < carry[1]
+
+
+_below_upper.__name__ = control.BELOW_UPPER  # by which errors know a `fori_loop` with limits that are known later
+
+
 def while_loop(cond: Function, body: Function, init: Tree, bound: int | None = None) -> Tree:
     """See `graphc.while_loop`."""
+    for what, fn in (("cond", cond), ("body", body)):
+        check_callable("while_loop", what, fn)
     if bound is not None and not (is_int(bound) and bound >= 0):
         raise ArgumentError(with_line(f"while_loop: bound={bound!r} must be a number of iterations"))
     return _while(cond, body, _Carry("while_loop", init), None if bound is None else int(bound))
@@ -289,6 +301,8 @@ def _while(cond: Function, body: Function, carry: _Carry, bound: int | None) -> 
 
 def cond(pred: ArrayLike, true_fn: Function, false_fn: Function, *operands: Tree) -> Tree:
     """See `graphc.cond`."""
+    for what, fn in (("true_fn", true_fn), ("false_fn", false_fn)):
+        check_callable("cond", what, fn)
     spec = leaf_spec(pred)
     if spec is None or spec.shape:
         raise ArgumentError(with_line(f"cond: the predicate must be one bool, not {spec or type(pred).__name__}"))
@@ -301,6 +315,12 @@ def switch(index: ArrayLike, branches: Sequence[Function], *operands: Tree) -> T
     spec = leaf_spec(index)
     if spec is None or spec.shape or not spec.dtype.is_integer:
         raise ArgumentError(with_line(f"switch: the index must be one integer, not {spec or type(index).__name__}"))
+    given: object = branches
+    if not isinstance(given, list | tuple):
+        got = f"{type(branches).__name__} {branches!r:.60}"
+        raise ArgumentError(with_line(f"switch: branches is a list of functions, got {got}"))
+    for number, branch in enumerate(branches):
+        check_callable("switch", f"branch {number}", branch)
     if not branches:
         raise ArgumentError(with_line("switch: there are no branches"))
     near = as_array(index)

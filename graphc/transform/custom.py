@@ -22,7 +22,7 @@ from graphc.graph.ops.custom import CustomJvpAttrs, CustomVjpAttrs
 from graphc.tracing import Array, Spec, Traced, Tracer, as_array, bind, spec_of, trace
 from graphc.tracing.bind import is_scalar, scalar_array
 from graphc.tracing.context import with_line
-from graphc.tracing.function import function_name
+from graphc.tracing.function import check_callable, function_name
 from graphc.transform.function import Function, full, rebuild
 
 NESTED = 3  # rules inside rules that are traced
@@ -61,6 +61,7 @@ class custom_jvp:
     """
 
     def __init__(self, fn: Function, nondiff_argnums: Sequence[int] = ()) -> None:
+        check_callable("custom_jvp", "fn", fn)
         functools.update_wrapper(self, fn, updated=())
         self._fn = fn
         self._static = tuple(nondiff_argnums)
@@ -68,6 +69,7 @@ class custom_jvp:
 
     def defjvp(self, rule: Function) -> Function:
         """`rule(primals, tangents)` returns the value and its tangent; fixed arguments come before them."""
+        check_callable("custom_jvp.defjvp", "rule", rule)
         self._rule = rule
         return rule
 
@@ -127,6 +129,7 @@ class custom_vjp:
     """
 
     def __init__(self, fn: Function, nondiff_argnums: Sequence[int] = ()) -> None:
+        check_callable("custom_vjp", "fn", fn)
         functools.update_wrapper(self, fn, updated=())
         self._fn = fn
         self._static = tuple(nondiff_argnums)
@@ -135,6 +138,8 @@ class custom_vjp:
     def defvjp(self, fwd: Function, bwd: Function) -> None:
         """`fwd(*args)` returns the value and residuals; `bwd(residuals, cotangent)`, after fixed arguments, returns a
         tuple with the cotangent of each argument, None for zero."""
+        for what, rule in (("fwd", fwd), ("bwd", bwd)):
+            check_callable("custom_vjp.defvjp", what, rule)
         self._rules = fwd, bwd
 
     def __call__(self, *args: Tree, **kwargs: Tree) -> Tree:

@@ -8,6 +8,7 @@ from graphc.core.pytree import Tree
 from graphc.graph.ir import TensorType
 from graphc.tracing import apply_graph
 from graphc.tracing.context import with_line
+from graphc.tracing.function import check_callable
 from graphc.transform import autodiff
 from graphc.transform.function import (
     Function,
@@ -42,6 +43,7 @@ def jvp(fn: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tupl
     >>> float(value), float(tangent)
     (9.0, 6.0)
     """
+    check_callable("jvp", "fn", fn)
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise GradientError(with_line("jvp: primals and tangents are tuples with one entry per argument"))
     point, marked = _float_point(fn, primals)
@@ -60,6 +62,7 @@ def linearize(fn: Function, *primals: Tree) -> tuple[Tree, Callable[..., Tree]]:
     >>> float(push_forward(np.float64(1))), float(push_forward(np.float64(10)))
     (6.0, 60.0)
     """
+    check_callable("linearize", "fn", fn)
     point, marked = _float_point(fn, primals)
     forward, linear = autodiff.linearize(point.graph, marked)
     outputs = apply_graph(forward, point.operands)

@@ -16,6 +16,7 @@ from graphc.graph.builder import GraphBuilder
 from graphc.graph.ir import NO_ATTRS, Graph, TensorType, Value
 from graphc.graph.ops import elementwise
 from graphc.tracing import Array, Traced, as_array, note_primal, spec_of, trace
+from graphc.tracing.array import movement
 from graphc.tracing.bind import broadcast_to, is_scalar, scalar_array, staged
 from graphc.tracing.context import with_line
 from graphc.tracing.function import function_name
@@ -105,7 +106,7 @@ def check_float_inputs(point: Point) -> None:
 
 
 def argument_numbers(point: Point, argnums: int | Sequence[int]) -> tuple[int, ...]:
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    numbers = tuple(movement.one_or_more(argnums))
     if not all(is_int(number) for number in numbers):
         raise GradientError(with_line(f"{point.name}: argnums={argnums!r} must be a position, or several"))
     count = len(point.in_tree.children[0].children)

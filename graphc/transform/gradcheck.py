@@ -11,7 +11,7 @@ from graphc.core.pytree import Leaf, Tree, flatten, unflatten
 from graphc.core.records import dataclass
 from graphc.tracing import Traced, apply_graph, trace
 from graphc.tracing.context import with_line
-from graphc.tracing.function import argument_names, function_name, parameter_names
+from graphc.tracing.function import argument_names, check_callable, function_name, parameter_names
 from graphc.transform.forward_mode import jvp
 from graphc.transform.function import Function
 from graphc.transform.reverse_mode import vjp
@@ -81,6 +81,7 @@ def gradcheck(
     >>> gradcheck(lambda x: (x * x * x).sum(), np.array([0.5, -1.0]), order=2).passed
     True
     """
+    check_callable("gradcheck", "fn", fn)
     if order < 1 or directions < 1:
         raise ArgumentError(f"gradcheck: order={order} and directions={directions} must be at least 1")
     problem = _Problem.of(fn, args, seed)

@@ -17,6 +17,8 @@ from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, TensorType, Value
 from graphc.tracing import apply_graph
 from graphc.tracing.context import with_line
+from graphc.tracing.function import check_callable
+from graphc.tracing.spec import is_int
 from graphc.transform import autodiff
 from graphc.transform.batching import batch
 from graphc.transform.forward_mode import jvp
@@ -47,6 +49,7 @@ def jacobian(fn: Function, argnums: int | Sequence[int] = 0, mode: Mode = "rever
     >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0])).tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
+    check_callable("jacobian", "fn", fn)
     if mode not in ("reverse", "forward"):
         raise ArgumentError(with_line(f"jacobian: mode={mode!r}: use 'reverse' or 'forward'"))
 
@@ -62,7 +65,7 @@ def jacobian(fn: Function, argnums: int | Sequence[int] = 0, mode: Mode = "rever
         moving = [v.type for v, mark in zip(point.graph.inputs, wrt, strict=True) if mark]
         make = _by_rows if mode == "reverse" else _by_columns
         blocks = apply_graph(make(linear, len(residuals), point.value_types, moving), residuals)
-        result = _arranged(point, numbers, blocks, isinstance(argnums, int))
+        result = _arranged(point, numbers, blocks, is_int(argnums))
         if point.aux_tree is None:
             return result
         return result, rebuild(point.aux_tree, outputs[point.num_values : len(point.graph.outputs)])
@@ -92,6 +95,7 @@ def hvp(fn: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree
     >>> hvp(lambda x: (x * x * x).sum(), (np.array([1.0, 2.0]),), (np.array([1.0, 1.0]),)).tolist()
     [6.0, 12.0]
     """
+    check_callable("hvp", "fn", fn)
     if not isinstance(primals, (tuple, list)) or not primals:
         raise GradientError(with_line("hvp: primals and tangents are tuples with one entry per argument"))
     numbers: int | tuple[int, ...] = 0 if len(primals) == 1 else tuple(range(len(primals)))

@@ -9,7 +9,7 @@ from graphc.core.records import dataclass
 from graphc.graph.ops.movement import TransposeAttrs, transpose
 from graphc.tracing import Array, Spec, apply_graph, as_array, bind1, spec_of, trace
 from graphc.tracing.context import with_line
-from graphc.tracing.function import argument_names, function_name, parameter_names
+from graphc.tracing.function import argument_names, check_callable, function_name, parameter_names
 from graphc.tracing.spec import is_int
 from graphc.transform.batching import batch
 from graphc.transform.function import Function, rebuild
@@ -34,6 +34,7 @@ def vmap(fn: Function, in_axes: Tree = 0, out_axes: Tree = 0, axis_size: int | N
     >>> vmap(gnp.dot, in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0])).tolist()
     [3.0, 4.0]
     """
+    check_callable("vmap", "fn", fn)
     if axis_size is not None and (not is_int(axis_size) or axis_size < 0):
         raise ArgumentError(with_line(f"vmap: axis_size={axis_size!r} must be a whole number"))
 

@@ -13,6 +13,8 @@ from graphc.core.pytree import LEAF, Tree, tree_map
 from graphc.graph.ops import elementwise
 from graphc.tracing import ArrayLike, apply_graph, bind1
 from graphc.tracing.context import with_line
+from graphc.tracing.function import check_callable
+from graphc.tracing.spec import is_int
 from graphc.transform import autodiff
 from graphc.transform.function import (
     Function,
@@ -42,6 +44,7 @@ def grad(fn: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) 
     >>> float(grad(lambda x: x * x * x)(np.float64(2)))
     12.0
     """
+    check_callable("grad", "fn", fn)
     both = value_and_grad(fn, argnums, has_aux)
 
     @functools.wraps(fn, updated=())
@@ -60,6 +63,7 @@ def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0, has_aux: bool
     >>> float(value), gradient["w"].tolist()
     (5.0, [0.0, 2.0, 4.0])
     """
+    check_callable("value_and_grad", "fn", fn)
 
     @functools.wraps(fn, updated=())
     def value_and_gradient(*args: Tree, **kwargs: Tree) -> Tree:
@@ -76,7 +80,7 @@ def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0, has_aux: bool
         value: Tree = rebuild(point.out_tree, outputs[: point.num_values])
         if point.aux_tree is not None:
             value = (value, rebuild(point.aux_tree, outputs[point.num_values : count]))
-        return value, (gradients[0] if isinstance(argnums, int) else gradients)
+        return value, (gradients[0] if is_int(argnums) else gradients)
 
     return value_and_gradient
 
@@ -118,6 +122,7 @@ def vjp(fn: Function, *primals: Tree, has_aux: bool = False) -> tuple[Tree, ...]
     >>> pull_back(np.array([1.0, 10.0]))[0].tolist()
     [2.0, 40.0]
     """
+    check_callable("vjp", "fn", fn)
     point = trace_at(fn, primals, None, has_aux)
     check_float_inputs(point)
     check_float_outputs(point)

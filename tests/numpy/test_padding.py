@@ -5,7 +5,7 @@ import pytest
 
 import graphc as gc
 import graphc.numpy as gnp
-from graphc.core.errors import ShapeError, UnsupportedError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError, TraceError, UnsupportedError
 
 X = np.random.default_rng(0).standard_normal((3, 5)).round(2)
 INTS = np.random.default_rng(1).integers(-20, 20, (3, 5))
@@ -51,6 +51,25 @@ def test_one_number_per_mistake() -> None:
         gnp.pad(X, 1, "mirror")
     with pytest.raises(ShapeError, match="widths for 3 dims"):
         gnp.pad(X, ((1, 1), (1, 1), (1, 1)))
+    with pytest.raises(ArgumentError, match=r"pad: a width is an int, got 1\.5 .*test_padding\.py:\d+"):
+        gnp.pad(X, (1, 1.5))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0.5, 1.0, float("nan"), ((1, 0.5), (2, 3)), 1j])
+@pytest.mark.parametrize("mode", ["constant", "linear_ramp"])
+def test_values_are_not_truncated(mode: str, value: object) -> None:
+    named = "constant_values" if mode == "constant" else "end_values"
+    with pytest.raises(DTypeError, match=rf"pad: {named}: the Python .* does not become int32.*test_padding\.py:\d+"):
+        gc.trace(lambda x: gnp.pad(x, 1, mode, **{named: value}), gc.spec((2, 3), "int32"))
+
+
+def test_values_of_the_same_kind() -> None:
+    flags = X > 0
+    np.testing.assert_array_equal(gc.jit(lambda x: gnp.pad(x, 1))(flags), np.pad(flags, 1))
+    np.testing.assert_array_equal(gc.jit(lambda x: gnp.pad(x, 1, constant_values=np.float64(2.5)))(X),
+                                  np.pad(X, 1, constant_values=2.5))  # fmt: skip
+    with pytest.raises(TraceError, match="pad: constant_values are Python numbers"):
+        gc.trace(lambda x: gnp.pad(x, 1, constant_values=x[0, 0]), X)
 
 
 @pytest.mark.parametrize("mode", [*MODES, "empty"])

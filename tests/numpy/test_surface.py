@@ -7,7 +7,7 @@ import pytest
 
 import graphc.numpy as gnp
 from graphc.core import dtypes
-from graphc.core.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+from graphc.core.errors import ArgumentError, DTypeError, GraphcError, ShapeError, UnsupportedError
 from graphc.tracing import spec, trace
 from tests.evaluate import check
 
@@ -40,6 +40,94 @@ def test_mixing_kinds_is_an_error_with_the_line() -> None:
         trace(lambda x: x * 0.5, [spec((3,), "int32")])
     with pytest.raises(ArgumentError, match="300 does not fit uint8"):
         trace(lambda x: x + 300, [spec((3,), "uint8")])
+
+
+INT = spec((2, 3), "int32")
+FLOAT = spec((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "message"),
+    [
+        (lambda x: gnp.full_like(x, 1.5), INT, r"full_like: the Python float 1\.5 does not become int32"),
+        (lambda x: gnp.diff(x, prepend=0.5), INT, r"diff: the Python float 0\.5 does not become int32"),
+        (
+            lambda x: gnp.dynamic_update_slice(x, [[0.5]], [0, 0]),
+            INT,
+            "dynamic_update_slice: an array of float32 does not become int32",
+        ),
+        (lambda x: gnp.clip(x, 0.5, 2.5), INT, r"clip: no promotion of the Python float 0\.5 with int32"),
+        (lambda x: gnp.where(x > 0, x, 0.5), INT, r"where: no promotion of the Python float 0\.5 with int32"),
+        (lambda x: gnp.arange(0, 1.5, 0.5, dtype="int32"), INT, r"arange: step=0\.5 is no int32"),
+        (lambda x: gnp.arange(0.5, 3, dtype="int32"), INT, r"arange: start=0\.5 is no int32"),
+    ],
+)
+def test_nothing_is_truncated_silently(function: object, given: object, message: str) -> None:
+    with pytest.raises(DTypeError, match=message + r".*test_surface\.py:\d+"):
+        trace(function, [given])  # type: ignore[arg-type]
+
+
+def test_a_dtype_that_is_asked_for_casts_as_in_numpy() -> None:
+    assert gnp.full((2,), 1.5, "int32").tolist() == [1, 1]
+    assert gnp.full_like(np.zeros(2, np.int32), 1.5, dtype="float32").tolist() == [1.5, 1.5]
+    assert gnp.linspace(-1, 1, 5, dtype="int32").tolist() == np.linspace(-1, 1, 5, dtype=np.int32).tolist()
+    assert gnp.arange(0.0, 2.5, 1.0, dtype="int32").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: gnp.zeros((2, -1)), "full: the extents of a shape are not negative, got .2, -1."),
+        (lambda x: gnp.zeros(2.5), r"full: a shape is Python ints, .*got 2\.5"),
+        (lambda x: gnp.eye(2.5), r"eye: a shape is Python ints, .*got 2\.5"),
+        (lambda x: gnp.eye(2, k=0.5), r"eye: k is an int, got 0\.5"),
+        (lambda x: gnp.tri(2.5), r"tri: a shape is Python ints, .*got 2\.5"),
+        (lambda x: gnp.linspace(0, 1, 2.5), r"linspace: num is an int of at least 0, got 2\.5"),
+        (lambda x: gnp.linspace(0, 1, -2), "linspace: num is an int of at least 0, got -2"),
+        (lambda x: gnp.arange(0, float("inf")), "arange: start, stop and step are finite"),
+        (lambda x: gnp.tril(x, 0.5), r"tril: k is an int, got 0\.5"),
+        (lambda x: gnp.triu(x, 0.5), r"triu: k is an int, got 0\.5"),
+        (lambda x: gnp.diag(x, 0.5), r"diag: k is an int, got 0\.5"),
+        (lambda x: gnp.trace(x, 0.5), r"diagonal: offset is an int, got 0\.5"),
+        (lambda x: gnp.diff(x, 1.5), r"diff: n is an int of at least 0, got 1\.5"),
+        (lambda x: gnp.var(x, ddof="a"), r"var: correction \(ddof\) is a number, got 'a'"),
+        (lambda x: gnp.broadcast_to(x, (-1, 2, 3)), "broadcast_to: .*not negative"),
+        (lambda x: gnp.tile(x, 1.5), r"tile: a shape is Python ints, .*got 1\.5"),
+        (lambda x: gnp.repeat(x, -1), "repeat: repeats is an int of at least 0, got -1"),
+        (lambda x: gnp.roll(x, 1.5), r"roll: shift is an int, got 1\.5"),
+        (lambda x: gnp.roll(x, (1, 2), 0), "roll: 2 shifts for 1 axes"),
+        (lambda x: gnp.split(x, 2.0), r"split: parts is an int, got 2\.0"),
+        (lambda x: gnp.split(x, [0.5]), r"split: parts is an int, got 0\.5"),
+        (lambda x: gnp.moveaxis(x, 0, 1.5), r"moveaxis: an axis is an int, got 1\.5"),
+        (lambda x: gnp.concatenate(5), "concatenate: takes a list or tuple of arrays, got 5"),
+        (lambda x: gnp.stack(5), "stack: takes a list or tuple of arrays, got 5"),
+        (lambda x: gnp.tensordot(x, x, 1.5), r"tensordot: axes is an int of at least 0, got 1\.5"),
+        (lambda x: gnp.tensordot(x, x, (0, 1, 2)), "tensordot: axes is an int, or one list for each array"),
+        (lambda x: gnp.einsum(5, x), "einsum: takes subscripts first, as 'ij,jk->ik', got 5"),
+        (lambda x: gnp.top_k(x, 2.0), r"top_k: k is an int, got 2\.0"),
+        (lambda x: gnp.top_k(x, x[0, 0]), r"top_k: k is an int, got <traced.*static="),
+        (lambda x: gnp.linalg.matrix_power(x[:, :2], 1.5), r"matrix_power: n is an int, got 1\.5"),
+        (lambda x: gnp.linalg.norm(x, axis=0.5), r"norm: an axis is an int, got 0\.5"),
+        (lambda x: gnp.fft.fft(x, n=4.0), r"fft: n is an int, got 4\.0"),
+        (lambda x: gnp.fft.irfft(x, n=4.0), r"irfft: n is an int, got 4\.0"),
+        (lambda x: gnp.fft.fft2(x, s=(4.0, 4)), r"fft2: n is an int, got 4\.0"),
+        (lambda x: gnp.fft.fft2(x, s=4), "fft2: 1 lengths for 2 axes"),
+        (lambda x: gnp.fft.fftn(x, axes=0.5), r"fftn: an axis is an int, got 0\.5"),
+        (lambda x: gnp.fft.fftfreq(4.0), r"fftfreq: n is an int of at least 1, got 4\.0"),
+        (lambda x: gnp.fft.rfftfreq(0), "rfftfreq: n is an int of at least 1, got 0"),
+        (lambda x: gnp.exp(x) + gnp.zeros_like(x).at[0].add(1j), "at.*the Python complex 1j does not become float32"),
+    ],
+)
+def test_mistakes_in_numbers_name_the_function_and_the_line(function: object, message: str) -> None:
+    with pytest.raises(GraphcError, match=message + r".*\(test_surface\.py:\d+\)$"):
+        trace(function, [FLOAT])  # type: ignore[arg-type]
+
+
+def test_a_python_number_that_a_dtype_cannot_hold() -> None:
+    with pytest.raises(ArgumentError, match="the Python number nan does not fit int32"):
+        gnp.full((2,), float("nan"), "int32")
+    with pytest.raises(ArgumentError, match="the Python number 1j does not fit float32"):
+        gnp.asarray(1j, "float32")
 
 
 def test_whole_division_gives_float32() -> None:

@@ -141,6 +141,8 @@ def test_a_learning_rate_that_makes_no_sense_is_refused(make: Callable, lr: obje
         (lambda: optim.sgd(0.1, momentum=0.9, dampening=0.1, ema=True), "ema"),
         (lambda: optim.adam(betas=(0.9, 1.0)), "beta2"),
         (lambda: optim.adam(eps=-1.0), "eps"),
+        (lambda: optim.adam(betas=0.9), "adam: betas=0.9 must be two numbers"),
+        (lambda: optim.adamw(betas=[0.9, 0.9, 0.9]), "adamw: betas=.*must be two numbers"),
         (lambda: optim.adamw(weight_decay=-0.1), "weight_decay"),
         (lambda: optim.rmsprop(rho=1.5), "rho"),
         (lambda: optim.cosine(0.1, 0), "steps"),

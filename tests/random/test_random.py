@@ -325,8 +325,9 @@ def test_choice_has_the_frequencies_asked_for() -> None:
     even = np.asarray(random.choice(KEY, 5, (60_000,)))
     assert even.dtype == np.int64
     assert stats.chisquare(np.bincount(even, minlength=5)).pvalue > 0.01
+    draw = gc.jit(lambda p: random.choice(KEY, 6, (60_000,), p=p))  # a traced p need not add up to 1
     for weights in (WEIGHTS, WEIGHTS * 700, WEIGHTS.astype(np.float64) * 1e-200):
-        counts = np.bincount(np.asarray(random.choice(KEY, 6, (60_000,), p=weights)), minlength=6)
+        counts = np.bincount(np.asarray(draw(weights)), minlength=6)
         assert counts[1] == 0
         kept = weights.astype(np.float64)[[0, 2, 3, 4, 5]]
         assert stats.chisquare(counts[[0, 2, 3, 4, 5]], kept / kept.sum() * 60_000).pvalue > 0.01
@@ -355,6 +356,8 @@ def test_choices_that_cannot_be_made() -> None:
         ({"x": 2, "shape": (1,), "p": [-1.0, 2.0]}, "negative or not finite"),
         ({"x": 2, "shape": (1,), "p": [0.0, 0.0]}, "0 elements of p are above 0"),
         ({"x": 3, "shape": (2,), "p": [0.0, 0.0, 1.0], "replace": False}, "1 elements of p are above 0, 2 are needed"),
+        ({"x": 2, "p": [0.5, 0.9]}, r"p adds up to 1\.4, not to 1.*test_random\.py:\d+"),
+        ({"x": 2, "p": WEIGHTS[2:4]}, r"p adds up to 0\.55, not to 1"),
         ({"x": 3, "p": [0.5, 0.5]}, r"p of shape \[2\] for 3 elements"),
     ):
         with pytest.raises((ArgumentError, ShapeError), match=message):
@@ -389,3 +392,34 @@ def test_errors() -> None:
         random.truncated_normal(KEY, 1.0, 1.0)
     with pytest.raises(DTypeError, match="a seed is one whole number"):
         random.key(1.5)
+    with pytest.raises(ArgumentError, match=r"randint: low is an int, got 0\.5"):
+        random.randint(KEY, (2,), 0.5, 3)
+    with pytest.raises(ArgumentError, match=r"random\.split: n is an int of at least 0, got -2"):
+        random.split(KEY, -2)
+    for p in (1.5, -0.5, np.array([0.5, np.nan])):
+        with pytest.raises(ArgumentError, match=r"bernoulli: p is in \[0, 1\], got .*test_random\.py:\d+"):
+            random.bernoulli(KEY, p)
+    with pytest.raises(ArgumentError, match=r"truncated_normal: lower must be a Python number, .*static=.*:\d+\)"):
+        gc.jit(lambda low: random.truncated_normal(KEY, low, 1.0))(np.float32(0))
+
+
+@pytest.mark.parametrize("name", ["uniform", "normal", "laplace", "logistic", "exponential", "gumbel", "bits"])
+def test_a_shape_has_no_negative_extents(name: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"{name}: .*not negative, got \[2, -1\] \(test_random\.py:\d+\)"):
+        getattr(random, name)(KEY, (2, -1))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: random.randint(KEY, (-1,), 0, 3),
+        lambda: random.bernoulli(KEY, 0.5, (-1,)),
+        lambda: random.truncated_normal(KEY, -1.0, 1.0, (-1,)),
+        lambda: random.choice(KEY, 3, (-1,)),
+        lambda: random.poisson(KEY, 3.0, (-1,)),
+        lambda: random.gamma(KEY, 3.0, (-1,)),
+    ],
+)
+def test_nor_where_other_arguments_come_first(make: Callable[[], object]) -> None:
+    with pytest.raises(ArgumentError, match=r"not negative, got \[-1\] \(test_random\.py:\d+\)"):
+        make()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from graphc.core.errors import ShapeError, TraceError, UnsupportedError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError, TraceError, UnsupportedError
 from graphc.tracing import Tracer, spec, trace
 from tests.evaluate import check, through_graph
 
@@ -243,6 +243,69 @@ def test_update_errors() -> None:
         trace(lambda x: x.at[np.array([True, False])].set(1.0), [spec((3,))])
     with pytest.raises(ShapeError, match=r"at\[\.\.\.\]\.set: .*\[2\] .*\[3\]"):
         trace(lambda x: x.at[:].set(np.ones(2, np.float32)), [spec((3,))])
+    with pytest.raises(AttributeError, match=r"has no 'divide'; there are get, set, .*test_tracer\.py:\d+"):
+        trace(lambda x: x.at[0].divide(2.0), [spec((3,))])
+
+
+AT: list[object] = [0, slice(1, 3), slice(None, None, 2), np.array([0, 2]), np.array([True, False, True])]
+
+
+@pytest.mark.parametrize("index", AT, ids=str)
+@pytest.mark.parametrize(("value", "kind"), [(1.5, "float 1.5"), (1.0, "float 1.0"), (1j, "complex")])
+@pytest.mark.parametrize("change", ["set", "add", "multiply", "min", "max"])
+def test_updates_do_not_truncate(index: object, value: complex, kind: str, change: str) -> None:
+    def function(x: Tracer) -> object:
+        return getattr(x.at[index], change)(value)
+
+    message = rf"at\[\.\.\.\]\.{change}: the Python {kind}.* does not become int32.*cast first.*test_tracer\.py:\d+"
+    with pytest.raises(DTypeError, match=message):
+        trace(function, [spec((3,), "int32")])
+
+
+def test_what_updates_take() -> None:
+    def function(x: Tracer, i: Tracer) -> object:
+        with pytest.raises(DTypeError, match="an array of float64 does not become int32"):
+            x.at[i].add(np.ones(3))
+        wide = x.astype("float32").at[0].add(1.5).at[1].set(True).at[2].set(np.float64(2.5))
+        flags = (x > 0).at[0].set(1)
+        with pytest.raises(DTypeError, match="the Python int 2 does not become bool"):
+            flags.at[0].set(2)
+        return x.at[i].set(np.array(7, np.int64)), wide, flags
+
+    got = through_graph(function, np.array([5, 6, 7], np.int32), np.array(1))
+    for result, wanted in zip(got, ([5, 7, 7], [6.5, 1, 2.5], [True, True, True]), strict=True):  # type: ignore[call-overload]
+        assert np.asarray(result).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "message"),
+    [
+        (slice(None, None, 0), ArgumentError, "index: the step of a slice is 0"),
+        (slice(0.5, None), TraceError, r"index: the bounds and the step of a slice are ints, got 0\.5"),
+        (slice(None, None, 1.0), TraceError, r"index: the bounds and the step of a slice are ints, got 1\.0"),
+    ],
+    ids=str,
+)
+def test_slices_that_are_none(index: slice, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message + r".*test_tracer\.py:\d+"):
+        trace(lambda x: x[index], [spec((3,))])
+    with pytest.raises(error, match=message):
+        trace(lambda x: x.at[index].set(1.0), [spec((3,))])
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (np.linalg.inv, r"np\.linalg\.inv does not take traced values; use graphc\.numpy\.linalg\.inv"),
+        (np.linalg.norm, r"use graphc\.numpy\.linalg\.norm"),
+        (np.fft.fft, r"np\.fft\.fft does not take traced values; use graphc\.numpy\.fft\.fft"),
+        (np.linalg.eig, r"np\.linalg\.eig has no counterpart in graphc\.numpy\.linalg; close: gnp\.linalg\.eigh"),
+        (np.i0, r"np\.i0 has no counterpart in graphc\.numpy for traced values"),
+    ],
+)
+def test_functions_of_numpys_submodules_name_what_to_call(function: Callable[..., object], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message + r".*test_tracer\.py:\d+"):
+        trace(lambda x: function(x), [spec((3, 3))])
 
 
 PROTOCOLS: list[Callable[..., object]] = [

@@ -243,6 +243,41 @@ MISTAKES: tuple[tuple[Callable[[], object], type[Exception], str], ...] = (
 )
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gc.cond(True, lambda: 1.0, None), "cond: false_fn must be a function, got NoneType None"),
+        (lambda: gc.cond(True, 5, lambda: 1.0), "cond: true_fn must be a function, got int 5"),
+        (lambda: gc.switch(0, [lambda: 1.0, None]), "switch: branch 1 must be a function, got NoneType None"),
+        (lambda: gc.switch(0, lambda: 1.0), "switch: branches is a list of functions, got function"),
+        (lambda: gc.switch(0, 5), "switch: branches is a list of functions, got int 5"),
+        (lambda: gc.scan(5, 0.0, np.arange(3.0)), "scan: f must be a function, got int 5"),
+        (lambda: gc.fori_loop(0, 3, None, 0.0), "fori_loop: body must be a function, got NoneType None"),
+        (lambda: gc.fori_loop(np.array(0), 3, 7, 0.0), "fori_loop: body must be a function, got int 7"),
+        (lambda: gc.while_loop(5, lambda c: c, 0.0), "while_loop: cond must be a function, got int 5"),
+        (lambda: gc.while_loop(lambda c: c < 1, 5, 0.0), "while_loop: body must be a function, got int 5"),
+        (lambda: gc.checkpoint(5), "checkpoint: fn must be a function, got int 5"),
+        (
+            lambda: gc.checkpoint(lambda x: x, policy="dots"),
+            "checkpoint: policy='dots' is no function; gc.checkpoint_policies has nothing_saveable, .* dots_saveable",
+        ),
+    ],
+)
+def test_what_is_no_function_is_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message + r".* \(test_control\.py:\d+\)$"):
+        make()
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_fori_loop_that_reverse_mode_cannot_bound_says_what_to_do(order: int) -> None:
+    def loss(x: Any, n: Any) -> Any:
+        return gc.fori_loop(0, n, lambda i, y: y * x, x)
+
+    function = loss if order == 1 else gc.grad(loss)
+    with pytest.raises(GradientError, match=r"^fori_loop: .*limits that are Python ints.*test_control\.py:\d+"):
+        gc.grad(function)(np.float32(2), np.int32(3))
+
+
 @pytest.mark.parametrize("number", range(len(MISTAKES)))
 def test_mistakes_are_named(number: int) -> None:
     make, kind, message = MISTAKES[number]

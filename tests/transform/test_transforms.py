@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+import graphc as gc
 import graphc.numpy as gnp
-from graphc.core.errors import GradientError
+from graphc.core.errors import ArgumentError, GradientError
 from graphc.graph.verify import verify
 from graphc.tracing import Tracer, spec, trace
 from graphc.transform import grad, jvp, linearize, stop_gradient, value_and_grad, vjp
@@ -198,6 +201,51 @@ def test_other_errors() -> None:
         vjp(lambda x, i: x * 2.0, np.ones(3), np.int64(1))
     with pytest.raises(GradientError, match=r"the result 1 is bool\[3\].*has_aux" + LINE):
         jvp(lambda x: (x, x > 0), (np.ones(3),), (np.ones(3),))
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda fn: gc.grad(fn), "grad"),
+        (lambda fn: gc.value_and_grad(fn), "value_and_grad"),
+        (lambda fn: gc.vjp(fn, np.ones(3)), "vjp"),
+        (lambda fn: gc.jvp(fn, (np.ones(3),), (np.ones(3),)), "jvp"),
+        (lambda fn: gc.linearize(fn, np.ones(3)), "linearize"),
+        (lambda fn: gc.hvp(fn, (np.ones(3),), (np.ones(3),)), "hvp"),
+        (lambda fn: gc.jacobian(fn), "jacobian"),
+        (lambda fn: gc.hessian(fn), "hessian"),
+        (lambda fn: gc.vmap(fn), "vmap"),
+        (lambda fn: gc.gradcheck(fn, np.ones(3)), "gradcheck"),
+        (lambda fn: gc.custom_jvp(fn), "custom_jvp"),
+        (lambda fn: gc.custom_vjp(fn), "custom_vjp"),
+        (lambda fn: gc.compile(fn, np.ones(3)), "compile"),
+        (lambda fn: gc.trace(fn, np.ones(3)), "trace"),
+    ],
+)
+@pytest.mark.parametrize(("fn", "kind"), [(5, "int 5"), (None, "NoneType None"), (np.ones(1), "ndarray array")])
+def test_what_is_no_function_is_named(make: Callable[[object], object], name: str, fn: object, kind: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"^{name}: fn must be a function, got {kind}.*" + LINE):
+        make(fn)
+
+
+def test_rules_and_entries_that_are_no_functions() -> None:
+    with pytest.raises(ArgumentError, match=r"jit: fn must be a function, got int 5.*" + LINE):
+        gc.jit(5)  # type: ignore[type-var]
+    with pytest.raises(ArgumentError, match=r"custom_vjp\.defvjp: bwd must be a function, got NoneType None.*" + LINE):
+        gc.custom_vjp(lambda x: x).defvjp(lambda x: (x, None), None)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"custom_jvp\.defjvp: rule must be a function, got int 5.*" + LINE):
+        gc.custom_jvp(lambda x: x).defjvp(5)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"program: entry add must be a function, got int 5.*" + LINE):
+        gc.program({"n": np.float32(0)}, {"add": 5})  # type: ignore[dict-item]
+    for path in (None, 5):
+        with pytest.raises(ArgumentError, match=r"load: path is a str or a path, got .*" + LINE):
+            gc.load(path)  # type: ignore[arg-type]
+
+
+def test_argnums_of_other_types() -> None:
+    assert float(gc.grad(lambda x: x * x, argnums=np.int64(0))(np.float64(3))) == 6  # type: ignore[arg-type]
+    with pytest.raises(GradientError, match=r"argnums=1\.0 must be a position, or several" + LINE):
+        grad(lambda x: x, argnums=1.0)(np.float64(1))  # type: ignore[arg-type]
 
 
 def test_specs_of_captures_do_not_leak() -> None:

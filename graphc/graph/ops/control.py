@@ -20,6 +20,8 @@ from graphc.graph.registry import register
 COUNT = TensorType((), dtypes.int64)
 INDEX = TensorType((), dtypes.int32)
 FLAG = TensorType((), dtypes.bool_)
+# The name of the condition of a `fori_loop` with limits that are only known later.
+BELOW_UPPER = "below_upper"
 
 
 @dataclass(frozen=True, slots=True)

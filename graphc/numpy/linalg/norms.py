@@ -82,14 +82,15 @@ def norm(x: ArrayLike, ord: Order = None, axis: Axes = None, keepdims: bool = Fa
     rank = len(array.shape)
     if axis is None and ord is None:
         return vector_norm(array, keepdims=keepdims)
-    axes = tuple(range(rank)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    listed = range(rank) if axis is None else movement.one_or_more(axis)
+    axes = tuple(movement.normal_axis("norm", a, rank) for a in listed)
     if len(axes) == 1:
         if isinstance(ord, str):
             raise ArgumentError(with_line(f"norm: {ord!r} is a norm of matrices, not of vectors"))
         return vector_norm(array, axis=axes, keepdims=keepdims, ord=2 if ord is None else ord)
     if len(axes) != 2:
         raise ArgumentError(with_line(f"norm: {len(axes)} axes; vectors have one, matrices have two"))
-    first, second = (movement.normal_axis("norm", a, rank) for a in axes)
+    first, second = axes
     found = matrix_norm(shapes.moveaxis(array, (first, second), (-2, -1)), keepdims=keepdims, ord=ord)
     return shapes.moveaxis(found, (-2, -1), (first, second)) if keepdims else found
 

@@ -14,6 +14,7 @@ from graphc.numpy.shapes import matrix_transpose
 from graphc.tracing.array import movement
 from graphc.tracing.bind import bind, bind1, dtype_of
 from graphc.tracing.context import Array, ArrayLike
+from graphc.tracing.spec import static_size
 
 
 def cholesky(x: ArrayLike, *, upper: bool = False) -> Array:
@@ -97,6 +98,7 @@ def matrix_power(x: ArrayLike, n: int) -> Array:
     [[1.0, 5.0], [0.0, 1.0]]
     """
     array = matrix("matrix_power", x, square=True, accepted=ALL)
+    n = static_size("matrix_power", "n", n)
     square = inv(array) if n < 0 else array
     found: Array | None = None
     for digit in reversed(f"{abs(n):b}"):

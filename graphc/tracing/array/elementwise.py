@@ -180,9 +180,9 @@ def clip(x: ArrayLike, low: ArrayLike | None, high: ArrayLike | None) -> Array:
     """`min(max(x, low), high)`; a bound that is None does not bind."""
     result = as_array(x)
     if low is not None:
-        result = bind1(ops.max_, result, low)
+        result = bind1(ops.max_, *promoted("clip", (result, low)))
     if high is not None:
-        result = bind1(ops.min_, result, high)
+        result = bind1(ops.min_, *promoted("clip", (result, high)))
     return result
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.errors import IndexRangeError, ShapeError, TraceError
+from graphc.core.errors import ArgumentError, IndexRangeError, ShapeError, TraceError
 from graphc.core.records import dataclass
 from graphc.graph.ops import elementwise, indexing
 from graphc.graph.ops.elementwise import WithinAttrs
@@ -21,6 +21,7 @@ from graphc.tracing.array import movement
 from graphc.tracing.array.movement import normal_axis, reshape, static_slice
 from graphc.tracing.bind import as_array, bind1, broadcast_shape, broadcast_to, dtype_of, to_dtype
 from graphc.tracing.context import Array, ArrayLike, TracedValue, bind_nodes, is_sanitizing, is_tracing, with_line
+from graphc.tracing.spec import is_int
 
 Index: TypeAlias = object
 
@@ -128,6 +129,10 @@ def _range(axis: int, extent: int, item: slice) -> Range:
                     "for a window that moves"
                 )
             )
+        if bound is not None and not is_int(bound):
+            raise TraceError(with_line(f"index: the bounds and the step of a slice are ints, got {bound!r:.60}"))
+    if item.step == 0:
+        raise ArgumentError(with_line("index: the step of a slice is 0"))
     start, stop, step = item.indices(extent)
     positions = range(start, stop, step)
     if not positions:

@@ -1,9 +1,8 @@
 """Reshape, transpose, squeeze, join, reverse, repeat: elements move, none is computed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
-
-import numpy as np
+from typing import TypeGuard
 
 from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import movement as ops
@@ -41,8 +40,26 @@ def normal_axes(name: str, axis: int | Sequence[int] | None, rank: int) -> tuple
     return tuple(sorted(axes))
 
 
+def is_several(given: object) -> TypeGuard[Iterable[object]]:
+    """Whether something can be gone through: a list or an array, not a number or an array of no dims."""
+    return isinstance(given, Iterable) and getattr(given, "shape", None) != ()
+
+
+def one_or_more(given: object) -> list[int]:
+    """What may be one number or several, as a list; what the numbers are is checked where each is used."""
+    return list(given) if is_several(given) else [given]  # type: ignore[list-item,arg-type]
+
+
+def as_extents(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
+    """The shape of something new: no extent is negative."""
+    extents = as_shape(name, shape)
+    if any(extent < 0 for extent in extents):
+        raise ArgumentError(with_line(f"{name}: the extents of a shape are not negative, got {list(extents)}"))
+    return extents
+
+
 def as_shape(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
-    listed = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    listed = tuple(one_or_more(shape))
     for extent in listed:
         if not is_int(extent):
             raise ArgumentError(
@@ -158,12 +175,15 @@ def repeat(x: ArrayLike, repeats: int, axis: int) -> Array:
 
 
 __all__ = [
+    "as_extents",
     "as_shape",
     "broadcast_to",
     "concatenate",
     "expand_dims",
+    "is_several",
     "normal_axes",
     "normal_axis",
+    "one_or_more",
     "pad_constant",
     "repeat",
     "reshape",

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from math import prod as product
 
+import numpy as np
+
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
-from graphc.core.errors import DTypeError, ShapeError
+from graphc.core.errors import ArgumentError, DTypeError, ShapeError
 from graphc.graph.ir import Op
 from graphc.graph.ops import elementwise, reduction
 from graphc.graph.ops.movement import AxesAttrs
@@ -76,6 +78,8 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 0, keepdims: bool =
     count = product(array.shape[a] for a in axes)
     centred = bind1(elementwise.sub, array, mean(array, axes, None, True))
     squares = sum(_squared(centred), axes, None, keepdims)
+    if not isinstance(correction, (int, float, np.integer, np.floating)):
+        raise ArgumentError(with_line(f"var: correction (ddof) is a number, got {correction!r:.60}"))
     divisor = float(count - correction)
     return to_dtype(bind1(elementwise.div, squares, divisor if divisor > 0 else 0.0), dtype_of(given).part)
 

@@ -32,7 +32,7 @@ from graphc.tracing.array.indexing import (
     sliced,
 )
 from graphc.tracing.array.movement import reshape, slice_axis
-from graphc.tracing.bind import as_array, bind1, broadcast_shape, broadcast_to, dtype_of, to_dtype
+from graphc.tracing.bind import bind1, broadcast_shape, broadcast_to, dtype_of, same_kind, to_dtype
 from graphc.tracing.context import Array, ArrayLike, with_line
 
 
@@ -46,8 +46,8 @@ class Change:
 
     def of(self, old: Array, new: ArrayLike) -> Array:
         if self.elementwise is None:
-            return as_array(new, dtype_of(old))
-        return bind1(self.elementwise, old, as_array(new, dtype_of(old)))
+            return same_kind(self.name, new, dtype_of(old))
+        return bind1(self.elementwise, old, same_kind(self.name, new, dtype_of(old)))
 
 
 SET = Change("at[...].set", indexing.scatter, None)
@@ -84,7 +84,7 @@ def _masked(x: Array, mask: Array, values: ArrayLike, change: Change) -> Array:
             with_line(f"{change.name}: a mask of shape {list(mask.shape)} does not fit an array of {list(x.shape)}")
         )
     rest = x.shape[rank:]
-    new = as_array(values, dtype_of(x))
+    new = same_kind(change.name, values, dtype_of(x))
     if len(new.shape) == len(rest) + 1 and new.shape[0] == 1:
         new = reshape(new, new.shape[1:])
     _fits(change, new, rest, "a mask, whose places all get the same")
@@ -164,7 +164,7 @@ def _chosen(x: Array, entry: Gather, values: ArrayLike, change: Change) -> Array
     """One traced int on one axis: chosen where the coordinate equals it."""
     axis, position = entry.axis, entry.indices
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-    new = as_array(values, dtype_of(x))
+    new = same_kind(change.name, values, dtype_of(x))
     _fits(change, new, shape, str(list(shape)))
     row = reshape(broadcast_to(new, shape), (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
     here = bind1(elementwise.eq, coordinates(x.shape, axis), to_dtype(position, dtypes.int64))
@@ -176,7 +176,7 @@ def _scattered(x: Array, entries: list[Entry], values: ArrayLike, change: Change
     window = sliced(x, found.ranges)
     merged = found.merged(window)
     result = advanced_shape(entries, found.block, found.together)
-    new = as_array(values, dtype_of(x))
+    new = same_kind(change.name, values, dtype_of(x))
     _fits(change, new, result, str(list(result)))
     shape = (*merged.shape[: found.before], *found.block, *merged.shape[found.before + 1 :])
     updates = reshape(broadcast_to(new, result), shape)

@@ -10,7 +10,7 @@ from graphc.graph.builder import GraphBuilder
 from graphc.graph.compose import Compose
 from graphc.graph.ir import Graph, Node, Value
 from graphc.graph.ops import control as ops
-from graphc.graph.ops.control import ScanAttrs, WhileAttrs
+from graphc.graph.ops.control import BELOW_UPPER, ScanAttrs, WhileAttrs
 from graphc.graph.prune import dependents, live_nodes
 from graphc.transform.autodiff.loops import Loop, settled
 from graphc.transform.autodiff.marked import filled, given, inputs_like, scatter
@@ -46,11 +46,18 @@ def linearise(
 
 def needs_bound(node: Node) -> None:
     """Raise for a loop of which nobody knows how much to keep."""
-    if isinstance(node.attrs, WhileAttrs) and node.attrs.bound is None:
+    if not isinstance(node.attrs, WhileAttrs) or node.attrs.bound is not None:
+        return
+    if node.attrs.cond.name.startswith(BELOW_UPPER):
         raise GradientError(
-            "while_loop: reverse mode and linearize need to know how much to keep: declare bound=, the most iterations"
-            f"; of a fori_loop, limits that are known while tracing ({node.loc})"
+            "fori_loop: reverse mode and linearize need to know how much to keep, and here a limit is only known when "
+            "the program runs: give limits that are Python ints, or write gc.while_loop(..., bound=), whose bound is "
+            f"the most iterations ({node.loc})"
         )
+    raise GradientError(
+        "while_loop: reverse mode and linearize need to know how much to keep: declare bound=, the most iterations; "
+        f"of a fori_loop, limits that are known while tracing ({node.loc})"
+    )
 
 
 def _may_make_none(node: Node) -> bool:

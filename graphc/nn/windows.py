@@ -20,7 +20,8 @@ def tuple_of(name: str, value: Sizes, rank: int, what: str = "a size") -> tuple[
     """One size for each dim."""
     several = isinstance(value, Iterable) and getattr(value, "shape", None) != ()
     given: tuple[int, ...] = tuple(value) if several else (value,)  # type: ignore[arg-type,assignment]
-    for each in given:
+    listed: tuple[object, ...] = given
+    for each in listed:
         if not isinstance(each, int | np.integer) or isinstance(each, bool):
             raise ArgumentError(with_line(f"{name}: {what}={each!r:.60} must be an integer, or one for each dim"))
     if len(given) == 1:
@@ -159,7 +160,8 @@ def _conv_transpose(
     dilation: Sizes,
 ) -> Array:
     name = f"conv_transpose{rank}d"
-    steps, pads, further = (tuple_of(name, v, rank) for v in (stride, padding, output_padding))
+    given = {"stride": stride, "padding": padding, "output_padding": output_padding}
+    steps, pads, further = (tuple_of(name, value, rank, what) for what, value in given.items())
     between = tuple_of(name, dilation, rank, "dilation")
     return _batched(
         name,
@@ -259,7 +261,8 @@ def _max_pool(
     rank: int, x: Array, size: Sizes, stride: Sizes | None, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> Array:
     name = f"max_pool{rank}d"
-    sizes, pads, between = (tuple_of(name, v, rank) for v in (size, padding, dilation))
+    given = {"kernel_size": size, "padding": padding, "dilation": dilation}
+    sizes, pads, between = (tuple_of(name, value, rank, what) for what, value in given.items())
     steps = sizes if stride is None else tuple_of(name, stride, rank, "stride")
 
     def pool(x: Array) -> Array:

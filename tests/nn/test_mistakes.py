@@ -123,7 +123,7 @@ def test_layers_that_take_arrays() -> None:
         (lambda: nn.Dropout("a"), r"Dropout: drop='a' must be a number in \[0, 1\]"),
         (lambda: nn.Dropout(1.5), r"Dropout: drop=1\.5 must be a number in \[0, 1\]"),
         (lambda: nn.Flatten(1.0), r"Flatten: start_dim=1\.0 must be an integer"),
-        (lambda: F.max_pool2d(X, 2.0), r"kernel_size=2\.0 must be an integer"),
+        (lambda: F.max_pool2d(X, 2.0), r"max_pool2d: kernel_size=2\.0 must be an integer"),
     ],
 )
 def test_sizes_that_are_none(make: Callable, text: str) -> None:

@@ -88,6 +88,8 @@ def _check_ends(x: Array, argument: str, ends: Sequence[tuple[object, object]]) 
 
 def _pairs(given: object, rank: int) -> list[tuple[int, int]]:
     """One pair of numbers per dim."""
+    if isinstance(given, np.ndarray) and given.ndim == 0:
+        given = given[()]
     if not isinstance(given, (tuple, list, np.ndarray)):
         return [(given, given)] * rank  # type: ignore[list-item]
     listed = [tuple(item) if isinstance(item, (tuple, list, np.ndarray)) else (item,) for item in given]

@@ -68,6 +68,9 @@ def test_values_of_the_same_kind() -> None:
     np.testing.assert_array_equal(gc.jit(lambda x: gnp.pad(x, 1))(flags), np.pad(flags, 1))
     np.testing.assert_array_equal(gc.jit(lambda x: gnp.pad(x, 1, constant_values=np.float64(2.5)))(X),
                                   np.pad(X, 1, constant_values=2.5))  # fmt: skip
+    np.testing.assert_array_equal(
+        gnp.pad(X, np.array(1), constant_values=np.array(2.5)), np.pad(X, 1, constant_values=2.5)
+    )
     with pytest.raises(TraceError, match="pad: constant_values are Python numbers"):
         gc.trace(lambda x: gnp.pad(x, 1, constant_values=x[0, 0]), X)
 

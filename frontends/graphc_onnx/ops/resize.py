@@ -157,7 +157,7 @@ def _resize(
         outside = (source < 0) | (source > extents[at] - 1)
         if coordinate_transformation_mode == "tf_crop_and_resize" and outside.any():
             mask = outside.reshape(tuple(-1 if d == place else 1 for d in range(rank)))
-            result = gnp.where(mask, gnp.full_like(result, extrapolation_value), result)
+            result = gnp.where(mask, gnp.full_like(result, extrapolation_value, dtype_of(result)), result)
     return result if dtype_of(result) == dtype_of(x) else cast(gnp.rint(result), dtype_of(x))
 
 

@@ -530,9 +530,11 @@ def _each(fn: Callable[..., tuple[Array, ...]], *xs: Array) -> tuple[Array, ...]
 def _cholesky(x: Array) -> tuple[Array]:
     whole = np.tril(x) + np.tril(x, -1).T  # LAPACK looks at one triangle, what checks its operand at both
     try:
-        return (scipy.linalg.cholesky(whole, lower=True, check_finite=False),)
+        found = scipy.linalg.cholesky(whole, lower=True, check_finite=False)
     except scipy.linalg.LinAlgError:
-        return (np.tril(np.full(x.shape, np.nan, x.dtype)),)
+        found = np.full(x.shape, np.nan, x.dtype)
+    fine = np.all(np.diagonal(found) > 0)  # with NaN in it LAPACK may stop half way and call it done
+    return (found if fine else np.tril(np.full(x.shape, np.nan, x.dtype)),)
 
 
 def _triangular(attrs: Any, a: Array, b: Array) -> tuple[Array, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TypeGuard
 
+import numpy as np
+
 from graphc.core.errors import ArgumentError, ShapeError
 from graphc.graph.ops import movement as ops
 from graphc.graph.ops.movement import (
@@ -47,7 +49,9 @@ def is_several(given: object) -> TypeGuard[Iterable[object]]:
 
 def one_or_more(given: object) -> list[int]:
     """What may be one number or several, as a list; what the numbers are is checked where each is used."""
-    return list(given) if is_several(given) else [given]  # type: ignore[list-item,arg-type]
+    if is_several(given):
+        return list(given)  # type: ignore[arg-type]
+    return [given[()] if isinstance(given, np.ndarray) else given]  # type: ignore[list-item]
 
 
 def as_extents(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:

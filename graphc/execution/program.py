@@ -337,7 +337,7 @@ def _unused(entry: str, taken: Mapping[str, _Entry]) -> str:
 
 def _check_step(what: str, name: str, value: object) -> None:
     """Raise `ArgumentError` unless a number of steps, or of a step, is one that programs can count to."""
-    if not is_int(value) or not -(2**63) <= cast(int, value) < 2**63:
+    if not is_int(value) or not -(2**63) <= value < 2**63:
         raise ArgumentError(f"{what}: {name}={value!r} must be a whole number that fits int64")
 
 

@@ -1,6 +1,7 @@
 """Shapes and dtypes of arguments: what a function is traced with in place of arrays."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ DEFAULT_FLOAT = dtypes.float32
 DEFAULT_INT = dtypes.int64
 
 
-def is_int(value: object) -> bool:
+def is_int(value: object) -> TypeGuard[int]:
     """A Python or NumPy integer, known while tracing."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
@@ -31,8 +32,8 @@ def static_size(name: str, what: str, value: object, least: int | None = None) -
     """A number that decides about shapes, at least `least`; raises `ArgumentError` for what is none, or is not known
     while tracing.
     """
-    if is_int(value) and (least is None or value >= least):  # type: ignore[operator]
-        return int(value)  # type: ignore[call-overload, no-any-return]
+    if is_int(value) and (least is None or value >= least):
+        return int(value)
     wanted = "an int" if least is None else f"an int of at least {least}"
     raise ArgumentError(with_line(f"{name}: {what} is {wanted}, got {value!r:.60}{static_advice(value)}"))
 

@@ -232,7 +232,7 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body: Function, init: Tree) ->
     """See `graphc.fori_loop`."""
     check_callable("fori_loop", "body", body)
     if is_int(lower) and is_int(upper):
-        first, count = int(cast(int, lower)), int(cast(int, upper)) - int(cast(int, lower))
+        first, count = int(lower), int(upper) - int(lower)
 
         def step(carry: Tree, _: Tree) -> tuple[Tree, Tree]:
             number, value = cast("tuple[Tracer, Tree]", carry)

@@ -105,7 +105,7 @@ def _argument_axes(name: str, in_axes: Tree, tree: TreeDef) -> list[Axis]:
 def _spread(name: str, what: str, axes: Tree, tree: TreeDef, path: str) -> list[Axis]:
     """One axis per leaf of `tree`: an axis stands for everything below its place."""
     if axes is None or is_int(axes):
-        return [None if axes is None else int(axes)] * tree.num_leaves  # type: ignore[call-overload]
+        return [None if axes is None else int(axes)] * tree.num_leaves
     found = children(axes)
     place = f" at {path}" if path else ""
     if found is None:
